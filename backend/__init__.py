@@ -1,0 +1,1 @@
+"""DreamTime's backend: everything that runs on the machine with the processor to spare."""

@@ -1,0 +1,80 @@
+"""The walls of the house: who may import whom."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("shared", "backend", "blender_addon")
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The absolute names of all modules that a file imports, wherever in the file."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join((*above, *(node.module or "").split("."))).strip(".")
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def offenders(room: str, forbidden: tuple[str, ...], under: str = "") -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(room)
+        if str(path.relative_to(ROOT)).startswith(under)
+        for name in imports(path)
+        if name.startswith(tuple(f"{word}." for word in forbidden)) or name in forbidden
+    ]
+
+
+def test_shared_imports_only_the_standard_library_and_itself() -> None:
+    wrong = [
+        f"{path.name} imports {name}"
+        for path in modules("shared")
+        for name in imports(path)
+        if name.split(".")[0] not in {*sys.stdlib_module_names, "shared"}
+        and not (path.name == "client.py" and name.split(".")[0] == "zmq")
+    ]
+    assert wrong == []
+
+
+def test_bpy_lives_in_the_addon_only() -> None:
+    assert offenders("backend", ("bpy", "bmesh", "mathutils", "blender_addon")) == []
+    assert offenders("shared", ("bpy", "bmesh", "mathutils", "blender_addon")) == []
+
+
+def test_the_addon_reaches_the_backend_only_through_shared() -> None:
+    assert offenders("blender_addon", ("backend", "torch")) == []
+
+
+def test_the_engine_knows_nothing_of_the_rooms_that_use_it() -> None:
+    assert offenders("backend", ("backend.service", "backend.prior", "backend.cli", "zmq"), "backend/engine") == []
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import torch.nn", ["torch.nn"]),
+        ("def f():\n    from backend.engine import cameras", ["backend.engine.cameras"]),
+        ("from . import sdf", ["backend.prior.sdf"]),
+        ("from ..engine.cameras import View", ["backend.engine.cameras.View"]),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(
+    source: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "backend" / "prior" / "x.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(source)
+    assert list(imports(path)) == expected
