@@ -1,0 +1,136 @@
+"""Cameras: where the object is seen from, and through which rays.
+
+World: right-handed, z up, the object inside the unit sphere. A camera at azimuth 0 stands on -y and
+looks at +y (the front view); growing azimuth walks counter-clockwise seen from above, so 90 degrees
+is +x, the object's left-hand side in Blender's "right view".
+
+Letters: B cameras, H x W pixels.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+View = Literal["front", "side", "back", "above"]
+VIEWS: tuple[View, ...] = ("front", "side", "back", "above")
+
+ABOVE_FROM_DEGREES = 40.0
+"""Elevation from which a view is called "above" rather than by its azimuth."""
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """A batch of B pinhole cameras that look at the origin.
+
+    azimuth, elevation: (B,) radians. fov: (B,) full vertical angle in radians. distance: (B,) from
+    the origin.
+    """
+
+    azimuth: Float[Tensor, " B"]
+    elevation: Float[Tensor, " B"]
+    fov: Float[Tensor, " B"]
+    distance: Float[Tensor, " B"]
+
+    @property
+    def backward(self) -> Float[Tensor, "B 3"]:
+        """Unit vectors from the origin towards the cameras."""
+        horizontal = torch.cos(self.elevation)
+        return torch.stack(
+            [
+                horizontal * torch.sin(self.azimuth),
+                -horizontal * torch.cos(self.azimuth),
+                torch.sin(self.elevation),
+            ],
+            dim=-1,
+        )
+
+    def tiled(self, times: int) -> "Cameras":
+        """The whole batch `times` times over."""
+        return Cameras(*(column.repeat(times) for column in (self.azimuth, self.elevation, self.fov, self.distance)))
+
+    @property
+    def position(self) -> Float[Tensor, "B 3"]:
+        """Camera centres in world space."""
+        return self.backward * self.distance[:, None]
+
+    @property
+    def right_and_up(self) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B 3"]]:
+        """Unit vectors along the image's columns (to the right) and rows (upwards)."""
+        zero = torch.zeros_like(self.azimuth)
+        right = torch.stack([torch.cos(self.azimuth), torch.sin(self.azimuth), zero], dim=-1)
+        return right, torch.linalg.cross(self.backward, right)
+
+    def rays(self, height: int, width: int) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B H W 3"]]:
+        """Origins (one per camera) and unit directions through the pixel centres.
+
+        Row 0 is the top of the image. Pixels are square; `fov` spans the height.
+        """
+        right, up = self.right_and_up
+        scale = torch.tan(self.fov / 2)[:, None, None, None]
+        device = self.azimuth.device
+        rows = (1 - 2 * (torch.arange(height, device=device) + 0.5) / height)[None, :, None, None]
+        columns = (2 * (torch.arange(width, device=device) + 0.5) / width - 1)[None, None, :, None] * (width / height)
+        across = scale * (columns * right[:, None, None] + rows * up[:, None, None])
+        return self.position, torch.nn.functional.normalize(across - self.backward[:, None, None], dim=-1)
+
+
+@dataclass(frozen=True)
+class CameraDistribution:
+    """The cameras that training images are taken from, and that the engine optimises under.
+
+    Elevation and azimuth are uniform in angle. The distance follows from the field of view so that
+    the unit sphere fills 1/margin of the frame: it always fits, whatever is drawn.
+    """
+
+    elevation_degrees: tuple[float, float] = (-10.0, 60.0)
+    fov_degrees: tuple[float, float] = (30.0, 50.0)
+    margin: tuple[float, float] = (1.04, 1.2)
+
+    def __post_init__(self) -> None:
+        if min(self.margin) < 1:
+            raise ValueError(f"margin {self.margin} would cut the unit sphere off; use at least 1")
+
+    def sample(self, count: int, generator: torch.Generator) -> Cameras:
+        """Draw `count` cameras on the generator's device."""
+
+        def uniform(low: float, high: float) -> Tensor:
+            return low + (high - low) * torch.rand(count, generator=generator, device=generator.device)
+
+        return framing(
+            azimuth=uniform(-math.pi, math.pi),
+            elevation=uniform(*map(math.radians, self.elevation_degrees)),
+            fov=uniform(*map(math.radians, self.fov_degrees)),
+            margin=uniform(*self.margin),
+        )
+
+
+def framing(
+    azimuth: Float[Tensor, " B"], elevation: Float[Tensor, " B"], fov: Float[Tensor, " B"], margin: Float[Tensor, " B"]
+) -> Cameras:
+    """Cameras at the distance from which the unit sphere fills 1/margin of the frame's height."""
+    return Cameras(azimuth, elevation, fov, torch.sqrt(1 + (margin / torch.tan(fov / 2)) ** 2))
+
+
+def ring(count: int, elevation_degrees: float, fov_degrees: float = 40.0, margin: float = 1.08) -> Cameras:
+    """`count` cameras evenly around the object, the first one in front: fixed views for judging and previews."""
+    full = torch.ones(count)
+    return framing(
+        azimuth=2 * math.pi * torch.arange(count) / count,
+        elevation=full * math.radians(elevation_degrees),
+        fov=full * math.radians(fov_degrees),
+        margin=full * margin,
+    )
+
+
+def view_name(azimuth: float, elevation: float) -> View:
+    """The word for a camera at `azimuth`, `elevation` (radians): quarters around, and above from 40 degrees up."""
+    if math.degrees(elevation) >= ABOVE_FROM_DEGREES:
+        return "above"
+    toward_front = math.cos(azimuth)
+    if toward_front >= math.sqrt(0.5):
+        return "front"
+    return "back" if toward_front <= -math.sqrt(0.5) else "side"

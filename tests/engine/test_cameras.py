@@ -1,0 +1,85 @@
+import math
+
+import pytest
+import torch
+
+from backend.engine.cameras import CameraDistribution, Cameras, framing, ring, view_name
+
+
+def camera(azimuth: float, elevation: float) -> Cameras:
+    return framing(*(torch.tensor([float(value)]) for value in (azimuth, elevation, math.radians(40), 1.1)))
+
+
+def test_the_front_camera_stands_on_minus_y_and_looks_at_plus_y() -> None:
+    front = camera(0, 0)
+    position = front.position[0]
+    assert position[1] < 0
+    torch.testing.assert_close(position[[0, 2]], torch.zeros(2))
+    _, directions = front.rays(3, 3)
+    torch.testing.assert_close(directions[0, 1, 1], torch.tensor([0.0, 1.0, 0.0]))
+
+
+def test_image_right_and_up_in_the_front_view_are_plus_x_and_plus_z() -> None:
+    right, up = camera(0, 0).right_and_up
+    torch.testing.assert_close(right[0], torch.tensor([1.0, 0.0, 0.0]))
+    torch.testing.assert_close(up[0], torch.tensor([0.0, 0.0, 1.0]))
+
+
+def test_a_quarter_turn_is_the_view_from_plus_x() -> None:
+    torch.testing.assert_close(camera(math.pi / 2, 0).backward[0], torch.tensor([1.0, 0.0, 0.0]), atol=1e-6, rtol=0)
+
+
+def test_row_zero_is_the_top_and_the_field_of_view_spans_the_height() -> None:
+    _, directions = camera(0, 0).rays(1000, 10)
+    top, bottom = directions[0, 0, 5], directions[0, -1, 5]
+    assert top[2] > 0 > bottom[2]
+    angle = math.degrees(math.acos((top[1:] @ bottom[1:]).item()))
+    assert angle == pytest.approx(40, abs=0.1)
+
+
+def test_the_unit_sphere_always_fits_the_frame(generator: torch.Generator) -> None:
+    cameras = CameraDistribution().sample(500, generator)
+    points = torch.nn.functional.normalize(torch.randn(2000, 3, generator=generator), dim=-1)
+    right, up = cameras.right_and_up
+    towards = points[None] - cameras.position[:, None]
+    depth = -(towards * cameras.backward[:, None]).sum(-1)
+    scale = torch.tan(cameras.fov / 2)[:, None]
+    for axis in (right, up):
+        across = (towards * axis[:, None]).sum(-1) / depth / scale
+        assert across.abs().max() < 1
+    # ... and fills a good part of it: the outline reaches 1/1.2 of the half frame at the least.
+    assert ((towards * up[:, None]).sum(-1) / depth / scale).amax(1).min() > 1 / 1.25
+
+
+def test_draws_stay_in_their_ranges_and_depend_on_the_generator_alone() -> None:
+    distribution = CameraDistribution()
+    first = distribution.sample(1000, torch.Generator().manual_seed(1))
+    again = distribution.sample(1000, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(first.position, again.position, atol=0, rtol=0)
+    degrees = torch.rad2deg(first.elevation)
+    assert -10 <= degrees.min() < -8
+    assert 58 < degrees.max() <= 60
+
+
+def test_a_margin_that_cuts_the_sphere_off_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        CameraDistribution(margin=(0.9, 1.1))
+
+
+@pytest.mark.parametrize(
+    ("azimuth", "elevation", "name"),
+    [(0, 0, "front"), (44, 0, "front"), (46, 0, "side"), (-90, 39, "side"), (180, -10, "back"), (0, 40, "above")],
+)
+def test_view_names(azimuth: float, elevation: float, name: str) -> None:
+    assert view_name(math.radians(azimuth), math.radians(elevation)) == name
+
+
+def test_a_ring_starts_in_front_and_goes_all_around() -> None:
+    cameras = ring(4, elevation_degrees=0)
+    names = [view_name(a.item(), 0.0) for a in cameras.azimuth]
+    assert names == ["front", "side", "back", "side"]
+
+
+def test_tiling_repeats_the_whole_batch() -> None:
+    cameras = ring(4, elevation_degrees=0)
+    torch.testing.assert_close(cameras.tiled(2).position, torch.cat([cameras.position] * 2))
