@@ -1,0 +1,1 @@
+"""The built-in diffusion prior: what it knows, how it was trained, and its weights."""
