@@ -1,0 +1,99 @@
+"""What a model knows, and what to tell someone who asks for something else."""
+
+import json
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+
+from backend.prior.captions import COLOUR_WORDS, PATTERN_WORDS, Subject, all_words, words_of
+from backend.prior.materials import COLOURS, PATTERNS
+from backend.prior.shapes import SHAPES
+
+_FILE = "vocabulary.json"
+_NEAREST = 5
+_SILENT = frozenset({"my", "please", "one", "with", "in", "on", "and"})
+"""Words outside the captions that are not worth a warning."""
+
+
+class UnknownObjectError(ValueError):
+    """The prompt names nothing that the model can make. `nearest`: known objects it may have meant."""
+
+    def __init__(self, prompt: str, nearest: tuple[str, ...]) -> None:
+        self.nearest = nearest
+        super().__init__(f'the built-in model knows no object in "{prompt}"; try one of: {", ".join(nearest)}')
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """What a model makes of a prompt. unknown: words that will have no effect, in order."""
+
+    subject: Subject
+    unknown: tuple[str, ...]
+
+    @property
+    def warning(self) -> str | None:
+        """One line that names the words without effect, or None."""
+        if not self.unknown:
+            return None
+        return f"the built-in model does not know {', '.join(map(repr, self.unknown))}: no effect on the result"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The objects, colours and patterns that one trained model knows."""
+
+    objects: tuple[str, ...] = tuple(shape.name for shape in SHAPES)
+    colours: tuple[str, ...] = tuple(COLOURS)
+    patterns: tuple[str, ...] = tuple(PATTERNS)
+
+    def knows(self, prompt: str) -> Understanding:
+        """What the model understands of `prompt`: its object, colour, pattern, and the words it does not know.
+
+        Where a prompt names several of a kind, the last object counts ("a box car" is a car) and the
+        first colour and pattern. Raises UnknownObjectError if no word names an object.
+        """
+        found: dict[str, str] = {}
+        unknown: dict[str, None] = {}
+        for word in words_of(prompt):
+            if word in self._meanings:
+                kind, name = self._meanings[word]
+                if kind == "shape" or kind not in found:
+                    found[kind] = name
+            elif word.isalnum() and word not in self._harmless:
+                unknown[word] = None
+        if "shape" not in found:
+            raise UnknownObjectError(prompt, self._nearest(list(unknown)))
+        return Understanding(Subject(**found), tuple(unknown))
+
+    @cached_property
+    def _meanings(self) -> dict[str, tuple[str, str]]:
+        """For each meaningful word, its kind (a field of Subject) and the name it stands for."""
+        shape_words = {shape.name: shape.names for shape in SHAPES}
+        kinds = (
+            ("shape", self.objects, shape_words),
+            ("colour", self.colours, COLOUR_WORDS),
+            ("pattern", self.patterns, PATTERN_WORDS),
+        )
+        return {word: (kind, name) for kind, names, words in kinds for name in names for word in words[name]}
+
+    @cached_property
+    def _harmless(self) -> frozenset[str]:
+        everything = Vocabulary()._meanings
+        return frozenset(word for word in all_words() if word not in everything) | _SILENT
+
+    def _nearest(self, words: list[str]) -> tuple[str, ...]:
+        """Known objects spelt most like one of `words`, filled up with others in their usual order."""
+        nouns = [word for word, (kind, _) in self._meanings.items() if kind == "shape"]
+        close = [match for word in words for match in get_close_matches(word, nouns, n=3, cutoff=0.5)]
+        names = [self._meanings[match][1] for match in close]
+        return tuple(dict.fromkeys([*names, *self.objects]))[:_NEAREST]
+
+    def save(self, folder: Path) -> None:
+        """Write the vocabulary into a model's folder."""
+        (folder / _FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Vocabulary":
+        """Read a model's vocabulary back."""
+        return cls(**{kind: tuple(names) for kind, names in json.loads((folder / _FILE).read_text()).items()})
