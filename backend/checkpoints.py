@@ -1,0 +1,99 @@
+"""Checkpoints that survive a kill at any moment.
+
+A checkpoint is a folder with tensors (safetensors), facts (JSON) and a manifest of SHA-256s. It is
+written beside its final name and renamed when it is whole and on disk, so a folder under the final
+name is complete unless the disk damaged it later; then the manifest tells, and the one before it is used.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+_PREFIX = "step-"
+_PARTIAL = ".partial"
+_TENSORS, _FACTS, _MANIFEST = "tensors.safetensors", "facts.json", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was saved: the step it belongs to, named tensors, and JSON-compatible facts."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+class CorruptCheckpointError(Exception):
+    """A checkpoint folder is incomplete or its bytes have changed since they were written."""
+
+
+def write(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> None:
+    """Add `checkpoint` to `folder`, then remove all but the newest `keep`."""
+    final = folder / f"{_PREFIX}{checkpoint.step:09d}"
+    partial = final.with_name(final.name + _PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, partial / _TENSORS)
+    (partial / _FACTS).write_text(json.dumps(checkpoint.facts))
+    manifest = {name: _sha256(partial / name) for name in (_TENSORS, _FACTS)}
+    (partial / _MANIFEST).write_text(json.dumps(manifest))
+    for path in (*partial.iterdir(), partial):
+        _to_disk(path)
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
+    _to_disk(folder)
+    for outdated in _newest_first(folder)[keep:]:
+        shutil.rmtree(outdated)
+    for leftover in folder.glob(f"{_PREFIX}*{_PARTIAL}"):
+        shutil.rmtree(leftover)
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """The newest intact checkpoint in `folder`, or None. Damaged ones are named in the log and passed over."""
+    for path in _newest_first(folder):
+        try:
+            return read(path)
+        except CorruptCheckpointError as error:
+            logger.warning("%s; trying the one before it", error)
+    return None
+
+
+def read(path: Path) -> Checkpoint:
+    """Read one checkpoint folder. Raises CorruptCheckpointError if it is not as it was written."""
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text())
+        damaged = [name for name in (_TENSORS, _FACTS) if manifest.get(name) != _sha256(path / name)]
+    except (OSError, ValueError, AttributeError) as error:
+        raise CorruptCheckpointError(f"checkpoint {path} is incomplete ({error})") from error
+    if damaged:
+        raise CorruptCheckpointError(f"checkpoint {path} is damaged ({', '.join(damaged)})")
+    step = int(path.name.removeprefix(_PREFIX))
+    return Checkpoint(step, load_file(path / _TENSORS), json.loads((path / _FACTS).read_text()))
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    found = (path for path in folder.glob(f"{_PREFIX}*") if not path.name.endswith(_PARTIAL))
+    return sorted(found, reverse=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
