@@ -1,0 +1,23 @@
+from pathlib import Path
+
+from backend.prior import evaluate
+from backend.prior.evaluate import Scores
+
+SCORES = Scores(*(0.9 + 0.01 * i for i in range(9)))
+
+
+def test_the_table_has_a_row_for_every_score() -> None:
+    lines = evaluate.table(SCORES).splitlines()
+    assert len(lines) == 2 + 9
+    assert lines[2].endswith("| 90.0 % |")
+
+
+def test_the_card_is_rewritten_between_its_marks_only(tmp_path: Path) -> None:
+    card = tmp_path / "README.md"
+    card.write_text("before\n<!-- scores -->\noutdated\n<!-- /scores -->\nafter\n")
+    evaluate.write_card(tmp_path, SCORES)
+    evaluate.write_card(tmp_path, SCORES)
+    text = card.read_text()
+    assert text.startswith("before\n<!-- scores -->\n| measured")
+    assert text.endswith("<!-- /scores -->\nafter\n")
+    assert "outdated" not in text
