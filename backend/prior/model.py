@@ -75,7 +75,8 @@ def noise_schedule() -> DDIMScheduler:
         beta_schedule="scaled_linear",
         prediction_type="v_prediction",
         timestep_spacing="trailing",
-        clip_sample=True,
+        # Clipping the predicted image but not the predicted noise turns guided colours into their complements.
+        clip_sample=False,
         set_alpha_to_one=False,
     )
 
