@@ -1,0 +1,148 @@
+"""Schedules: which diffusion timestep an iteration is guided at.
+
+TP-SDS (DreamTime, arXiv 2306.12422) replaces uniformly drawn timesteps by a deterministic,
+non-increasing t(i): where a weight W(t) is large the schedule dwells, where it is small it hurries.
+
+Letters: T timesteps of a noise schedule, N iterations, i one of them, abar = alphas_cumprod.
+Constants are in Stable Diffusion's timesteps. A model with another noise schedule gets the timesteps
+of equal log signal-to-noise ratio.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+ScheduleName = Literal["time_prior", "time_prior_ddpm", "linear", "sqrt", "uniform"]
+NAMES: tuple[ScheduleName, ...] = get_args(ScheduleName)
+
+T_MIN, T_MAX = 20, 980
+"""The range of timesteps, both ends included."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A deterministic schedule: one timestep per iteration, never increasing."""
+
+    name: ScheduleName
+    timesteps: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if any(later > earlier for earlier, later in pairwise(self.timesteps)):
+            raise ValueError(f"the timesteps of {self.name} increase")
+
+    def timestep(self, i: int, generator: torch.Generator) -> int:
+        return self.timesteps[i]
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Plain SDS: each iteration draws one of `candidates`, all equally likely."""
+
+    name: ScheduleName
+    candidates: tuple[int, ...]
+
+    def timestep(self, i: int, generator: torch.Generator) -> int:
+        return self.candidates[
+            int(torch.randint(len(self.candidates), (1,), generator=generator, device=generator.device))
+        ]
+
+
+Schedule = Table | Uniform
+"""Chooses the timestep of iteration i, 0 <= i < N. Only Uniform draws from the generator."""
+
+
+@dataclass(frozen=True)
+class TimePrior:
+    """W_p of DreamTime: flat on [m2, m1], a Gaussian flank of width s1 above m1 and s2 below m2."""
+
+    m1: float = 800.0
+    m2: float = 500.0
+    s1: float = 300.0
+    s2: float = 100.0
+
+    def weight(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """W_p(t), 1 at its largest."""
+        above, below = (t - self.m1).clamp(min=0) / self.s1, (self.m2 - t).clamp(min=0) / self.s2
+        return torch.exp(-(above.square() + below.square()) / 2)
+
+
+@dataclass(frozen=True)
+class TimePriorDdpm:
+    """W_d * W_p of DreamTime's later version: W_d = sqrt((1 - abar) / abar), W_p one Gaussian (m, s)."""
+
+    m: float = 500.0
+    s: float = 125.0
+
+    def weight(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """W_d(t) W_p(t), not normalised."""
+        abar = stable_diffusion_abar()[t.long()]
+        return torch.sqrt((1 - abar) / abar) * torch.exp(-((t - self.m) / self.s).square() / 2)
+
+
+def make(
+    name: ScheduleName,
+    abar: Float[Tensor, " T"],
+    steps: int,
+    time_prior: TimePrior | None = None,
+    time_prior_ddpm: TimePriorDdpm | None = None,
+) -> Schedule:
+    """The schedule `name` over `steps` iterations for a model with noise schedule `abar`."""
+    if steps < 1:
+        raise ValueError(f"a schedule needs at least one step, not {steps}")
+    t = torch.arange(T_MIN, T_MAX + 1, dtype=torch.float64)
+    match name:
+        case "uniform":
+            return Uniform(name, translated(t, abar))
+        case "sqrt":
+            chosen = hifa(steps)
+        case "linear":
+            chosen = follow(torch.ones_like(t), steps)
+        case "time_prior":
+            chosen = follow((time_prior or TimePrior()).weight(t), steps)
+        case "time_prior_ddpm":
+            chosen = follow((time_prior_ddpm or TimePriorDdpm()).weight(t), steps)
+    return Table(name, translated(chosen, abar))
+
+
+def follow(weight: Float[Tensor, " n"], steps: int) -> Float[Tensor, " steps"]:
+    """t(i) = argmin_t' | sum_{t >= t'} W(t) - i/N |, with W normalised: DreamTime's equation for t.
+
+    weight: W(t) >= 0 for t = T_MIN..T_MAX, in this order.
+    """
+    from_the_top = weight.flip(0).cumsum(0) / weight.sum()
+    progress = torch.arange(steps, dtype=weight.dtype) / steps
+    # Sums and progress both grow, so the nearest sum is next to where the progress would be inserted.
+    after = torch.searchsorted(from_the_top, progress).clamp(max=len(weight) - 1)
+    before = (after - 1).clamp(min=0)
+    nearer_before = progress - from_the_top[before] <= from_the_top[after] - progress
+    return (T_MAX - torch.where(nearer_before, before, after)).to(weight.dtype)
+
+
+def hifa(steps: int, t_max: float = T_MAX, t_min: float = 300.0) -> Float[Tensor, " steps"]:
+    """t(i) = t_max - (t_max - t_min) sqrt(i/N): HiFA (arXiv 2305.18766)."""
+    progress = torch.arange(steps, dtype=torch.float64) / steps
+    return t_max - (t_max - t_min) * progress.sqrt()
+
+
+def stable_diffusion_abar() -> Float[Tensor, " T"]:
+    """abar of Stable Diffusion's noise schedule: scaled-linear from 0.00085 to 0.012, T = 1000."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).square()
+    return torch.cumprod(1 - betas, dim=0)
+
+
+def log_snr(abar: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
+    """log(abar / (1 - abar)): falls as t grows."""
+    return torch.log(abar) - torch.log1p(-abar)
+
+
+def translated(t: Float[Tensor, " n"], abar: Float[Tensor, " T"]) -> tuple[int, ...]:
+    """Stable Diffusion's timesteps `t` as those of equal log signal-to-noise ratio under `abar`."""
+    target = log_snr(stable_diffusion_abar())[t.round().long()]
+    own = log_snr(abar.double().cpu()).flip(0)
+    after = torch.searchsorted(own, target).clamp(1, len(own) - 1)
+    nearer_before = target - own[after - 1] <= own[after] - target
+    return tuple((len(own) - 1 - torch.where(nearer_before, after - 1, after)).tolist())

@@ -1,0 +1,112 @@
+"""The tables against brute force, against the rows of a sheet computed by other means, and at their ends."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from backend.engine import schedules
+from backend.engine.schedules import NAMES, Table, TimePrior, Uniform, follow, make, stable_diffusion_abar
+
+ABAR = stable_diffusion_abar()
+SHARES = (0.01, 0.10, 0.25, 0.50, 0.75, 0.90, 0.99)
+
+ROWS = {
+    "linear": (970, 884, 740, 500, 260, 116, 30),
+    "sqrt": (912, 765, 640, 499, 391, 335, 303),
+    "time_prior": (974, 914, 822, 673, 524, 429, 302),
+    "time_prior_ddpm": (854, 720, 642, 556, 470, 394, 264),
+}
+BANDS = {  # per cent of iterations below 200, 200-400, 400-600, 600-800, from 800
+    "linear": (19, 21, 20, 20, 18),
+    "sqrt": (0, 27, 42, 24, 7),
+    "time_prior": (0, 6, 31, 34, 28),
+    "time_prior_ddpm": (0, 11, 52, 34, 3),
+}
+
+
+def table(name: str, steps: int = 10_000) -> tuple[int, ...]:
+    schedule = make(name, ABAR, steps)
+    assert isinstance(schedule, Table)
+    return schedule.timesteps
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_rows_of_the_sheet(name: str) -> None:
+    t = table(name)
+    assert [t[round(share * len(t))] for share in SHARES] == pytest.approx(ROWS[name], abs=1)
+
+
+@pytest.mark.parametrize("name", BANDS)
+def test_the_bands_of_the_sheet(name: str) -> None:
+    t = torch.tensor(table(name))
+    edges = (0, 200, 400, 600, 800, 1000)
+    shares = [100 * ((t >= low) & (t < high)).float().mean().item() for low, high in pairwise(edges)]
+    assert shares == pytest.approx(BANDS[name], abs=1.5)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 60, 2000])
+def test_follow_is_the_equation_by_brute_force(steps: int, generator: torch.Generator) -> None:
+    weight = torch.rand(961, generator=generator, dtype=torch.float64)
+    reference = []
+    for i in range(steps):
+        distance = [abs(weight[t:].sum().item() / weight.sum().item() - i / steps) for t in range(961)]
+        best = min(distance)
+        reference.append({20 + t for t, d in enumerate(distance) if d <= best + 1e-12})
+    assert all(int(t) in allowed for t, allowed in zip(follow(weight, steps), reference, strict=True))
+
+
+def test_weight_of_one_timestep_only_stays_there() -> None:
+    weight = torch.zeros(961, dtype=torch.float64)
+    weight[480] = 1.0
+    assert set(follow(weight, 10)[1:].tolist()) <= {500.0, 501.0}
+
+
+def test_time_prior_weight_by_hand() -> None:
+    t = torch.tensor([1100.0, 800.0, 650.0, 500.0, 400.0], dtype=torch.float64)
+    half = torch.exp(torch.tensor(-0.5, dtype=torch.float64))
+    one = torch.ones((), dtype=torch.float64)
+    torch.testing.assert_close(TimePrior().weight(t), torch.stack([half, one, one, one, half]))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "uniform"])
+@pytest.mark.parametrize("steps", [1, 3, 60, 10_000])
+def test_deterministic_schedules_never_increase_and_stay_in_range(name: str, steps: int) -> None:
+    t = table(name, steps)
+    assert len(t) == steps
+    assert all(later <= earlier for earlier, later in pairwise(t))
+    assert 20 <= min(t) <= max(t) <= 980
+
+
+def test_uniform_draws_evenly_from_the_generator_alone() -> None:
+    schedule = make("uniform", ABAR, 10)
+    assert isinstance(schedule, Uniform)
+    draws = [[schedule.timestep(0, g) for _ in range(4000)] for g in (torch.Generator().manual_seed(1) for _ in "ab")]
+    assert draws[0] == draws[1]
+    assert min(draws[0]) >= 20
+    assert max(draws[0]) <= 980
+    # The mean of 4000 draws from 20..980 lies within 3 standard errors (4.4 each) of 500.
+    assert sum(draws[0]) / 4000 == pytest.approx(500, abs=13.2)
+
+
+def test_another_noise_schedule_gets_timesteps_of_equal_noise() -> None:
+    angle = torch.linspace(0, 1, 1000, dtype=torch.float64) * torch.pi / 2
+    cosine = torch.cos(angle).square().clamp(1e-5, 1 - 1e-5)
+    ours = make("time_prior", cosine, 50)
+    theirs = make("time_prior", ABAR, 50)
+    assert isinstance(ours, Table)
+    assert isinstance(theirs, Table)
+    used = torch.tensor(ours.timesteps)
+    own = schedules.log_snr(cosine)
+    gap = own[used] - schedules.log_snr(ABAR)[torch.tensor(theirs.timesteps)]
+    # The nearest timestep is at most half a step of the model's own schedule away.
+    spacing = torch.maximum(own[used - 1] - own[used], own[used] - own[used + 1])
+    assert (gap.abs() <= spacing / 2 + 1e-9).all()
+    assert ours.timesteps != theirs.timesteps
+
+
+def test_bad_requests_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one step"):
+        make("linear", ABAR, 0)
+    with pytest.raises(ValueError, match="increase"):
+        Table("linear", (5, 6))
