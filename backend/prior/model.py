@@ -160,13 +160,22 @@ def save(prior: Prior, folder: Path) -> None:
 
 
 def load(folder: Path) -> Prior:
-    """Read a prior back, in single precision, ready for inference."""
-    options = {"use_safetensors": True, "torch_dtype": torch.float32, "low_cpu_mem_usage": False}
+    """Read a prior back, in single precision, ready for inference. Raises FileNotFoundError if there is none."""
+    if not (folder / "model_index.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no model (model_index.json is missing); name a trained model's folder")
     prior = Prior(
-        unet=UNet2DConditionModel.from_pretrained(folder / "unet", **options),
-        text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
-        tokenizer=AutoTokenizer.from_pretrained(folder / "tokenizer"),
-        scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"),
+        unet=UNet2DConditionModel.from_pretrained(
+            folder / "unet",
+            use_safetensors=True,
+            torch_dtype=torch.float32,
+            low_cpu_mem_usage=False,
+            local_files_only=True,
+        ),
+        text_encoder=CLIPTextModel.from_pretrained(
+            folder / "text_encoder", use_safetensors=True, dtype=torch.float32, local_files_only=True
+        ),
+        tokenizer=AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        scheduler=DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
     )
     prior.modules().eval().requires_grad_(False)
     return prior

@@ -77,8 +77,12 @@ def main(
     """Draw images of PROMPT with the built-in model."""
     if (prompt is None) != everything:
         raise click.UsageError('give either a prompt, such as "a red mug", or --everything')
+    try:
+        vocabulary = Vocabulary.load(folder)
+    except FileNotFoundError as error:
+        raise click.BadParameter(f"{folder} holds no model; leave --model out for the built-in one") from error
     if prompt is not None:
-        _checked(prompt, Vocabulary.load(folder))
+        _checked(prompt, vocabulary)
     prompts = [prompt] * n if prompt is not None else [text for text in example_prompts() for _ in range(2)]
     images = sample(model.load(folder), prompts, torch.Generator().manual_seed(seed), steps, cfg)
     try:

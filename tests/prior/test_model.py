@@ -55,3 +55,8 @@ def test_loading_says_nothing(untrained: model.Prior, tmp_path: Path, caplog: py
     with caplog.at_level(logging.WARNING):
         model.load(tmp_path)
     assert caplog.text == ""
+
+
+def test_a_folder_without_a_model_is_refused_before_anything_is_looked_up(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no model"):
+        model.load(tmp_path)

@@ -81,3 +81,9 @@ def test_an_unwritable_place_is_named(folder: Path, tmp_path: Path) -> None:
     code, output = invoke(folder, "a red mug", "--n", "1", "--out", str(blocked / "x.png"))
     assert code == 2
     assert "cannot write" in output
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    code, output = invoke(tmp_path, "a red mug", "--out", str(tmp_path / "x.png"))
+    assert code == 2
+    assert "holds no model" in output
