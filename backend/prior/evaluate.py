@@ -161,7 +161,10 @@ def write_card(folder: Path, scores: Scores) -> None:
 @click.option("--write", is_flag=True, help="Also write the scores into the model's card.")
 def main(folder: Path, seed: int, write: bool) -> None:
     """Print the scores of a model and its judge."""
-    scores = evaluate(folder, seed)
+    try:
+        scores = evaluate(folder, seed)
+    except FileNotFoundError as error:
+        raise click.BadParameter(str(error)) from error
     click.echo(table(scores))
     if write:
         write_card(folder, scores)

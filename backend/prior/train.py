@@ -232,6 +232,8 @@ def write_sheet(trainer: Trainer, run: Path) -> None:
 def main(minutes: float, size: str, device: str, run: Path, seed: int, resume: bool) -> None:
     """Train the built-in prior; the finished model is written to RUN/model."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise click.BadParameter("this machine or its torch build has no CUDA device; use --device cpu")
     training = Training(minutes=minutes, size=int(size), seed=seed)
     try:
         prior = train(training, torch.device(device), run, resume)

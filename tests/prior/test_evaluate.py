@@ -1,5 +1,7 @@
 from pathlib import Path
 
+from click.testing import CliRunner
+
 from backend.prior import evaluate
 from backend.prior.evaluate import Scores
 
@@ -21,3 +23,9 @@ def test_the_card_is_rewritten_between_its_marks_only(tmp_path: Path) -> None:
     assert text.startswith("before\n<!-- scores -->\n| measured")
     assert text.endswith("<!-- /scores -->\nafter\n")
     assert "outdated" not in text
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    result = CliRunner().invoke(evaluate.main, ["--model", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "holds no model" in result.output

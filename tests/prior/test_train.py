@@ -132,3 +132,12 @@ def test_bad_arguments_are_refused_in_one_line(arguments: list[str]) -> None:
     result = CliRunner().invoke(train.main, arguments)
     assert result.exit_code == 2
     assert "Error" in result.output
+
+
+def test_a_missing_gpu_is_named_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run = tmp_path / "run"
+    result = CliRunner().invoke(train.main, ["--minutes", "1", "--device", "cuda", "--run", str(run)])
+    assert result.exit_code == 2
+    assert "--device cpu" in result.output
+    assert not run.exists()
