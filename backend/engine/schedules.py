@@ -4,10 +4,12 @@ TP-SDS (DreamTime, arXiv 2306.12422) replaces uniformly drawn timesteps by a det
 non-increasing t(i): where a weight W(t) is large the schedule dwells, where it is small it hurries.
 
 Letters: T timesteps of a noise schedule, N iterations, i one of them, abar = alphas_cumprod.
-Constants are in Stable Diffusion's timesteps. A model with another noise schedule gets the timesteps
-of equal log signal-to-noise ratio.
+Constants are in Stable Diffusion's timesteps, which act on 64 x 64 latents. A model with another noise
+schedule gets the timesteps of equal log signal-to-noise ratio, and a smaller one those of equal ratio
+per picture: noise drowns an image of fewer pixels sooner (simple diffusion, arXiv 2301.11093, section 2.1).
 """
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
@@ -18,6 +20,9 @@ from torch import Tensor
 
 ScheduleName = Literal["time_prior", "time_prior_ddpm", "linear", "sqrt", "uniform"]
 NAMES: tuple[ScheduleName, ...] = get_args(ScheduleName)
+
+REFERENCE_SIZE = 64
+"""Height and width of what Stable Diffusion diffuses."""
 
 T_MIN, T_MAX = 20, 980
 """The range of timesteps, both ends included."""
@@ -87,16 +92,17 @@ def make(
     name: ScheduleName,
     abar: Float[Tensor, " T"],
     steps: int,
+    size: int = REFERENCE_SIZE,
     time_prior: TimePrior | None = None,
     time_prior_ddpm: TimePriorDdpm | None = None,
 ) -> Schedule:
-    """The schedule `name` over `steps` iterations for a model with noise schedule `abar`."""
+    """The schedule `name` over `steps` iterations for a model that diffuses size x size with noise schedule `abar`."""
     if steps < 1:
         raise ValueError(f"a schedule needs at least one step, not {steps}")
     t = torch.arange(T_MIN, T_MAX + 1, dtype=torch.float64)
     match name:
         case "uniform":
-            return Uniform(name, translated(t, abar))
+            return Uniform(name, translated(t, abar, size))
         case "sqrt":
             chosen = hifa(steps)
         case "linear":
@@ -105,7 +111,7 @@ def make(
             chosen = follow((time_prior or TimePrior()).weight(t), steps)
         case "time_prior_ddpm":
             chosen = follow((time_prior_ddpm or TimePriorDdpm()).weight(t), steps)
-    return Table(name, translated(chosen, abar))
+    return Table(name, translated(chosen, abar, size))
 
 
 def follow(weight: Float[Tensor, " n"], steps: int) -> Float[Tensor, " steps"]:
@@ -139,9 +145,12 @@ def log_snr(abar: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
     return torch.log(abar) - torch.log1p(-abar)
 
 
-def translated(t: Float[Tensor, " n"], abar: Float[Tensor, " T"]) -> tuple[int, ...]:
-    """Stable Diffusion's timesteps `t` as those of equal log signal-to-noise ratio under `abar`."""
-    target = log_snr(stable_diffusion_abar())[t.round().long()]
+def translated(t: Float[Tensor, " n"], abar: Float[Tensor, " T"], size: int) -> tuple[int, ...]:
+    """The timesteps under `abar` at which size x size values are as noisy as Stable Diffusion's latents are at `t`.
+
+    log SNR + 2 log(REFERENCE_SIZE / size): averaging k x k values into one leaves 1 / k^2 of the noise.
+    """
+    target = log_snr(stable_diffusion_abar())[t.round().long()] + 2 * math.log(REFERENCE_SIZE / size)
     own = log_snr(abar.double().cpu()).flip(0)
     after = torch.searchsorted(own, target).clamp(1, len(own) - 1)
     nearer_before = target - own[after - 1] <= own[after] - target
