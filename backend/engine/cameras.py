@@ -48,9 +48,17 @@ class Cameras:
             dim=-1,
         )
 
+    @property
+    def _columns(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.azimuth, self.elevation, self.fov, self.distance
+
     def tiled(self, times: int) -> "Cameras":
         """The whole batch `times` times over."""
-        return Cameras(*(column.repeat(times) for column in (self.azimuth, self.elevation, self.fov, self.distance)))
+        return Cameras(*(column.repeat(times) for column in self._columns))
+
+    def to(self, device: torch.device) -> "Cameras":
+        """The same cameras, with their numbers on `device`."""
+        return Cameras(*(column.to(device) for column in self._columns))
 
     @property
     def position(self) -> Float[Tensor, "B 3"]:

@@ -4,7 +4,7 @@ Colours are display values in [0, 1] (what a PNG or a base-colour texture holds)
 them as they are. The prior is trained on images formed here, so whoever asks it for guidance must
 form images here too: a background it never saw comes back as fog, a light it never saw is baked in.
 
-Letters: B images.
+Letters: B images, c channels: 3 of colour, or those of a latent.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class BackgroundDistribution:
 
 
 def over(
-    foreground: Float[Tensor, "B 3 H W"], alpha: Float[Tensor, "B H W"], background: Float[Tensor, "B 3"]
-) -> Float[Tensor, "B 3 H W"]:
+    foreground: Float[Tensor, "B c H W"], alpha: Float[Tensor, "B H W"], background: Float[Tensor, "B c"]
+) -> Float[Tensor, "B c H W"]:
     """Composite premultiplied `foreground` over plain `background` colours."""
     return foreground + (1 - alpha[:, None]) * background[:, :, None, None]

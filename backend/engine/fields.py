@@ -1,0 +1,161 @@
+"""Fields: a density and a colour for every point of the cube [-1, 1]^3.
+
+Letters: n points, c colour channels (3, or those of a latent), G grid points per axis.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from backend.engine.regularisers import total_variation
+
+BOUND = 1.0
+"""Fields live in the cube [-BOUND, BOUND]^3; the object is inside the unit sphere."""
+
+
+@runtime_checkable
+class Field(Protocol):
+    """A volume that can be rendered: what the engine optimises and what meshes are made from."""
+
+    def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """Extinction per metre, at least 0."""
+        ...
+
+    def colour(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
+        """Display colour in [0, 1], or a latent."""
+        ...
+
+    def density_and_colour(self, x: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c"]]:
+        """Both at once, which is cheaper than one after the other."""
+        ...
+
+
+@runtime_checkable
+class TrainableField(Field, Protocol):
+    """A field with parameters that the loop optimises, coarse to fine."""
+
+    def parameter_groups(self) -> Iterator[tuple[list[nn.Parameter], float]]:
+        """All parameters, in groups with the factor by which each one's learning rate differs from the run's."""
+        ...
+
+    def refine(self, progress: float) -> None:
+        """Show the detail due at `progress` in [0, 1] of the run."""
+        ...
+
+    def roughness(self, generator: torch.Generator) -> Float[Tensor, ""]:
+        """How much neighbouring places differ: what the total-variation regulariser lowers."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> object: ...
+
+
+@dataclass(frozen=True)
+class Blob:
+    """The soft ball that a field starts as: raw density `centre` at the origin, falling by `slope` per metre.
+
+    Half transparent in its middle and not quite empty outside, it can be carved and can grow from the first step on.
+    """
+
+    centre: float = -1.0
+    slope: float = 4.0
+
+    def __call__(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """Raw density at points, to be added to what the field has learnt."""
+        return self.centre - self.slope * x.norm(dim=-1)
+
+
+DENSITY_SCALE = 25.0
+"""Density is DENSITY_SCALE * softplus(raw): raw values near 1 make a wall of a few centimetres opaque."""
+
+
+def activated_density(raw: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Density of raw field values: positive, smooth, linear where large (an exponential would run away)."""
+    return DENSITY_SCALE * nn.functional.softplus(raw)
+
+
+def activated_colour(raw: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+    """Three channels are display colours in [0, 1]; any other number is a latent, taken as it is."""
+    return torch.sigmoid(raw) if raw.shape[-1] == 3 else raw
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Grids of a stack, coarse to fine: points per axis, and the progress in [0, 1] from which each one counts."""
+
+    resolutions: tuple[int, ...] = (8, 16, 32)
+    starts: tuple[float, ...] = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if len(self.resolutions) != len(self.starts) or self.starts[:1] != (0.0,):
+            raise ValueError("each resolution needs a start, the first one at 0")
+        if list(self.resolutions) != sorted(self.resolutions) or list(self.starts) != sorted(self.starts):
+            raise ValueError("resolutions and starts go from coarse to fine")
+
+    def shown(self, progress: float) -> int:
+        """How many grids count at `progress`."""
+        return sum(start <= progress for start in self.starts)
+
+
+class VoxelField(nn.Module):
+    """A dense grid with trilinear interpolation: quick on any machine, and nothing to install.
+
+    The grid is a sum of grids of several resolutions. To Adam, which moves every number at the same pace,
+    that makes broad changes quick and lone voxels slow, so a short run ends smooth.
+
+    levels: (1, 1 + c, G, G, G) each, raw density and colour, axes z, y, x, corner points on the cube's faces.
+    """
+
+    def __init__(self, channels: int = 3, growth: Growth | None = None, blob: Blob | None = None) -> None:
+        super().__init__()
+        self.growth = growth or Growth()
+        self.blob = blob or Blob()
+        self.shown = self.growth.shown(0.0)
+        self.levels = nn.ParameterList(
+            nn.Parameter(torch.zeros(1, 1 + channels, size, size, size)) for size in self.growth.resolutions
+        )
+
+    @property
+    def grid(self) -> Float[Tensor, "1 k G G G"]:
+        """The sum of the grids that count, at the resolution of the finest of them."""
+        coarse, *finer = list(self.levels)[: self.shown]
+        total: Tensor = coarse
+        for level in finer:
+            total = level + nn.functional.interpolate(total, level.shape[2:], mode="trilinear", align_corners=True)
+        return total
+
+    def refine(self, progress: float) -> None:
+        self.shown = self.growth.shown(progress)
+
+    def parameter_groups(self) -> Iterator[tuple[list[nn.Parameter], float]]:
+        yield list(self.levels), 1.0
+
+    def roughness(self, generator: torch.Generator) -> Float[Tensor, ""]:
+        return total_variation(self.grid)
+
+    def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        return activated_density(_sampled(self.grid[:, :1], x)[:, 0] + self.blob(x))
+
+    def colour(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
+        return activated_colour(_sampled(self.grid[:, 1:], x))
+
+    def density_and_colour(self, x: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c"]]:
+        raw = _sampled(self.grid, x)
+        return activated_density(raw[:, 0] + self.blob(x)), activated_colour(raw[:, 1:])
+
+
+def _sampled(grid: Float[Tensor, "1 k G G G"], x: Float[Tensor, "n 3"]) -> Float[Tensor, "n k"]:
+    """Trilinear interpolation of `grid` at points of the cube; constant beyond it."""
+    # On a CPU torch runs one thread per batch entry here: halves of the points as two entries keep two busy.
+    halves = 2 if grid.device.type == "cpu" else 1
+    padded = nn.functional.pad(x / BOUND, (0, 0, 0, -len(x) % halves))
+    points = padded.reshape(halves, 1, 1, -1, 3)
+    values = nn.functional.grid_sample(
+        grid.expand(halves, -1, -1, -1, -1), points, align_corners=True, padding_mode="border"
+    )
+    return values[:, :, 0, 0].permute(0, 2, 1).flatten(0, 1)[: len(x)]

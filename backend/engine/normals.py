@@ -1,0 +1,46 @@
+"""Normals of a field's visible surface, for light and for the orientation regulariser.
+
+Letters: B views, n samples of a rendering, m of them at the surface.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from backend.engine.fields import Field
+from backend.engine.rendering import Rendering
+
+VISIBLE = 0.01
+"""Samples that send a smaller share of their ray's light have no say in the normals."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The samples that are seen. index: which of the rendering's; normals: unit vectors towards falling density."""
+
+    index: Int[Tensor, " m"]
+    normals: Float[Tensor, "m 3"]
+
+
+def surface(field: Field, rendering: Rendering, reach: float = 0.04) -> Surface:
+    """Normals where the light of `rendering` comes from: differences of density over a tetrahedron of size `reach`.
+
+    Differentiable in the field.
+    """
+    index = (rendering.weights.detach() > VISIBLE).nonzero()[:, 0]
+    points = rendering.samples.points[index]
+    corners = points.new_tensor([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
+    density = field.density((points + reach * corners[:, None]).flatten(0, 1)).unflatten(0, (4, -1))
+    # Falling density in logarithms: it points the same way and does not overflow inside dense matter.
+    rise = torch.einsum("km,kd->md", torch.log(density + 1e-6), corners)
+    return Surface(index, -torch.nn.functional.normalize(rise, dim=-1))
+
+
+def normal_image(rendering: Rendering, surface: Surface) -> Float[Tensor, "B H W 3"]:
+    """The mean normal of what each pixel shows, unit length; zero where it shows nothing."""
+    views, height, width = rendering.opacity.shape
+    weighted = rendering.weights[surface.index, None] * surface.normals
+    summed = weighted.new_zeros(views * height * width, 3).index_add(0, rendering.samples.ray[surface.index], weighted)
+    return torch.nn.functional.normalize(summed, dim=-1, eps=1e-3).reshape(views, height, width, 3)

@@ -1,0 +1,60 @@
+"""Regularisers: what is asked of a field besides looking right. Each is a plain function of one quantity.
+
+Letters: B views, R rays, n samples. All return sums over pixels divided by B, as the guidance's loss does.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A weight that goes linearly from `start` to `end` while progress goes from `begin` to `finish`."""
+
+    start: float = 0.0
+    end: float = 0.0
+    begin: float = 0.0
+    finish: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.begin <= self.finish <= 1:
+            raise ValueError(f"a ramp runs within [0, 1], not from {self.begin} to {self.finish}")
+
+    def at(self, progress: float) -> float:
+        """The weight at `progress` in [0, 1]."""
+        if progress >= self.finish:
+            return self.end
+        if progress <= self.begin:
+            return self.start
+        share = (progress - self.begin) / (self.finish - self.begin)
+        return self.start + (self.end - self.start) * share
+
+
+def opacity(alpha: Float[Tensor, "B H W"]) -> Float[Tensor, ""]:
+    """Total opacity: keeps the field from filling space that no view needs."""
+    return alpha.sum() / len(alpha)
+
+
+def entropy(alpha: Float[Tensor, "B H W"]) -> Float[Tensor, ""]:
+    """Binary entropy of the opacity, in nats: 0 where a pixel is empty or solid, largest for fog."""
+    # Clamped, because the slope at 0 and 1 is infinite; a pixel that is solid to 1e-4 needs no push.
+    p = alpha.clamp(1e-4, 1 - 1e-4)
+    return -(p * p.log() + (1 - p) * torch.log1p(-p)).sum() / len(alpha)
+
+
+def orientation(
+    normals: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"], opacities: Float[Tensor, " n"], views: int
+) -> Float[Tensor, ""]:
+    """Visible surfaces face the camera: opacity * max(0, n.d)^2 (Ref-NeRF, arXiv 2112.03907, eq. 11)."""
+    away = (normals * directions).sum(-1).clamp(min=0)
+    return (opacities * away.square()).sum() / views
+
+
+def total_variation(grid: Float[Tensor, "1 k G G G"]) -> Float[Tensor, ""]:
+    """Squared differences between neighbours, summed, divided by G: the same for a shape at any resolution."""
+    size = grid.shape[-1]
+    pairs = ((grid.narrow(axis, 1, size - 1), grid.narrow(axis, 0, size - 1)) for axis in (2, 3, 4))
+    return torch.stack([(later - earlier).square().sum() for later, earlier in pairs]).sum() / size

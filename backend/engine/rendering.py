@@ -1,0 +1,135 @@
+"""Volume rendering by emission and absorption, only where there is something.
+
+Rays are cut to the unit sphere and sampled at a fixed step with one random offset per ray; samples
+in empty cells of the occupancy grid are never shown to the field. The rest is kept packed, ray after
+ray, as in nerfacc.
+
+Letters: B views, R rays, n kept samples, c colour channels, G occupancy cells per axis,
+w rendering weights: the share of a ray's light that a sample sends.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from backend.engine.cameras import Cameras
+from backend.engine.fields import BOUND, Field
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """Which cells of the cube may hold something. cells: (G, G, G), axes x, y, z."""
+
+    cells: Bool[Tensor, "G G G"]
+
+    @classmethod
+    def of(cls, field: Field, resolution: int, threshold: float, device: torch.device) -> "Occupancy":
+        """Cells whose density reaches `threshold` at their centre, and all their neighbours."""
+        centres = (torch.arange(resolution, device=device) + 0.5) * (2 * BOUND / resolution) - BOUND
+        points = torch.stack(torch.meshgrid(centres, centres, centres, indexing="ij"), dim=-1).flatten(0, 2)
+        with torch.no_grad():
+            dense = (field.density(points) >= threshold).reshape(1, 1, resolution, resolution, resolution)
+        # Room to grow: an object spreads into the empty cells beside it, never into those it cannot see.
+        grown = torch.nn.functional.max_pool3d(dense.float(), 3, stride=1, padding=1)
+        return cls(grown[0, 0] > 0)
+
+    @property
+    def share(self) -> float:
+        """Share of cells that are occupied."""
+        return self.cells.float().mean().item()
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Kept samples, ordered by ray and then by distance. ray: which ray; points: (n, 3) in the cube."""
+
+    ray: Int[Tensor, " n"]
+    distance: Float[Tensor, " n"]
+    points: Float[Tensor, "n 3"]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What B views of a field look like, colours premultiplied by opacity.
+
+    depth: expected distance along the ray times opacity. samples, weights and the directions of all
+    rays: what it was made from.
+    """
+
+    colour: Float[Tensor, "B c H W"]
+    opacity: Float[Tensor, "B H W"]
+    depth: Float[Tensor, "B H W"]
+    samples: Samples
+    weights: Float[Tensor, " n"]
+    directions: Float[Tensor, "R 3"]
+
+
+def march(
+    origins: Float[Tensor, "R 3"],
+    directions: Float[Tensor, "R 3"],
+    occupancy: Occupancy,
+    step: float,
+    offset: Float[Tensor, " R"],
+) -> Samples:
+    """Samples every `step` metres through the unit sphere, from `offset` steps on, where `occupancy` says so."""
+    toward = (origins * directions).sum(-1)
+    gap = toward.square() - origins.square().sum(-1) + 1
+    ray = (gap > 0).nonzero()[:, 0]
+    half = gap[ray].sqrt()
+    near = -toward[ray] - half
+    start, along = origins[ray] + near[:, None] * directions[ray], directions[ray] * step
+    index = torch.arange(int(2 / step) + 1, device=ray.device) + offset[ray, None]
+
+    size = len(occupancy.cells)
+    cell = torch.zeros(index.shape, dtype=torch.int32, device=ray.device)
+    for axis in range(3):  # one coordinate at a time: the points themselves are needed for kept samples only
+        coordinate = start[:, axis, None] + index * along[:, axis, None]
+        cell = cell * size + ((coordinate + BOUND) * (size / (2 * BOUND))).to(torch.int32).clamp_(0, size - 1)
+    keep = occupancy.cells.flatten()[cell] & (index * step < 2 * half[:, None])
+
+    kept = keep.flatten().nonzero()[:, 0]
+    row, index = kept // index.shape[1], index.flatten()[kept]
+    return Samples(ray[row], near[row] + index * step, start[row] + index[:, None] * along[row])
+
+
+def render_weights(density: Float[Tensor, " n"], ray: Int[Tensor, " n"], step: float) -> Float[Tensor, " n"]:
+    """w_i = T_i (1 - exp(-sigma_i step)), T_i = exp(-sum_{j < i} sigma_j step) over the same ray (NeRF, eq. 3).
+
+    Weights are at least 0 and sum to at most 1 per ray. `ray` must not decrease.
+    """
+    thickness = density * step
+    # In double precision: the sum runs over all rays, and each ray takes the difference to its own start.
+    passed = thickness.double().cumsum(0) - thickness.double()
+    first = torch.searchsorted(ray, ray)
+    return torch.exp(-(passed - passed[first])).to(density.dtype) * -torch.expm1(-thickness)
+
+
+def render(
+    field: Field,
+    cameras: Cameras,
+    size: int,
+    occupancy: Occupancy,
+    step: float,
+    generator: torch.Generator | None = None,
+) -> Rendering:
+    """Render size x size pixels per camera with samples every `step` metres; differentiable in the field.
+
+    Samples are stratified with `generator`, centred in their strata without.
+    """
+    origins, directions = cameras.rays(size, size)
+    views = len(origins)
+    count = views * size * size
+    if generator is None:
+        offset = torch.full((count,), 0.5, device=origins.device)
+    else:
+        offset = torch.rand(count, generator=generator, device=generator.device).to(origins.device)
+    directions = directions.reshape(-1, 3)
+    samples = march(origins.repeat_interleave(size * size, dim=0), directions, occupancy, step, offset)
+    density, colour = field.density_and_colour(samples.points)
+    weights = render_weights(density, samples.ray, step)
+    values = torch.cat([colour, torch.ones_like(weights)[:, None], samples.distance[:, None]], dim=-1)
+    pixels = weights.new_zeros(count, values.shape[-1]).index_add(0, samples.ray, weights[:, None] * values)
+    image = pixels.reshape(views, size, size, -1).permute(0, 3, 1, 2)
+    return Rendering(image[:, :-2], image[:, -2], image[:, -1], samples, weights, directions)

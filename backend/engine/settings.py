@@ -1,0 +1,74 @@
+"""What an optimisation is asked for: every number that its result depends on, but for the prompt and the seed."""
+
+from dataclasses import dataclass, field
+
+from backend.engine.cameras import CameraDistribution
+from backend.engine.distillation import WeightName
+from backend.engine.regularisers import Ramp
+from backend.engine.schedules import ScheduleName, TimePrior, TimePriorDdpm
+from backend.engine.shading import BackgroundDistribution, LightDistribution
+
+
+@dataclass(frozen=True)
+class Shading:
+    """How the views of a step are drawn: in plain colours, lit, or lit without their colours.
+
+    lambertian, textureless: the share of views drawn so from progress `begin` on; the others are plain.
+    """
+
+    lambertian: float = 0.0
+    textureless: float = 0.0
+    begin: float = 0.2
+
+    def __post_init__(self) -> None:
+        if min(self.lambertian, self.textureless) < 0 or self.lambertian + self.textureless > 1:
+            raise ValueError("the shares of lambertian and textureless views are at least 0 and at most 1 together")
+
+    def active(self, progress: float) -> bool:
+        """Whether any view may be lit at `progress` in [0, 1]."""
+        return progress >= self.begin and self.lambertian + self.textureless > 0
+
+
+@dataclass(frozen=True)
+class Regularisation:
+    """Weights of the regularisers over the run; see `regularisers` for what each one asks."""
+
+    opacity: Ramp = field(default_factory=Ramp)
+    entropy: Ramp = field(default_factory=Ramp)
+    orientation: Ramp = field(default_factory=Ramp)
+    roughness: Ramp = field(default_factory=Ramp)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One optimisation.
+
+    steps: N. views: B per step. weight, cfg: see `distillation`. learning_rate: Adam's, falling
+    exponentially to its `final_rate`th part. spacing: metres between samples on a ray. occupancy_every: steps
+    between looks at where something is; occupancy_resolution cells per axis, occupied from
+    occupancy_threshold per metre.
+    """
+
+    steps: int = 120
+    schedule: ScheduleName = "time_prior"
+    time_prior: TimePrior = field(default_factory=TimePrior)
+    time_prior_ddpm: TimePriorDdpm = field(default_factory=TimePriorDdpm)
+    weight: WeightName = "sds"
+    cfg: float = 7.5
+    views: int = 4
+    learning_rate: float = 0.2
+    final_rate: float = 0.1
+    spacing: float = 0.05
+    occupancy_every: int = 5
+    occupancy_resolution: int = 32
+    occupancy_threshold: float = 0.5
+    shading: Shading = field(default_factory=Shading)
+    regularisation: Regularisation = field(default_factory=Regularisation)
+    cameras: CameraDistribution = field(default_factory=CameraDistribution)
+    lights: LightDistribution = field(default_factory=LightDistribution)
+    backgrounds: BackgroundDistribution = field(default_factory=BackgroundDistribution)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "views", "learning_rate", "final_rate", "spacing", "occupancy_every"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")

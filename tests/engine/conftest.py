@@ -1,0 +1,94 @@
+"""Guidance with a known answer, and a field with one colour."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from backend.engine.cameras import Cameras
+from backend.engine.schedules import stable_diffusion_abar
+from backend.guidance.interface import Conditioning
+
+CPU = torch.device("cpu")
+NOTHING = torch.zeros(1, 1, 1)
+
+
+@dataclass(frozen=True)
+class GaussianGuidance:
+    """The exact score of N(mean, spread^2) for every pixel: no network, no surprise."""
+
+    mean: tuple[float, float, float]
+    spread: float = 0.01
+    size: int = 12
+    channels: int = 3
+    device: torch.device = CPU
+
+    @property
+    def abar(self) -> Float[Tensor, " T"]:
+        return stable_diffusion_abar()
+
+    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
+        return NOTHING.expand(len(prompts), -1, -1)
+
+    def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
+        return 2 * images - 1
+
+    def eps(
+        self, noisy: Float[Tensor, "B C h w"], t: int, conditioning: Conditioning, cfg: float
+    ) -> Float[Tensor, "B C h w"]:
+        """E[eps | z_t] of z_t = sqrt(abar) x + sqrt(1 - abar) eps with x ~ N(mean, spread^2)."""
+        abar = float(self.abar[t])
+        mean = (2 * torch.tensor(self.mean) - 1)[:, None, None]
+        return (1 - abar) ** 0.5 * (noisy - abar**0.5 * mean) / (abar * self.spread**2 + 1 - abar)
+
+
+class NoPrompts:
+    """Prompts for guidance that needs none."""
+
+    def at(self, cameras: Cameras) -> Conditioning:
+        empty = NOTHING.expand(len(cameras.azimuth), -1, -1)
+        return Conditioning(empty, empty)
+
+
+class ColouredBall(nn.Module):
+    """A solid ball of radius 0.7 in one learnt colour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tint = nn.Parameter(torch.full((3,), 0.5))
+
+    def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        return 200.0 * (x.norm(dim=-1) < 0.7)
+
+    def colour(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
+        return self.tint.expand(len(x), 3)
+
+    def density_and_colour(self, x: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c"]]:
+        return self.density(x), self.colour(x)
+
+    def refine(self, progress: float) -> None:
+        pass
+
+    def roughness(self, generator: torch.Generator) -> Float[Tensor, ""]:
+        return self.tint.square().sum()
+
+    def parameter_groups(self) -> Iterator[tuple[list[nn.Parameter], float]]:
+        yield [self.tint], 1.0
+
+
+@pytest.fixture
+def gaussian() -> Callable[..., GaussianGuidance]:
+    return GaussianGuidance
+
+
+@pytest.fixture
+def no_prompts() -> NoPrompts:
+    return NoPrompts()
+
+
+@pytest.fixture
+def ball() -> ColouredBall:
+    return ColouredBall()

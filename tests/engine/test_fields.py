@@ -1,0 +1,193 @@
+"""The voxel field against functions that interpolation reproduces, and what every field starts from."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from backend.engine.fields import DENSITY_SCALE, Blob, Growth, VoxelField, activated_colour, activated_density
+
+
+def voxels(*sizes: int, channels: int = 4) -> VoxelField:
+    """A field of one size or several, a latent one by default: its colour is the bare interpolation."""
+    starts = tuple(i / len(sizes) for i in range(len(sizes)))
+    return VoxelField(channels, Growth(sizes, starts))
+
+
+def fill(field: VoxelField, values: Tensor) -> VoxelField:
+    with torch.no_grad():
+        field.levels[0].copy_(values)
+    return field
+
+
+def points(size: int) -> Tensor:
+    """Grid points in the order of the grid's axes z, y, x, as (x, y, z)."""
+    axis = torch.linspace(-1, 1, size)
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    return torch.stack([x, y, z], dim=-1)
+
+
+SLOPES = torch.tensor([[1.0, -2.0, 3.0], [0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5], [-1.0, 1.0, 0.25]])
+OFFSETS = torch.tensor([0.1, -0.2, 0.3, 0.0, 1.0])
+
+
+def linear(size: int) -> VoxelField:
+    """Raw density and four latent channels that are linear in x, y, z."""
+    values = points(size) @ SLOPES.T + OFFSETS
+    return fill(voxels(size), values.permute(3, 0, 1, 2)[None])
+
+
+@pytest.mark.parametrize("size", [2, 7, 32])
+def test_linear_functions_come_back_exactly(size: int, generator: torch.Generator) -> None:
+    field = linear(size)
+    x = torch.rand(101, 3, generator=generator) * 2 - 1
+    expected = x @ SLOPES.T + OFFSETS
+    torch.testing.assert_close(field.colour(x), expected[:, 1:], atol=1e-5, rtol=0)
+    density = activated_density(expected[:, 0] + field.blob(x))
+    torch.testing.assert_close(field.density(x), density, atol=1e-3, rtol=1e-5)
+
+
+def test_grid_points_hold_their_own_values(generator: torch.Generator) -> None:
+    field = voxels(4)
+    values = torch.randn(field.grid.shape, generator=generator)
+    fill(field, values)
+    found = field.colour(points(4).flatten(0, 2))
+    torch.testing.assert_close(found, values[0, 1:].flatten(1).T, atol=1e-5, rtol=0)
+
+
+def test_a_cell_by_hand() -> None:
+    # Corner (x, y, z) = (1, -1, -1) holds 8, all others 0; weights 0.75 * 0.5 * 0.25 at (0.5, 0, 0.5).
+    values = torch.zeros(1, 5, 2, 2, 2)
+    values[0, 1, 0, 0, 1] = 8.0
+    found = fill(voxels(2), values).colour(torch.tensor([[0.5, 0.0, 0.5]]))
+    torch.testing.assert_close(found[0, 0], torch.tensor(0.75))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 64, 65])
+def test_any_number_of_points_is_taken_each_on_its_own(count: int, generator: torch.Generator) -> None:
+    field = fill(voxels(5, channels=3), torch.randn(1, 4, 5, 5, 5, generator=generator))
+    x = torch.rand(count, 3, generator=generator) * 2 - 1
+    density, colour = field.density_and_colour(x)
+    assert density.shape == (count,)
+    assert colour.shape == (count, 3)
+    for i in range(min(count, 8)):
+        alone = field.density_and_colour(x[i : i + 1])
+        torch.testing.assert_close(density[i : i + 1], alone[0], atol=1e-4, rtol=0)
+        torch.testing.assert_close(colour[i : i + 1], alone[1], atol=1e-5, rtol=0)
+    (density.sum() + colour.sum()).backward()
+    assert field.levels[0].grad is not None
+    assert (field.levels[0].grad.abs().sum() > 0) == (count > 0)
+
+
+def test_density_and_colour_together_are_those_alone(generator: torch.Generator) -> None:
+    field = fill(voxels(5, channels=3), torch.randn(1, 4, 5, 5, 5, generator=generator))
+    x = torch.rand(33, 3, generator=generator) * 2 - 1
+    density, colour = field.density_and_colour(x)
+    torch.testing.assert_close(field.density(x), density)
+    torch.testing.assert_close(field.colour(x), colour)
+
+
+def test_the_grid_is_constant_beyond_the_cube(generator: torch.Generator) -> None:
+    field = fill(voxels(4), torch.randn(1, 5, 4, 4, 4, generator=generator))
+    outside = torch.tensor([[1.7, 0.3, -0.2], [-4.0, 9.0, 0.1], [1.0001, -1.0001, 2.0]])
+    torch.testing.assert_close(field.colour(outside), field.colour(outside.clamp(-1, 1)))
+
+
+def test_a_point_moves_only_the_eight_corners_around_it() -> None:
+    field = voxels(5)
+    field.colour(torch.tensor([[0.1, -0.6, 0.9]])).sum().backward()
+    assert field.levels[0].grad is not None
+    moved = field.levels[0].grad[0, 1].nonzero()
+    # Cells are 0.5 wide from -1 on: x in cell 2, y in cell 0, z in cell 3.
+    assert moved.tolist() == [[z, y, x] for z in (3, 4) for y in (0, 1) for x in (2, 3)]
+    assert field.levels[0].grad[0, 1].sum().item() == pytest.approx(1)
+
+
+def test_a_finer_grid_starts_without_changing_anything_and_then_adds_detail(generator: torch.Generator) -> None:
+    field = fill(voxels(5, 9), torch.randn(1, 5, 5, 5, 5, generator=generator))
+    x = torch.rand(200, 3, generator=generator) * 2 - 1
+    before = field.density_and_colour(x)
+    field.refine(0.49)
+    assert field.grid.shape == (1, 5, 5, 5, 5)
+    field.refine(0.5)
+    assert field.grid.shape == (1, 5, 9, 9, 9)
+    for after, was in zip(field.density_and_colour(x), before, strict=True):
+        torch.testing.assert_close(after, was, atol=2e-4, rtol=1e-5)
+    with torch.no_grad():
+        field.levels[1][0, 1, 0, 0, 1] = 8.0
+    # Cells of the finer grid are 0.25 wide: its second point in x is at -0.75.
+    found = field.colour(torch.tensor([[-0.75, -1.0, -1.0]]))[0, 0] - field.levels[0][0, 1, 0, 0, :2].mean()
+    torch.testing.assert_close(found, torch.tensor(8.0))
+
+
+def test_levels_that_do_not_count_yet_get_no_gradient() -> None:
+    field = voxels(5, 9)
+    field.colour(torch.zeros(1, 3)).sum().backward()
+    assert field.levels[0].grad is not None
+    assert field.levels[1].grad is None
+
+
+def test_all_parameters_are_in_one_group_at_the_usual_pace() -> None:
+    field = voxels(3, 5)
+    ((parameters, rate),) = field.parameter_groups()
+    assert rate == 1
+    assert [id(p) for p in parameters] == [id(p) for p in field.parameters()]
+
+
+@pytest.mark.parametrize(
+    ("resolutions", "starts"), [((32, 64), (0.0,)), ((32,), (0.1,)), ((), ()), ((32,), (0.0, 0.5))]
+)
+def test_growth_without_a_start_is_refused(resolutions: tuple[int, ...], starts: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="needs a start"):
+        Growth(resolutions, starts)
+
+
+@pytest.mark.parametrize(("resolutions", "starts"), [((32, 16), (0.0, 0.5)), ((16, 32, 64), (0.0, 0.5, 0.2))])
+def test_growth_that_goes_back_is_refused(resolutions: tuple[int, ...], starts: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="coarse to fine"):
+        Growth(resolutions, starts)
+
+
+def test_growth_is_due_from_its_start_on() -> None:
+    growth = Growth((8, 16, 32), (0.0, 0.25, 0.75))
+    assert [growth.shown(p) for p in (0.0, 0.2499, 0.25, 0.7499, 0.75, 1.0)] == [1, 1, 2, 2, 3, 3]
+
+
+def test_the_blob_by_hand() -> None:
+    x = torch.tensor([[0.0, 0.0, 0.0], [0.3, 0.4, 0.0], [0.0, -0.25, 0.0], [0.0, 0.0, 1.0]], requires_grad=True)
+    raw = Blob(centre=4.0, slope=8.0)(x)
+    torch.testing.assert_close(raw, torch.tensor([4.0, 0.0, 2.0, -4.0]))
+    raw.sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    torch.testing.assert_close(x.grad[3], torch.tensor([0.0, 0.0, -8.0]))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_fresh_field_is_a_grey_blob(channels: int) -> None:
+    x = torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
+    density, colour = VoxelField(channels, blob=Blob(2.0, 4.0)).density_and_colour(x)
+    expected = [DENSITY_SCALE * math.log1p(math.exp(2)), DENSITY_SCALE * math.log(2)]
+    torch.testing.assert_close(density, torch.tensor(expected))
+    torch.testing.assert_close(colour, torch.full((2, channels), 0.5 if channels == 3 else 0.0))
+
+
+def test_density_is_positive_smooth_and_linear_where_large() -> None:
+    raw = torch.tensor([-1e4, -100.0, -5.0, 0.0, 5.0, 100.0, 1e4], requires_grad=True)
+    density = activated_density(raw)
+    assert (density >= 0).all()
+    assert (density[1:] > density[:-1])[1:].all()
+    torch.testing.assert_close(density[3], torch.tensor(DENSITY_SCALE * math.log(2)))
+    torch.testing.assert_close(density[5:], DENSITY_SCALE * raw.detach()[5:])
+    density.sum().backward()
+    assert raw.grad is not None
+    torch.testing.assert_close(raw.grad[[0, 3, 6]], DENSITY_SCALE * torch.tensor([0.0, 0.5, 1.0]))
+
+
+def test_colours_stay_in_range_and_latents_are_taken_as_they_are() -> None:
+    raw = torch.tensor([[-1e4, 0.0, 1e4], [-1.0, 2.0, math.log(3)]])
+    torch.testing.assert_close(activated_colour(raw)[0], torch.tensor([0.0, 0.5, 1.0]))
+    assert activated_colour(raw)[1, 2].item() == pytest.approx(0.75)
+    latent = torch.tensor([[-7.0, 0.0, 3.0, 1e3]])
+    torch.testing.assert_close(activated_colour(latent), latent, atol=0, rtol=0)
