@@ -1,0 +1,66 @@
+"""python -m backend models: the diffusion models of this machine."""
+
+import re
+from pathlib import Path
+
+import click
+from huggingface_hub import HfApi
+
+from backend.errors import UserError
+from backend.guidance import hub, library
+from backend.guidance.library import ModelSource
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_REVISION_SHOWN = 19  # "sha256:" and twelve digits
+
+
+@click.group()
+def models() -> None:
+    """The diffusion models of this machine: list, add, remove."""
+
+
+@models.command("list")
+def list_models() -> None:
+    """The built-in model and the added ones: name, size, licence, revision, origin."""
+    rows = [
+        (model.name, _readable(model.size), model.licence, model.revision[:_REVISION_SHOWN], model.origin)
+        for model in library.listed()
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@models.command("add")
+@click.argument("source", metavar="ID_OR_FOLDER")
+@click.option("--yes", is_flag=True, help="Download without asking.")
+@click.pass_context
+def add_model(context: click.Context, source: str, yes: bool) -> None:
+    """Add a model: a diffusers folder, or an id of the Hugging Face hub such as owner/name."""
+    if Path(source).expanduser().is_dir():
+        added = library.record(library.of_folder(Path(source)))
+    elif _HUB_ID.fullmatch(source):
+        added = _download(context.find_object(HfApi) or HfApi(), source, yes)
+    else:
+        raise UserError(f'"{source}" is neither a folder nor a hub id; ids look like owner/name')
+    click.echo(f"added {added.name} ({_readable(added.size)}); use it with --guidance {added.name}")
+
+
+def _download(api: hub.Hub, hub_id: str, yes: bool) -> ModelSource:
+    offer = hub.look_up(api, hub_id)
+    click.echo(f"{offer.id}: {_readable(offer.size)}, licence {offer.licence}, commit {offer.commit}")
+    if not yes:
+        click.confirm("Download it under this licence?", abort=True)
+    return hub.fetch(api, offer)
+
+
+@models.command("remove")
+@click.argument("name")
+def remove_model(name: str) -> None:
+    """Forget the model NAME. Its files are deleted if they were downloaded; an added folder stays."""
+    removed = library.remove(name)
+    click.echo(f"removed {removed.name}")
+
+
+def _readable(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

@@ -1,0 +1,100 @@
+"""Which folders hold a diffusers model that guidance understands: read off the parts, not off a class name.
+
+Understood: a UNet2DConditionModel in pixel space (the built-in prior, DeepFloyd IF stage I) or on the
+latents of an AutoencoderKL (Stable Diffusion 1.x and 2.x), with one CLIP or T5 text encoder. Pickles are
+refused: opening one can run whatever its author liked. Nothing here imports torch: the server lists models too.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from backend.errors import UserError
+
+Prediction = Literal["epsilon", "v_prediction", "sample"]
+"""What a UNet's output stands for."""
+
+TextKind = Literal["clip_text_model", "t5"]
+"""The text encoders understood, as their configurations call them."""
+
+PARTS = ("unet", "text_encoder", "tokenizer", "scheduler", "vae")
+"""The sub-folders that matter; only a latent model has the last one."""
+
+_PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+
+
+def check(folder: Path) -> None:
+    """Raise UserError unless `folder` holds a model that `loading.load` understands. Reads no weights."""
+    if not (folder / "model_index.json").is_file():
+        raise UserError(f"{folder} holds no diffusers model (model_index.json is missing); name the folder that has it")
+    index = _json(folder / "model_index.json")
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in _PICKLES:
+            raise UserError(
+                f"{path} is a pickle, which can run code when opened; use a safetensors copy of the model, "
+                "and delete this file if the folder has one beside it"
+            )
+    if "transformer" in index:
+        raise UserError(
+            f"{folder} is a transformer model ({index.get('_class_name')}); "
+            "only UNet models such as Stable Diffusion 1.x, 2.x and DeepFloyd IF stage I are supported"
+        )
+    for name in PARTS[:4]:
+        if not (folder / name).is_dir():
+            raise UserError(f"{folder} lacks the part {name}/; fetch the whole model")
+    for name in ("unet", "text_encoder", "vae"):
+        if (folder / name).is_dir() and not any((folder / name).glob("*.safetensors")):
+            raise UserError(f"{folder / name} has no safetensors file; fetch a model that has them")
+    _check_unet(folder)
+    text_kind(folder)
+    scheduler_settings(folder)
+
+
+def _check_unet(folder: Path) -> None:
+    """Refuse UNets that want more than an image, a timestep and a text, or that do not fit the VAE."""
+    unet = _json(folder / "unet" / "config.json")
+    if unet.get("_class_name") != "UNet2DConditionModel":
+        raise UserError(f"{folder} has a {unet.get('_class_name')}; only UNet2DConditionModel is supported")
+    if unet.get("addition_embed_type") == "text_time" or (folder / "text_encoder_2").is_dir():
+        raise UserError(f"{folder} is an SDXL model, which is not supported yet; take Stable Diffusion 1.x or 2.x")
+    latent = (folder / "vae").is_dir()
+    diffused = _json(folder / "vae" / "config.json").get("latent_channels", 4) if latent else 3
+    if unet.get("in_channels", 4) != diffused or unet.get("class_embed_type"):
+        raise UserError(
+            f"{folder} is an inpainting, editing or upscaling model (its UNet takes {unet.get('in_channels', 4)} "
+            f"channels where {diffused} are diffused); take a plain text-to-image one"
+        )
+
+
+def is_latent(folder: Path) -> bool:
+    """Whether the model diffuses latents of a VAE rather than pixels."""
+    return (folder / "vae").is_dir()
+
+
+def text_kind(folder: Path) -> TextKind:
+    """Which text encoder a model has. Raises UserError for an unknown kind."""
+    kind: Any = _json(folder / "text_encoder" / "config.json").get("model_type")
+    if kind not in get_args(TextKind):
+        raise UserError(f"{folder} has a text encoder of the kind {kind}; only CLIP and T5 are supported")
+    return kind
+
+
+def scheduler_settings(folder: Path) -> dict[str, Any]:
+    """The scheduler's configuration, known to describe a DDPM. Raises UserError for other kinds."""
+    settings = _json(folder / "scheduler" / "scheduler_config.json")
+    if "beta_schedule" not in settings:
+        raise UserError(f"{folder} has no noise schedule of the DDPM kind (a flow model?), which is not supported")
+    prediction = settings.setdefault("prediction_type", "epsilon")
+    if prediction not in get_args(Prediction):
+        raise UserError(f"{folder} predicts '{prediction}'; only {', '.join(get_args(Prediction))} are supported")
+    return settings
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path} ({error}); fetch the model again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not what diffusers writes there; fetch the model again")
+    return content

@@ -1,0 +1,178 @@
+"""The models of this machine: the built-in one, and those that were added.
+
+One JSON record per added model under <home>/models; downloaded files lie beside their record, and a
+folder that was added stays where it is. <home> is $DREAMTIME_HOME, or the user's data folder.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from shutil import rmtree
+from urllib.parse import quote
+
+from platformdirs import user_data_path
+
+from backend.errors import UserError
+from backend.guidance import folders
+
+BUILTIN = "builtin"
+HOME_VARIABLE = "DREAMTIME_HOME"
+
+_BUILTIN_FOLDER = Path(__file__).parent.parent / "prior" / "weights" / "32"
+_BUILTIN_LICENCE = "GPL-3.0-or-later"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model with all that makes its use repeatable.
+
+    name: what `--guidance` takes. origin: a hub id, a folder, or "built in". revision: the hub's commit, or
+    "sha256:" and the digest of the files. licence: as its author states it, or "unknown". size: bytes.
+    added: the date, or "" if it never was.
+    """
+
+    name: str
+    origin: str
+    folder: Path
+    revision: str
+    licence: str
+    size: int
+    added: str = ""
+
+    @property
+    def downloaded(self) -> bool:
+        """Whether the files are the library's own, to be deleted with the record."""
+        return self.folder.parent == models_folder()
+
+
+def models_folder() -> Path:
+    """Where records and downloads are kept. It need not exist."""
+    home = os.environ.get(HOME_VARIABLE)
+    return (Path(home) if home else user_data_path("dreamtime")) / "models"
+
+
+def listed() -> list[ModelSource]:
+    """The built-in model, then the added ones by name."""
+    return [builtin(), *sorted(_records().values(), key=lambda model: model.name)]
+
+
+def builtin() -> ModelSource:
+    """The model that comes with the program."""
+    return replace(of_folder(_BUILTIN_FOLDER), name=BUILTIN, origin="built in", licence=_BUILTIN_LICENCE)
+
+
+def of_folder(folder: Path) -> ModelSource:
+    """The model in a folder, added or not. Raises UserError if it is none that guidance understands."""
+    folder = folder.expanduser().resolve()
+    folders.check(folder)
+    files = model_files(folder)
+    size = sum(path.stat().st_size for path in files)
+    return ModelSource(folder.name, str(folder), folder, _digest(folder, files), "unknown", size)
+
+
+def resolve(wanted: str) -> ModelSource:
+    """The model that `wanted` names: "builtin", an added name or hub id, or a folder.
+
+    Raises UserError for an unknown one, with the nearest names, and for one whose files are gone or changed.
+    """
+    if wanted == BUILTIN:
+        return builtin()
+    record = _records().get(wanted)
+    if record is not None:
+        return _intact(record)
+    if Path(wanted).expanduser().is_dir():
+        return of_folder(Path(wanted))
+    names = [model.name for model in listed()]
+    nearest = get_close_matches(wanted, names, n=3, cutoff=0.4) or names[:3]
+    raise UserError(
+        f'no model "{wanted}" on this machine; nearest: {", ".join(nearest)} '
+        "(python -m backend models add takes a hub id or a folder)"
+    )
+
+
+def _intact(record: ModelSource) -> ModelSource:
+    again = f"python -m backend models remove {record.name}, then add it again"
+    if not record.folder.is_dir():
+        raise UserError(f"the files of {record.name} are gone from {record.folder}; {again}")
+    if record.revision.startswith("sha256:") and record.revision != of_folder(record.folder).revision:
+        raise UserError(f"the files of {record.name} have changed since it was added; {again}")
+    return record
+
+
+def refuse_taken(name: str) -> None:
+    """Raise UserError if a model of that name is there."""
+    if name == BUILTIN or name in _records():
+        raise UserError(f'there is a model "{name}" already; python -m backend models remove {name} makes room')
+
+
+def record(model: ModelSource) -> ModelSource:
+    """Add `model` to the library, dated today. Raises UserError if its name is taken or nothing can be written."""
+    refuse_taken(model.name)
+    model = replace(model, added=datetime.now(UTC).date().isoformat())
+    path = record_path(model.name)
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps({**asdict(model), "folder": str(model.folder)}, indent=2) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror}); set {HOME_VARIABLE} to a folder you own") from error
+    return model
+
+
+def remove(name: str) -> ModelSource:
+    """Forget a model, and delete its files if they were downloaded. Raises UserError if there is none of that name."""
+    if name == BUILTIN:
+        raise UserError("the built-in model is part of the program and stays")
+    found = _records().get(name)
+    if found is None:
+        added = ", ".join(sorted(_records())) or "none was added"
+        raise UserError(f'no added model is called "{name}"; there are: {added}')
+    record_path(name).unlink()
+    if found.downloaded:
+        rmtree(found.folder, ignore_errors=True)
+    return found
+
+
+def record_path(name: str) -> Path:
+    """Where the record of a model lies, or will."""
+    return models_folder() / f"{slug(name)}.json"
+
+
+def slug(name: str) -> str:
+    """A file name for a model, with the slash of a hub id escaped. Two names never share one."""
+    return quote(name, safe=" ")
+
+
+def _records() -> dict[str, ModelSource]:
+    """Added models by name."""
+    found = {}
+    for path in sorted(models_folder().glob("*.json")):
+        try:
+            content = json.loads(path.read_text())
+            model = ModelSource(**{**content, "folder": Path(content["folder"])})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"the record {path} is damaged ({error}); delete it and add the model again") from error
+        found[model.name] = model
+    return found
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files that make up a model: its index and those of its parts, sorted."""
+    parts = (folder / name for name in folders.PARTS)
+    inside = (path for part in parts for path in part.rglob("*") if path.is_file())
+    return [folder / "model_index.json", *sorted(inside)]
+
+
+def _digest(folder: Path, files: list[Path]) -> str:
+    """ "sha256:" and a digest over the names and contents of `files`."""
+    whole = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            inner = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{path.relative_to(folder).as_posix()} {inner}\n".encode())
+    return f"sha256:{whole.hexdigest()}"

@@ -1,0 +1,124 @@
+"""A folder of a diffusers model -> guidance: the parts, loaded from safetensors, silent and offline."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from jaxtyping import Float
+from torch import Tensor
+from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
+
+from backend.errors import UserError
+from backend.guidance import folders
+from backend.guidance.diffusion import DiffusionGuidance, Parts
+from backend.guidance.folders import Prediction, TextKind
+from backend.guidance.precision import Precision, dtype_of
+from backend.guidance.text import TextEncoder
+
+_TEXT_MODELS: dict[TextKind, Any] = {"clip_text_model": CLIPTextModel, "t5": T5EncoderModel}
+_NOISE_SETTINGS = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "rescale_betas_zero_snr",
+)
+
+
+def load(folder: Path, device: torch.device, precision: Precision, latent_field: bool = False) -> DiffusionGuidance:
+    """The guidance in `folder`, on `device`. Raises UserError if it cannot serve, as `folders.check` does."""
+    folders.check(folder)
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("fp16 needs a GPU; on a CPU use bf16 or fp32")
+    if latent_field and not folders.is_latent(folder):
+        raise UserError(f"{folder} is a pixel-space model, without latents; leave the latent field out")
+    dtype = dtype_of(precision)
+    abar, prediction = noise_schedule(folder)
+    try:
+        with _quiet():
+            parts = Parts(
+                unet=_placed(_weights(UNet2DConditionModel, folder / "unet", dtype), device),
+                text=_text_encoder(folder, device, dtype),
+                abar=abar,
+                prediction=prediction,
+                vae=_placed(_weights(AutoencoderKL, folder / "vae", dtype), device)
+                if folders.is_latent(folder)
+                else None,
+            )
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"cannot load the model in {folder}: {reason}; fetch its files again") from error
+    return DiffusionGuidance(parts, latent_field)
+
+
+def noise_schedule(folder: Path) -> tuple[Float[Tensor, " T"], Prediction]:
+    """abar (double precision, on the CPU) and what the UNet predicts, whichever sampler the folder names."""
+    settings = folders.scheduler_settings(folder)
+    scheduler = DDPMScheduler(**{name: settings[name] for name in _NOISE_SETTINGS if name in settings})
+    return torch.cumprod(1 - scheduler.betas.double(), 0), settings["prediction_type"]
+
+
+def _text_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -> TextEncoder:
+    kind = _TEXT_MODELS[folders.text_kind(folder)]
+    # It runs once per prompt: on a CPU single precision costs nothing that matters.
+    dtype = torch.float32 if device.type == "cpu" else dtype
+    path = folder / "text_encoder"
+    model = kind.from_pretrained(
+        path, use_safetensors=True, dtype=dtype, variant=_variant(path), local_files_only=True, trust_remote_code=False
+    )
+    return TextEncoder(_tokenizer(folder / "tokenizer"), model.to(device).eval().requires_grad_(False))
+
+
+def _tokenizer(path: Path) -> Any:
+    pieces_only = (path / "spiece.model").is_file() and not (path / "tokenizer.json").is_file()
+    if pieces_only and find_spec("sentencepiece") is None:
+        raise UserError(f"the tokenizer in {path} needs one more package: pip install sentencepiece")
+    return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+
+
+def _weights(kind: Any, path: Path, dtype: torch.dtype) -> Any:
+    return kind.from_pretrained(
+        path,
+        use_safetensors=True,
+        torch_dtype=dtype,
+        variant=_variant(path),
+        low_cpu_mem_usage=False,
+        local_files_only=True,
+    )
+
+
+def _variant(path: Path) -> str | None:
+    """ "fp16" where the weights are there in half precision only."""
+    names = [file.name for file in path.glob("*.safetensors")]
+    return "fp16" if names and all(".fp16" in name for name in names) else None
+
+
+def _placed(module: Any, device: torch.device) -> Any:
+    # On a CPU this layout gains nothing: convolutions are as fast, and norms of few channels far slower.
+    if device.type == "cuda":
+        return module.to(device, memory_format=torch.channels_last)
+    return module.to(device)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Neither progress bars nor advice from the libraries while they load."""
+    libraries = (transformers.utils.logging, diffusers.utils.logging)
+    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, (verbosity, bars) in zip(libraries, before, strict=True):
+            library.set_verbosity(verbosity)
+            if bars:
+                library.enable_progress_bar()

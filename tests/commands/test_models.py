@@ -1,0 +1,108 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from huggingface_hub import HfApi, ModelInfo
+
+from backend.commands.models import models
+from backend.errors import UserError
+from backend.prior import model
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DREAMTIME_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+class FakeApi(HfApi):
+    """A hub that has the built-in model's files under every id."""
+
+    downloads = 0
+
+    def model_info(self, repo_id: str, **settings: Any) -> ModelInfo:
+        files = [path for path in model.BUILTIN.rglob("*") if path.is_file()]
+        siblings = [{"rfilename": path.relative_to(model.BUILTIN).as_posix(), "size": 400_000_000} for path in files]
+        return ModelInfo(id=repo_id, sha=COMMIT, siblings=siblings, cardData={"license": "mit"})
+
+    def snapshot_download(self, repo_id: str, **settings: Any) -> str:
+        self.downloads += 1
+        shutil.copytree(model.BUILTIN, settings["local_dir"], dirs_exist_ok=True)
+        return str(settings["local_dir"])
+
+
+def run(*arguments: str, answer: str = "", api: HfApi | None = None) -> Result:
+    return CliRunner().invoke(models, arguments, input=answer, obj=api)
+
+
+def test_list_shows_the_built_in_model() -> None:
+    found = run("list")
+    assert found.exit_code == 0
+    (line,) = found.output.splitlines()
+    assert line.startswith("builtin")
+    assert "GPL-3.0-or-later" in line
+    assert "sha256:" in line
+
+
+def test_a_folder_is_added_listed_and_removed(tmp_path: Path) -> None:
+    folder = shutil.copytree(model.BUILTIN, tmp_path / "mine")
+    added = run("add", str(folder))
+    assert added.exit_code == 0
+    assert "--guidance mine" in added.output
+    lines = run("list").output.splitlines()
+    assert [line.split()[0] for line in lines] == ["builtin", "mine"]
+    assert lines[1].endswith(str(folder))
+    assert run("remove", "mine").output == "removed mine\n"
+    assert folder.is_dir()
+    assert len(run("list").output.splitlines()) == 1
+
+
+def test_size_licence_and_commit_are_shown_before_anything_is_fetched(home: Path) -> None:
+    api = FakeApi()
+    refused = run("add", "owner/tiny", answer="n\n", api=api)
+    assert refused.exit_code == 1
+    # Two weight files, three other JSON files, the tokenizer's two and the index.
+    assert f"owner/tiny: 3.2 GB, licence mit, commit {COMMIT}" in refused.output
+    assert api.downloads == 0
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(("options", "answer"), [((), "y\n"), (("--yes",), "")])
+def test_a_hub_model_is_fetched_after_consent(
+    options: tuple[str, ...], answer: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10**13, 0, 10**13))  # type: ignore[attr-defined]
+    api = FakeApi()
+    found = run("add", "owner/tiny", *options, answer=answer, api=api)
+    assert found.exit_code == 0, found.output
+    assert api.downloads == 1
+    assert COMMIT[:12] in run("list").output
+    assert (home / "models" / "owner%2Ftiny" / "model_index.json").is_file()
+    run("remove", "owner/tiny")
+    assert list((home / "models").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("add", "no such thing"), "neither a folder nor a hub id"),
+        (("add", "."), "model_index.json is missing"),
+        (("remove", "nothing"), "no added model"),
+        (("remove", "builtin"), "stays"),
+    ],
+)
+def test_mistakes_are_user_errors(
+    arguments: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = run(*arguments)
+    assert isinstance(found.exception, UserError)
+    assert says in str(found.exception)
+
+
+def test_a_missing_argument_is_clicks_own_error() -> None:
+    assert run("add").exit_code == 2

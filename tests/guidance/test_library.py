@@ -1,0 +1,121 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from backend.errors import UserError
+from backend.guidance import library
+from backend.prior import model
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DREAMTIME_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def folder(folders: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folders["if"], tmp_path / "my model"))
+
+
+def test_a_machine_starts_with_the_built_in_model(home: Path) -> None:
+    (only,) = library.listed()
+    assert only == library.resolve("builtin") == library.builtin()
+    assert only.name == "builtin"
+    assert only.folder == model.BUILTIN
+    assert 1e6 < only.size < 14e6
+    assert not home.exists()
+
+
+def test_an_added_folder_is_found_by_name_and_by_path_and_stays_when_removed(folder: Path, home: Path) -> None:
+    added = library.record(library.of_folder(folder))
+    assert library.resolve("my model") == added
+    assert [item.name for item in library.listed()] == ["builtin", "my model"]
+    by_path = library.resolve(str(folder))
+    assert (by_path.revision, by_path.size, by_path.added) == (added.revision, added.size, "")
+    assert len(added.added) == len("2000-01-31")
+    library.remove("my model")
+    assert [item.name for item in library.listed()] == ["builtin"]
+    assert (folder / "model_index.json").is_file()
+    assert list((home / "models").iterdir()) == []
+
+
+def test_a_download_goes_with_its_record(folder: Path, home: Path) -> None:
+    here = home / "models" / "owner%2Fname"
+    here.parent.mkdir(parents=True)
+    shutil.move(folder, here)
+    library.record(library.ModelSource("owner/name", "owner/name", here, "c" * 40, "mit", 5))
+    assert library.resolve("owner/name").folder == here
+    library.remove("owner/name")
+    assert not here.exists()
+
+
+def test_the_revision_follows_contents_and_names_but_not_unrelated_files(folder: Path) -> None:
+    before = library.of_folder(folder)
+    (folder / "README.md").write_text("hello")
+    assert library.of_folder(folder) == before
+    config = folder / "unet" / "config.json"
+    config.write_text(config.read_text().replace('"sample_size": 8', '"sample_size": 9'))
+    after = library.of_folder(folder)
+    assert after.size == before.size
+    assert after.revision != before.revision
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(folder / "unet" / "other.safetensors")
+    assert library.of_folder(folder).revision not in (before.revision, after.revision)
+
+
+def test_files_that_changed_or_went_after_adding_are_noticed(folder: Path) -> None:
+    library.record(library.of_folder(folder))
+    config = folder / "unet" / "config.json"
+    config.write_text(config.read_text() + "\n")
+    with pytest.raises(UserError, match=r"have changed.*models remove my model"):
+        library.resolve("my model")
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match="are gone"):
+        library.resolve("my model")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest(folder: Path) -> None:
+    library.record(library.of_folder(folder))
+    with pytest.raises(UserError, match=r'no model "my modle".*nearest: my model \('):
+        library.resolve("my modle")
+    with pytest.raises(UserError, match="nearest: builtin"):
+        library.resolve("zzzzzzzz")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model_index\.json"):
+        library.resolve(str(tmp_path))
+
+
+def test_a_name_is_given_once(folder: Path) -> None:
+    library.record(library.of_folder(folder))
+    with pytest.raises(UserError, match="already"):
+        library.record(library.of_folder(folder))
+    with pytest.raises(UserError, match="already"):
+        library.refuse_taken("builtin")
+
+
+def test_what_cannot_be_removed(folder: Path) -> None:
+    with pytest.raises(UserError, match="built-in"):
+        library.remove("builtin")
+    with pytest.raises(UserError, match="none was added"):
+        library.remove("my model")
+    library.record(library.of_folder(folder))
+    with pytest.raises(UserError, match="there are: my model"):
+        library.remove("../my model")
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", json.dumps({"folder": "x", "nonsense": 1})])
+def test_a_damaged_record_is_named(home: Path, content: str) -> None:
+    (home / "models").mkdir(parents=True)
+    (home / "models" / "a.json").write_text(content)
+    with pytest.raises(UserError, match=r"a\.json is damaged"):
+        library.listed()
+
+
+def test_a_home_that_cannot_be_written_is_one_line(folder: Path, home: Path) -> None:
+    home.write_text("a file where a folder should be")
+    with pytest.raises(UserError, match="set DREAMTIME_HOME"):
+        library.record(library.of_folder(folder))

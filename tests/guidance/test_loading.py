@@ -1,0 +1,102 @@
+"""Real folders, as diffusers writes them."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from backend.errors import UserError
+from backend.guidance.interface import Conditioning
+from backend.guidance.loading import load, noise_schedule
+from backend.prior import model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(folders: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy of the Stable Diffusion 1.x folder that a test may spoil."""
+    return Path(shutil.copytree(folders["sd1"], tmp_path / "sd1"))
+
+
+def change(path: Path, **settings: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+
+def test_the_built_in_model_loads_like_any_other() -> None:
+    guidance = load(model.BUILTIN, CPU, "fp32")
+    assert (guidance.channels, guidance.size, guidance.device) == (3, 32, CPU)
+    prior, t = model.load(model.BUILTIN), 300
+    noisy = torch.ones(1, 3, 32, 32)
+    text = guidance.encode(["a red mug"])
+    torch.testing.assert_close(text, prior.encode(["a red mug"]))
+    with torch.no_grad():
+        v = prior.unet(noisy, t, text).sample
+    abar = float(prior.scheduler.alphas_cumprod[t])
+    expected = abar**0.5 * v + (1 - abar) ** 0.5 * noisy
+    torch.testing.assert_close(guidance.eps(noisy, t, Conditioning(text, text), 1.0), expected, atol=1e-5, rtol=0)
+
+
+def test_loading_says_nothing(
+    folder: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        load(folder, CPU, "fp32")
+        load(model.BUILTIN, CPU, "bf16")
+    assert caplog.text == ""
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_weights_stored_in_half_precision_only_are_found(
+    precision: Any, pipelines: dict[str, StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    pipelines["sd1"].save_pretrained(tmp_path / "half", variant="fp16")
+    shutil.copytree(tmp_path / "half" / "scheduler", tmp_path / "half" / "unrelated")
+    guidance = load(tmp_path / "half", CPU, precision)
+    text = guidance.encode(["a mug"])
+    noisy = torch.ones(1, 4, 8, 8)
+    with torch.no_grad():
+        reference = pipelines["sd1"].unet(noisy, 10, text).sample
+    found = guidance.eps(noisy, 10, Conditioning(text, text), 1.0)
+    torch.testing.assert_close(found, reference, atol=1e-5 if precision == "fp32" else 0.05, rtol=0)
+
+
+def test_the_noise_schedule_does_not_depend_on_the_sampler_that_the_folder_names(folder: Path) -> None:
+    abar, prediction = noise_schedule(folder)
+    change(folder / "scheduler" / "scheduler_config.json", _class_name="PNDMScheduler", skip_prk_steps=True)
+    again, _ = noise_schedule(folder)
+    assert torch.equal(abar, again)
+    assert prediction == "epsilon"
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    torch.testing.assert_close(abar, torch.cumprod(1 - betas, 0), atol=1e-6, rtol=1e-5)
+
+
+def test_damaged_weights_are_one_line(folder: Path) -> None:
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="cannot load the model") as caught:
+        load(folder, CPU, "fp32")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_that_needs_another_package_says_which(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(folders["if"], tmp_path / "if")
+    (folder / "tokenizer" / "tokenizer.json").rename(folder / "tokenizer" / "spiece.model")
+    monkeypatch.setattr("backend.guidance.loading.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install sentencepiece"):
+        load(folder, CPU, "fp32")
+
+
+def test_what_the_machine_or_the_model_cannot_do_is_refused(folders: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        load(folders["sd1"], CPU, "fp16")
+    with pytest.raises(UserError, match="pixel-space"):
+        load(folders["prior"], CPU, "fp32", latent_field=True)

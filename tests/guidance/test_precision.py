@@ -1,0 +1,19 @@
+import pytest
+import torch
+
+from backend.guidance.precision import PRECISIONS, best_precision, dtype_of
+
+
+def test_a_cpu_takes_bf16_only_where_it_multiplies_that_natively(monkeypatch: pytest.MonkeyPatch) -> None:
+    for able, expected in (({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx2": True}, "fp32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        assert best_precision(torch.device("cpu")) == expected
+
+
+def test_a_gpu_takes_fp16_and_devices_nobody_has_tried_single_precision() -> None:
+    assert best_precision(torch.device("cuda", 1)) == "fp16"
+    assert best_precision(torch.device("mps")) == "fp32"
+
+
+def test_every_precision_has_its_type() -> None:
+    assert [dtype_of(precision).itemsize for precision in PRECISIONS] == [4, 2, 2]

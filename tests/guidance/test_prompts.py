@@ -1,0 +1,146 @@
+"""Exact values at the named angles, continuity between them, and Perp-Neg's weights by hand."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from backend.engine.cameras import VIEWS, Cameras, view_name
+from backend.guidance import prompts
+from backend.guidance.diffusion import DiffusionGuidance
+from backend.guidance.prompts import PerpNeg, ViewPrompts, view_shares
+
+FRONT, SIDE, BACK, ABOVE = torch.eye(4)
+
+
+def cameras(azimuths: Sequence[float], elevations: Sequence[float] = (0.0,)) -> Cameras:
+    """In degrees."""
+    azimuth = torch.tensor(azimuths).deg2rad()
+    elevation = torch.tensor(elevations).deg2rad().expand(len(azimuth))
+    return Cameras(azimuth, elevation, torch.ones_like(azimuth), torch.ones_like(azimuth))
+
+
+def embedded(mode: prompts.ViewMode, perp_neg: PerpNeg | None = None) -> ViewPrompts:
+    """View i's embedding is the i-th unit vector; the negative prompt's is -1."""
+    views = torch.eye(4)[:, None] if mode != "off" else torch.full((1, 1, 4), 0.5)
+    return ViewPrompts(views, -torch.ones(1, 1, 4), mode, perp_neg)
+
+
+def test_the_named_angles_see_one_view_each() -> None:
+    shares = view_shares(cameras([0, 90, -90, 180, -180]))
+    torch.testing.assert_close(shares, torch.stack([FRONT, SIDE, SIDE, BACK, BACK]))
+    torch.testing.assert_close(view_shares(cameras([0, 77, 180], [60, 75, 90])), ABOVE.expand(3, 4))
+    # Elevations below the ramp change nothing.
+    torch.testing.assert_close(view_shares(cameras([0.0], [-10])), FRONT[None])
+
+
+def test_between_them_two_views_share() -> None:
+    # cos^2 30 = 3/4; from behind cos^2 150 = 3/4.
+    expected = torch.tensor([[0.75, 0.25, 0, 0], [0, 0.25, 0.75, 0], [0.5, 0.5, 0, 0], [0.375, 0.125, 0, 0.5]])
+    torch.testing.assert_close(view_shares(cameras([30, -150, 45, 30], [0, 0, 0, 40])), expected)
+
+
+def test_shares_are_a_distribution_without_jumps_or_kinks() -> None:
+    around = torch.linspace(-180, 180, 3601)
+    shares = view_shares(cameras(around.tolist(), [15.0]))
+    upward = view_shares(cameras([20.0] * 1801, torch.linspace(-90, 90, 1801).tolist()))
+    for values in (shares, upward):
+        assert values.min() >= 0
+        torch.testing.assert_close(values.sum(1), torch.ones(len(values)))
+        steps = values.diff(dim=0)
+        # A tenth of a degree moves a share by 0.4 % at most; two steps in a row differ by a tenth of that.
+        assert steps.abs().max() < 4e-3
+        assert steps.diff(dim=0).abs().max() < 4e-4
+    torch.testing.assert_close(shares[0], shares[-1], atol=1e-5, rtol=0)
+
+
+def test_the_larger_share_has_the_cameras_name() -> None:
+    for azimuth in range(-180, 180, 7):
+        for elevation in (-10.0, 0.0, 19.0):
+            seen = cameras([azimuth], [elevation])
+            name = view_name(math.radians(azimuth), math.radians(elevation))
+            assert VIEWS[int(view_shares(seen).argmax())] == name
+
+
+def test_interpolated_prompts_mix_embeddings_and_nearest_ones_do_not() -> None:
+    seen = cameras([0, 30, 90, 170], [0, 0, 45, 0])
+    mixed, nearest = (embedded(mode).at(seen) for mode in ("interpolated", "nearest"))
+    torch.testing.assert_close(mixed.positive[:, 0], view_shares(seen))
+    torch.testing.assert_close(nearest.positive[:, 0], torch.stack([FRONT, FRONT, ABOVE, BACK]))
+    for found in (mixed, nearest):
+        torch.testing.assert_close(found.negative, -torch.ones(4, 1, 4))
+        assert found.against is None
+
+
+def test_without_view_dependence_every_camera_gets_the_plain_prompt() -> None:
+    found = embedded("off").at(cameras([0, 90]))
+    assert torch.equal(found.positive, torch.full((2, 1, 4), 0.5))
+
+
+def test_perp_neg_weights_by_hand() -> None:
+    weights = PerpNeg(weight=-2.0, front_decay=2.0, side_decay=10.0).at(
+        torch.tensor(
+            [
+                [1.0, 0.0, 0.0, 0.0],  # front: nothing to avoid but, hardly, the side: e^0
+                [0.5, 0.5, 0.0, 0.0],
+                [0.1, 0.9, 0.0, 0.0],  # nearly the side: it is what is asked for
+                [0.0, 0.5, 0.5, 0.0],
+                [0.0, 0.9, 0.1, 0.0],
+                [0.0, 0.0, 1.0, 0.0],
+                [0.25, 0.25, 0.0, 0.5],  # half from above: half the weights
+                [0.0, 0.0, 0.0, 1.0],
+            ]
+        )
+    )
+    expected = -2 * torch.tensor(
+        [
+            [0.0, 1.0],
+            [math.exp(-1), math.exp(-5)],
+            [math.exp(-0.2), 0.0],
+            [1.0, math.exp(-5) / 2],
+            [1.0, 0.0],
+            [1.0, 0.5],
+            [math.exp(-1) / 2, math.exp(-5) / 2],
+            [0.0, 0.0],
+        ]
+    )
+    torch.testing.assert_close(weights, expected)
+
+
+def test_perp_neg_weights_meet_at_the_side() -> None:
+    before, after = PerpNeg().at(view_shares(cameras([89.9, 90.1])))
+    torch.testing.assert_close(before, after, atol=1e-3, rtol=0)
+
+
+def test_perp_neg_keeps_away_from_the_front_and_the_side() -> None:
+    seen = cameras([20, 180])
+    found = embedded("nearest", PerpNeg()).at(seen)
+    assert found.against is not None
+    assert found.against_weights is not None
+    torch.testing.assert_close(found.against[:, :, 0], torch.stack([FRONT, SIDE]).expand(2, 2, 4))
+    torch.testing.assert_close(found.against_weights, PerpNeg().at(view_shares(seen)))
+
+
+def test_a_prompt_is_encoded_with_the_words_for_each_view(guidances: dict[str, DiffusionGuidance]) -> None:
+    guidance = guidances["prior"]
+    made = prompts.encode(guidance, "a red mug", negative="a blue car")
+    texts = [f"a red mug, {view}" for view in ("front view", "side view", "back view", "overhead view")]
+    torch.testing.assert_close(made.views, guidance.encode(texts))
+    torch.testing.assert_close(made.negative, guidance.encode(["a blue car"]))
+    seen = cameras([0, 180, 5], [0, 0, 80])
+    torch.testing.assert_close(made.at(seen).positive, made.views[[0, 2, 3]])
+    plain = prompts.encode(guidance, "a red mug", mode="off")
+    torch.testing.assert_close(plain.views, guidance.encode(["a red mug"]))
+    torch.testing.assert_close(plain.negative, guidance.encode([""]))
+
+
+def test_the_built_in_model_knows_every_word_of_the_view_phrases(guidances: dict[str, DiffusionGuidance]) -> None:
+    tokenizer = guidances["prior"]._parts.text._tokenizer
+    for suffix in prompts.SUFFIXES.values():
+        assert tokenizer.unk_token_id not in tokenizer(suffix).input_ids
+
+
+def test_contradictory_wishes_are_refused() -> None:
+    with pytest.raises(ValueError, match="view-dependent"):
+        embedded("off", PerpNeg())
