@@ -1,0 +1,104 @@
+"""GLB files: the asset as other programs read it, with the recipe that made it.
+
+glTF is y-up and its texture origin is the upper left; the world here is z-up: (x, y, z) is written as
+(x, z, -y), which Blender's importer turns back. One vertex there has one texture coordinate and one
+normal, so vertices are split here, at seams and creases, and nowhere else.
+
+Letters: V vertices, F triangles, T texels per side.
+"""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from jaxtyping import Float32
+from PIL import Image
+from trimesh.exchange.gltf import export_glb
+from trimesh.visual import TextureVisuals
+from trimesh.visual.material import PBRMaterial
+
+from backend.errors import UserError
+from backend.files import write_whole
+from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.raycast import corner_normals
+
+ROUGHNESS = 0.8
+
+_NAME = "dreamtime"
+_RECIPE = "recipe"  # in asset.extras: it describes the file and lands in nobody's scene
+_JSON_CHUNK = 0x4E4F534A
+
+
+def write_glb(asset: Asset, path: Path, recipe: dict[str, Any]) -> None:
+    """Write `asset` to `path`, whole or not at all. `recipe` is kept as the file's asset.extras.recipe.
+
+    Normals are those of `corner_normals`: smooth across seams, sharp at creases. Raises ValueError if
+    `recipe` is not JSON, OSError if the file cannot be written.
+    """
+    json.dumps(recipe, allow_nan=False)
+
+    def add_recipe(tree: dict[str, Any]) -> None:
+        tree["asset"]["extras"] = {_RECIPE: recipe}
+
+    scene = trimesh.Scene()
+    scene.add_geometry(_split(asset), node_name=_NAME, geom_name=_NAME)
+    data = export_glb(scene, include_normals=True, tree_postprocessor=add_recipe)
+    write_whole(path, data)
+
+
+def read_glb(path: Path) -> tuple[Asset, dict[str, Any]]:
+    """The asset in a file that `write_glb` wrote, its vertices still split, and the recipe.
+
+    Raises UserError for any other file, OSError if it cannot be read.
+    """
+    data = path.read_bytes()
+    try:
+        recipe = _header(data)["asset"]["extras"][_RECIPE]
+        (mesh,) = trimesh.load_scene(path, process=False).geometry.values()
+        uv, image = mesh.visual.uv, mesh.visual.material.baseColorTexture
+        vertices, triangles = _z_up(mesh.vertices), np.asarray(mesh.faces, np.int32)
+    except (ValueError, KeyError, IndexError, AttributeError, struct.error) as error:
+        raise UserError(f"{path} is no mesh of this program, or it is damaged; generate it again") from error
+    texture = np.asarray(image.convert("RGB"), np.uint8)
+    return Asset(TriangleMesh(vertices, triangles), np.asarray(uv, np.float32)[triangles], texture), recipe
+
+
+def _split(asset: Asset) -> trimesh.Trimesh:
+    """The asset with one vertex for each different position, texture coordinate and normal, y up."""
+    mesh = asset.mesh
+    corners = [mesh.vertices[mesh.triangles], asset.uvs, corner_normals(mesh)]
+    attributes = np.concatenate(corners, axis=-1).reshape(-1, 8)
+    vertices, triangles = np.unique(attributes, axis=0, return_inverse=True)
+    material = PBRMaterial(
+        name=_NAME,
+        baseColorTexture=Image.fromarray(asset.texture),
+        metallicFactor=0.0,
+        roughnessFactor=ROUGHNESS,
+    )
+    return trimesh.Trimesh(
+        vertices=_y_up(vertices[:, :3]),
+        faces=triangles.reshape(-1, 3),
+        vertex_normals=_y_up(vertices[:, 5:]),
+        visual=TextureVisuals(uv=vertices[:, 3:5], material=material),
+        process=False,
+    )
+
+
+def _y_up(points: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "V 3"]:
+    return np.stack([points[:, 0], points[:, 2], -points[:, 1]], axis=-1)
+
+
+def _z_up(points: np.ndarray) -> Float32[np.ndarray, "V 3"]:
+    return np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=-1).astype(np.float32)
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """The JSON chunk of a GLB file (glTF 2.0, section 4.4)."""
+    magic, version, _, length, kind = struct.unpack_from("<4sIIII", data)
+    if (magic, version, kind) != (b"glTF", 2, _JSON_CHUNK):
+        raise ValueError("not a GLB file")
+    header: dict[str, Any] = json.loads(data[20 : 20 + length])
+    return header

@@ -1,0 +1,150 @@
+"""Surface extraction: from a density field to a closed triangle mesh.
+
+Letters: G grid samples per axis, R rays, n samples.
+"""
+
+import math
+
+import mcubes
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32
+from torch import Tensor
+
+from backend.engine.cameras import ring
+from backend.engine.fields import BOUND, Field
+from backend.engine.rendering import Occupancy, march
+from backend.errors import UserError
+from backend.mesh.asset import TriangleMesh
+
+_LEVEL_VIEWS = 6
+_LEVEL_ELEVATION = 20.0
+_LEVEL_PIXELS = 64
+_LEVEL_STEP = 2 / 128
+_LEVEL_CELLS = 64
+_NEGLIGIBLE = 0.02
+"""Density that shows nowhere: a whole diameter of it is 4 % opaque."""
+_PLATEAU = 0.002
+"""Agreements that differ by less are equally good."""
+_FOG = 0.97
+"""Share of the unit ball from which on a surface is no object's; a ball of radius 0.98 has 0.94."""
+_SOFTENING = 0.05
+"""Densities well below this share of the level are all alike to the extraction."""
+_CLEARANCE = 1e-3
+_POINTS_AT_ONCE = 1 << 18
+_EMPTY = "nothing is left of the object: try more steps, another seed, or a lower --level"
+_FULL = "the object is fog that fills the whole scene: try more steps, another seed, or a higher --level"
+_BROKEN = "the field holds values that are not finite: try another seed"
+
+
+def find_level(field: Field, device: torch.device) -> float:
+    """The density whose surface has the silhouettes that volume rendering shows.
+
+    A ray meets {density >= level} exactly where its highest density reaches the level, and shows an
+    object where its opacity reaches one half. So one set of rays, from a few fixed views, tells for all
+    levels at once how well both masks agree (intersection over union); the middle of the best is
+    taken. Raises UserError if no ray is opaque or the field is not finite.
+    """
+    highest, opacity = _along_rays(field, device)
+    seen = opacity >= 0.5
+    if not seen.any():
+        raise UserError(_EMPTY)
+    levels, agreement = silhouette_agreement(highest, seen)
+    good = levels[agreement >= agreement.max() - _PLATEAU]
+    return (good.min() * good.max()).sqrt().item()
+
+
+def silhouette_agreement(
+    highest: Float[Tensor, " R"], seen: Bool[Tensor, " R"]
+) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:
+    """Levels, falling, and the intersection over union of `highest >= level` with `seen` for each of them."""
+    levels, order = highest.sort(descending=True)
+    common = seen[order].double().cumsum(0)
+    covered = torch.arange(1, len(levels) + 1, device=levels.device)
+    return levels, (common / (covered + seen.sum() - common)).to(levels.dtype)
+
+
+def _along_rays(field: Field, device: torch.device) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:
+    """Highest density and opacity of the rays of the fixed views that meet anything."""
+    cameras = ring(_LEVEL_VIEWS, _LEVEL_ELEVATION)
+    origins, directions = (rays.to(device) for rays in cameras.rays(_LEVEL_PIXELS, _LEVEL_PIXELS))
+    count = directions[..., 0].numel()
+    corners = _on_grid(field, torch.ones((_LEVEL_CELLS + 1,) * 3, dtype=torch.bool), device)
+    # A cell's eight corners and those next to them.
+    highest_around = torch.nn.functional.max_pool3d(corners[None, None], 4, stride=1, padding=1)[0, 0]
+    occupancy = Occupancy((highest_around >= _NEGLIGIBLE).to(device))
+    samples = march(
+        origins.repeat_interleave(_LEVEL_PIXELS**2, dim=0),
+        directions.reshape(-1, 3),
+        occupancy,
+        _LEVEL_STEP,
+        torch.full((count,), 0.5, device=device),
+    )
+    density = _density(field, samples.points)
+    highest = density.new_zeros(count).scatter_reduce(0, samples.ray, density, "amax")
+    thickness = density.new_zeros(count).index_add(0, samples.ray, density * _LEVEL_STEP)
+    met = highest > 0
+    return highest[met], -torch.expm1(-thickness[met])
+
+
+def sample_density(
+    field: Field, resolution: int, level: float, device: torch.device
+) -> Float32[np.ndarray, "{resolution} {resolution} {resolution}"]:
+    """Density on the grid of `resolution` samples per axis over [-1, 1]^3, axes x, y, z.
+
+    Zero from the unit sphere outwards, where the renderer never looks, and so on the rim. To save
+    time a grid half as fine is sampled first, and the field is asked again only where the surface can
+    be: not where all of the 3x3x3 samples around reach `level` (there the nearest one is taken), nor
+    where none reaches a quarter of it (there 0). Raises UserError if the field is not finite.
+    """
+    half = (resolution + 1) // 2
+    coarse = _on_grid(field, torch.ones(half, half, half, dtype=torch.bool), device)[None, None]
+    highest = torch.nn.functional.max_pool3d(coarse, 3, stride=1, padding=1)
+    lowest = -torch.nn.functional.max_pool3d(-coarse, 3, stride=1, padding=1)
+    deep, far = lowest >= level, highest < level / 4
+    layers = torch.cat([coarse * deep, ~(deep | far)], dim=1)
+    known, wanted = torch.nn.functional.interpolate(layers, (resolution,) * 3)[0]
+    return (known + _on_grid(field, wanted > 0, device)).numpy()
+
+
+def extract(density: Float32[np.ndarray, "G G G"], level: float) -> TriangleMesh:
+    """The surface around all samples of at least `level`: marching cubes over [-1, 1]^3.
+
+    Closed, if the rim of the grid is below `level`. Raises UserError if nothing or everything is inside.
+    """
+    inside = np.count_nonzero(density >= level)
+    if inside == 0:
+        raise UserError(_EMPTY)
+    if inside >= _FOG * math.pi / 6 * (len(density) - 1) ** 3:
+        raise UserError(_FULL)
+    # Densities grow about exponentially towards a surface, so their logarithm is what is nearly linear between
+    # samples. A sample exactly at the level would give several vertices in one place: it counts as just inside.
+    height = np.log((density + _SOFTENING * level) / ((1 + _SOFTENING) * level), dtype=np.float64)
+    height[np.abs(height) < _CLEARANCE] = _CLEARANCE
+    vertices, triangles = mcubes.marching_cubes(height, 0.0)
+    points = vertices * (2 * BOUND / (len(density) - 1)) - BOUND
+    return TriangleMesh(points.astype(np.float32), triangles.astype(np.int32))
+
+
+def _on_grid(field: Field, wanted: Bool[Tensor, "G G G"], device: torch.device) -> Float[Tensor, "G G G"]:
+    """Density at the `wanted` samples of a grid that are inside the unit sphere, 0 at all others."""
+    axis = torch.linspace(-BOUND, BOUND, len(wanted))
+    square = axis.square()
+    in_ball = square[:, None, None] + square[:, None] + square < 1
+    index = (wanted & in_ball).flatten().nonzero()[:, 0]
+    density = torch.zeros(wanted.numel())
+    for some in index.split(_POINTS_AT_ONCE):
+        column = some // len(wanted)
+        points = torch.stack(
+            [axis[column // len(wanted)], axis[column % len(wanted)], axis[some % len(wanted)]], dim=-1
+        )
+        density.index_copy_(0, some, _density(field, points.to(device)).cpu())
+    return density.reshape(wanted.shape)
+
+
+def _density(field: Field, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+    with torch.no_grad():
+        density = field.density(points)
+    if not density.isfinite().all():
+        raise UserError(_BROKEN)
+    return density.float()
