@@ -1,0 +1,39 @@
+"""The mesh stage as a whole: a field becomes a textured mesh."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from backend.engine.fields import Field
+from backend.mesh import surface
+from backend.mesh.asset import Asset, MeshSettings
+from backend.mesh.bake import bake
+from backend.mesh.clean import clean
+from backend.mesh.unwrap import unwrap
+
+MeshStage = Literal["surface", "cleaning", "unwrapping", "baking"]
+
+
+def build(
+    field: Field,
+    settings: MeshSettings,
+    device: torch.device,
+    stage: Callable[[MeshStage], AbstractContextManager[None]],
+) -> Asset:
+    """The textured mesh of `field`, which renders display colours on `device`; `stage` is entered for each part.
+
+    Raises UserError if there is no object in the field.
+    """
+    with stage("surface"):
+        level = settings.level or surface.find_level(field, device)
+        density = surface.sample_density(field, settings.resolution, level, device)
+        mesh = surface.extract(density, level)
+    with stage("cleaning"):
+        mesh = clean(mesh, settings.faces)
+    with stage("unwrapping"):
+        uvs = unwrap(mesh, settings.texture)
+    with stage("baking"):
+        texture = bake(field, mesh, uvs, settings.texture, device)
+    return Asset(mesh, uvs, texture)

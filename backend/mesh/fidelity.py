@@ -1,0 +1,123 @@
+"""How close a mesh comes to what it was made from, and how clean it is.
+
+Letters: B views, H x W pixels, V vertices, F triangles, n sampled points.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Float64
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from backend.engine.shading import over
+from backend.mesh.asset import TriangleMesh
+from backend.mesh.clean import SMALLEST_AREA, components
+from backend.mesh.raycast import welded
+
+BACKGROUND = 0.5
+"""Grey level behind both pictures: it is as far from dark objects as from bright ones."""
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """B views, colours premultiplied by opacity: a field's rendering or a mesh's."""
+
+    @property
+    def colour(self) -> Float[Tensor, "B 3 H W"]: ...
+
+    @property
+    def opacity(self) -> Float[Tensor, "B H W"]: ...
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How well pictures of the mesh match those of the field, all views together.
+
+    psnr: dB over the pixels that either shows. silhouette_iou: in [0, 1]; 1 is the same outline.
+    """
+
+    psnr: float
+    silhouette_iou: float
+
+
+@dataclass(frozen=True)
+class Topology:
+    """How clean a mesh is.
+
+    watertight: every edge has one triangle on each side, and both agree about which side is out.
+    components: pieces that share no vertex. degenerate: triangles of less than
+    SMALLEST_AREA.
+    """
+
+    faces: int
+    watertight: bool
+    components: int
+    degenerate: int
+
+
+def compare(field: Pictures, mesh: Pictures) -> Fidelity:
+    """Compare base colours and outlines, same cameras and size. A pixel is shown where opacity is at least 1/2.
+
+    psnr is infinite for equal pictures and nan where nothing is shown.
+    """
+    shown, covered = field.opacity.cpu() >= 0.5, mesh.opacity.cpu() >= 0.5
+    union = shown | covered
+    error = (_on_grey(field) - _on_grey(mesh)).square().mean(1)[union].mean().item()
+    overlap = (shown & covered).sum().item() / max(union.sum().item(), 1)
+    return Fidelity(psnr=math.inf if error == 0 else -10 * math.log10(error), silhouette_iou=overlap)
+
+
+def _on_grey(pictures: Pictures) -> Float[Tensor, "B 3 H W"]:
+    opacity = pictures.opacity.cpu()
+    return over(pictures.colour.cpu(), opacity, torch.full((len(opacity), 3), BACKGROUND))
+
+
+def topology(mesh: TriangleMesh) -> Topology:
+    """Count what matters to whoever edits or prints the mesh. Vertices in the same place count as one."""
+    whole = welded(mesh)
+    start = whole.triangles.astype(np.int64)
+    end = np.roll(start, -1, axis=1)
+    count = len(whole.vertices)
+    forth, times = np.unique(start * count + end, return_counts=True)
+    back = np.unique(end * count + start)
+    return Topology(
+        faces=len(start),
+        watertight=len(start) > 0 and bool((times == 1).all()) and np.array_equal(forth, back),
+        components=components(whole)[0],
+        degenerate=int((_areas(whole) < SMALLEST_AREA).sum()),
+    )
+
+
+def f_score(
+    mesh: TriangleMesh, reference: TriangleMesh, threshold: float, generator: torch.Generator, count: int = 20_000
+) -> float:
+    """Harmonic mean of precision and recall: the shares of either surface within `threshold` metres of the other.
+
+    By `count` random points on each, so accurate to about 1 / sqrt(count), and a little low where
+    `threshold` comes near the distance between points (Knapitsch et al. 2017, Tanks and Temples, eq. 5).
+    """
+    ours, theirs = (on_surface(each, count, generator) for each in (mesh, reference))
+    precision = (KDTree(theirs).query(ours)[0] <= threshold).mean()
+    recall = (KDTree(ours).query(theirs)[0] <= threshold).mean()
+    return float(2 * precision * recall / max(precision + recall, 1e-12))
+
+
+def on_surface(mesh: TriangleMesh, count: int, generator: torch.Generator) -> Float32[np.ndarray, "{count} 3"]:
+    """Random points of the surface, uniform by area."""
+    areas = torch.from_numpy(_areas(mesh)).cumsum(0)
+    pick, first, second = torch.rand(3, count, generator=generator, dtype=torch.float64)
+    triangle = torch.searchsorted(areas, pick * areas[-1]).clamp(max=len(areas) - 1).numpy()
+    corners = mesh.vertices[mesh.triangles[triangle]]
+    # The square root spreads points evenly over the triangle (Osada et al. 2002, eq. 1).
+    root = first.sqrt()
+    weights = torch.stack([1 - root, root * (1 - second), root * second], dim=-1).numpy()
+    return (weights[:, :, None] * corners).sum(1).astype(np.float32)
+
+
+def _areas(mesh: TriangleMesh) -> Float64[np.ndarray, " F"]:
+    first, second, third = mesh.vertices[mesh.triangles].astype(np.float64).swapaxes(0, 1)
+    return np.linalg.norm(np.cross(second - first, third - first), axis=-1) / 2
