@@ -3,7 +3,6 @@
 Letters: G grid samples per axis, R rays, n samples.
 """
 
-import math
 
 import mcubes
 import numpy as np
@@ -26,8 +25,10 @@ _NEGLIGIBLE = 0.02
 """Density that shows nowhere: a whole diameter of it is 4 % opaque."""
 _PLATEAU = 0.002
 """Agreements that differ by less are equally good."""
-_FOG = 0.97
-"""Share of the unit ball from which on a surface is no object's; a ball of radius 0.98 has 0.94."""
+_FULL_SHARE = 0.97
+"""Share of rays that meet the surface from which on it fills the scene. A ball may do that; fog, where most rays
+are neither clear nor opaque, is no object."""
+_CLEAR, _OPAQUE = 0.05, 0.95
 _SOFTENING = 0.05
 """Densities well below this share of the level are all alike to the extraction."""
 _CLEARANCE = 1e-3
@@ -43,7 +44,7 @@ def find_level(field: Field, device: torch.device) -> float:
     A ray meets {density >= level} exactly where its highest density reaches the level, and shows an
     object where its opacity reaches one half. So one set of rays, from a few fixed views, tells for all
     levels at once how well both masks agree (intersection over union); the middle of the best is
-    taken. Raises UserError if no ray is opaque or the field is not finite.
+    taken. Raises UserError if no ray is opaque, if all is fog, or if the field is not finite.
     """
     highest, opacity = _along_rays(field, device)
     seen = opacity >= 0.5
@@ -51,7 +52,11 @@ def find_level(field: Field, device: torch.device) -> float:
         raise UserError(_EMPTY)
     levels, agreement = silhouette_agreement(highest, seen)
     good = levels[agreement >= agreement.max() - _PLATEAU]
-    return (good.min() * good.max()).sqrt().item()
+    level = (good.min() * good.max()).sqrt()
+    soft = (opacity > _CLEAR) & (opacity < _OPAQUE)
+    if (highest >= level).float().mean() >= _FULL_SHARE and soft.float().mean() > 0.5:
+        raise UserError(_FULL)
+    return level.item()
 
 
 def silhouette_agreement(
@@ -110,13 +115,11 @@ def sample_density(
 def extract(density: Float32[np.ndarray, "G G G"], level: float) -> TriangleMesh:
     """The surface around all samples of at least `level`: marching cubes over [-1, 1]^3.
 
-    Closed, if the rim of the grid is below `level`. Raises UserError if nothing or everything is inside.
+    Closed, if the rim of the grid is below `level`. Raises UserError if nothing is inside.
     """
     inside = np.count_nonzero(density >= level)
     if inside == 0:
         raise UserError(_EMPTY)
-    if inside >= _FOG * math.pi / 6 * (len(density) - 1) ** 3:
-        raise UserError(_FULL)
     # Densities grow about exponentially towards a surface, so their logarithm is what is nearly linear between
     # samples. A sample exactly at the level would give several vertices in one place: it counts as just inside.
     height = np.log((density + _SOFTENING * level) / ((1 + _SOFTENING) * level), dtype=np.float64)

@@ -172,10 +172,15 @@ def test_an_empty_field_is_refused_with_advice() -> None:
 
 
 def test_fog_everywhere_is_refused_with_advice() -> None:
-    fog = Constant(5.0)
-    level = find_level(fog, CPU)
     with pytest.raises(UserError, match="fog"):
-        extract(sample_density(fog, 32, level, CPU), level)
+        find_level(Constant(1.0), CPU)
+
+
+def test_an_opaque_scene_is_a_ball() -> None:
+    # A metre of it lets 1 in 10^13 through: what is seen is a ball, and a ball may fill the scene.
+    solid = Constant(30.0)
+    mesh = extract(sample_density(solid, 48, find_level(solid, CPU), CPU), find_level(solid, CPU))
+    assert volume(mesh) == pytest.approx(4 / 3 * math.pi, rel=0.1)
 
 
 def test_a_large_ball_is_no_fog() -> None:

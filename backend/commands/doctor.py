@@ -1,0 +1,102 @@
+"""python -m backend doctor: what this machine has and lacks, with the fix for each lack."""
+
+import importlib.util
+import platform
+import shutil
+from dataclasses import dataclass
+
+import click
+import torch
+
+from backend import machine
+from backend.engine import tcnn_hashgrid
+from backend.errors import UserError
+from backend.generate import FREE_BYTES_NEEDED
+from backend.guidance import library
+from backend.guidance.precision import best_precision
+
+_NEEDED = ("diffusers", "transformers", "mcubes", "trimesh", "embreex", "xatlas", "fast_simplification")
+_INSTALL = 'python -m pip install -c requirements.lock -e "." in the program\'s folder'
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. fix: what to do about a lack, or None if nothing is lacking. needed: whether it must be."""
+
+    name: str
+    found: str
+    fix: str | None = None
+    needed: bool = False
+
+    def __str__(self) -> str:
+        mark = "ok" if self.fix is None else "MISSING" if self.needed else "none"
+        return f"{mark:8}{self.name:18}{self.found}" + (f"\n{'':26}-> {self.fix}" if self.fix else "")
+
+
+def findings() -> list[Finding]:
+    """Everything that matters for making objects here."""
+    return [
+        Finding("Python", platform.python_version()),
+        Finding("processor", f"{machine.processor()}; computes in {best_precision(torch.device('cpu'))}"),
+        Finding("memory", machine.memory()),
+        _packages(),
+        _disk(),
+        *_devices(),
+        _tinycudann(),
+        *_models(),
+    ]
+
+
+def _packages() -> Finding:
+    lacking = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if lacking:
+        return Finding("packages", f"without {', '.join(lacking)}", _INSTALL, needed=True)
+    return Finding("packages", f"torch {torch.__version__} and all others")
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(".").free
+    text = f"{free / 2**30:.1f} GiB free here"
+    enough = free >= FREE_BYTES_NEEDED
+    return Finding("disk", text, None if enough else "make room: a job needs 200 MiB", needed=not enough)
+
+
+def _devices() -> list[Finding]:
+    gpu = machine.gpu()
+    if gpu:
+        cuda = Finding("CUDA", f"{gpu}, torch built for CUDA {torch.version.cuda} (nobody has tried this path yet)")
+    elif torch.version.cuda is None:
+        cuda = Finding(
+            "CUDA", "this torch has no CUDA", "for an NVIDIA card: install torch from pytorch.org's CUDA index"
+        )
+    else:
+        cuda = Finding("CUDA", "no device", "check the NVIDIA driver with nvidia-smi; without a card the CPU is used")
+    if torch.backends.mps.is_available():
+        return [cuda, Finding("Metal", "there, used with --device mps only (nobody has tried this path yet)")]
+    return [cuda]
+
+
+def _tinycudann() -> Finding:
+    lack = tcnn_hashgrid.missing()
+    if lack is None:
+        return Finding("tinycudann", "there, used for the hash grid (nobody has tried this path yet)")
+    return Finding(
+        "tinycudann", f"not usable: {lack}", "nothing to do: it only makes the hash grid faster on an NVIDIA card"
+    )
+
+
+def _models() -> list[Finding]:
+    try:
+        return [Finding("model", f"{model.name} ({model.origin})") for model in library.listed()]
+    except UserError as error:
+        return [Finding("models", "unreadable", str(error), needed=True)]
+
+
+@click.command()
+def doctor() -> None:
+    """Print what this machine has and lacks, with the fix for each lack."""
+    found = findings()
+    for finding in found:
+        click.echo(str(finding))
+    lacks = [finding.name for finding in found if finding.needed and finding.fix]
+    click.echo(f"mend first: {', '.join(lacks)}" if lacks else "ready to make objects")

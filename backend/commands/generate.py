@@ -1,0 +1,78 @@
+"""python -m backend generate PROMPT: a prompt becomes a textured mesh."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from tqdm import tqdm
+
+from backend.generate import MESH, STAGES, Report, Status
+from backend.generate import generate as carry_out
+from backend.job import Request, planned
+
+_OUT = Path("out")
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--preset", default="standard", show_default=True, help="draft, standard or high.")
+@click.option("--guidance", default="builtin", show_default=True, help="builtin, an added model, or a folder.")
+@click.option("--negative", default="", help="What to keep away from.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--steps", type=int, help="Length of the optimisation.")
+@click.option("--schedule", help="time_prior, time_prior_ddpm, linear, sqrt or uniform.")
+@click.option("--field", help="voxel or hashgrid.")
+@click.option("--cfg", type=float, help="Classifier-free guidance scale.")
+@click.option("--faces", type=int, help="At most this many triangles.")
+@click.option("--texture", type=int, help="Texels per side.")
+@click.option("--level", type=float, help="Density of the surface, per metre; found automatically if left out.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--out", type=click.Path(path_type=Path), default=_OUT, show_default=True, help="The folder to write.")
+@click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
+def generate(prompt: str, out: Path, resume: bool, **options: str | float | None) -> None:
+    """Turn PROMPT into a textured mesh: OUT/mesh.glb, with pictures and a report beside it."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    job, warnings = planned(Request(prompt, **options))  # type: ignore[arg-type]  # the options are its fields
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    with bar_for(prompt) as bar:
+        report = carry_out(job, out, resume, bar.show)
+    click.echo(summary(report, out))
+
+
+def summary(report: Report, out: Path) -> str:
+    """One line for the person who waited."""
+    closed = "watertight" if report.watertight else "not watertight"
+    return (
+        f"wrote {out / MESH}: {report.faces:,} triangles, {closed}, "
+        f"{report.psnr:.1f} dB and {report.silhouette_iou:.3f} IoU against the field, "
+        f"{sum(report.seconds.values()):.0f} s"
+    )
+
+
+class Bar:
+    """A progress bar over steps and stages."""
+
+    def __init__(self, bar: "tqdm[NoReturn]") -> None:
+        self._bar = bar
+
+    def show(self, status: Status) -> None:
+        if status.progress is None:
+            self._bar.set_description(f"{status.stage} ({STAGES.index(status.stage) + 1}/{len(STAGES)})")
+            return
+        progress = status.progress
+        if self._bar.total is None:
+            self._bar.reset(progress.steps)
+            self._bar.initial = self._bar.n = progress.step - 1  # a resumed run has not done these just now
+        self._bar.set_postfix(t=progress.t, refresh=False)
+        self._bar.update(progress.step - self._bar.n)
+
+
+@contextmanager
+def bar_for(prompt: str) -> Iterator[Bar]:
+    """A bar that stays on the screen when it is done."""
+    with tqdm(desc=prompt, unit="step", total=None) as bar:
+        yield Bar(bar)

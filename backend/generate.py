@@ -1,0 +1,285 @@
+"""The way through the house: a job becomes a field, then a mesh, then files.
+
+Letters: V views.
+"""
+
+import json
+import logging
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from backend import checkpoints
+from backend.checkpoints import Checkpoint
+from backend.engine.cameras import ring
+from backend.engine.fields import Field, TrainableField, VoxelField
+from backend.engine.hashgrid import HashGridField
+from backend.engine.optimise import NonFiniteError, Progress, Resumption, optimise
+from backend.engine.randomness import generator
+from backend.engine.rendering import Occupancy, render
+from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
+from backend.errors import UserError
+from backend.files import write_whole
+from backend.guidance import library, loading, prompts
+from backend.guidance.diffusion import DiffusionGuidance
+from backend.job import Job
+from backend.latents import displayed
+from backend.mesh import fidelity, pictures, raycast
+from backend.mesh.asset import Asset
+from backend.mesh.build import MeshStage, build
+from backend.mesh.glb import read_glb, write_glb
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 10.0
+FREE_BYTES_NEEDED = 200 * 2**20
+CALMER = 1 / 3
+"""What a run's learning rate is multiplied by when it starts anew after a loss that is not finite."""
+
+MESH, PREVIEW, TURNTABLE, REPORT = "mesh.glb", "preview.png", "turntable.gif", "report.json"
+_CHECKPOINTS = "checkpoints"
+_FIDELITY_PIXELS = 256
+
+Stage = Literal["loading", "optimising", MeshStage, "writing"]
+STAGES: tuple[str, ...] = ("loading", "optimising", *get_args(MeshStage), "writing")
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a job is. progress: of the optimisation, while that is the stage."""
+
+    stage: str
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came out of a job, and how: `report.json`.
+
+    seconds: per stage. losses: the terms of the last step. restarted: whether the optimisation had to begin
+    anew from a checkpoint with a lower learning rate. peak_memory: bytes, of the process.
+    """
+
+    recipe: dict[str, Any]
+    seconds: dict[str, float]
+    iterations: int
+    losses: dict[str, float]
+    restarted: bool
+    faces: int
+    watertight: bool
+    components: int
+    degenerate: int
+    psnr: float
+    silhouette_iou: float
+    peak_memory: int
+
+
+def generate(job: Job, out: Path, resume: bool, listen: Callable[[Status], None] = lambda status: None) -> Report:
+    """Carry out `job` and write its results into `out`, whole or not at all.
+
+    resume: go on from the checkpoint in `out`, if one is there. `listen` hears of every step and stage; what it
+    raises ends the job, which can be resumed. Raises UserError for what the user can mend.
+    """
+    prepare_folder(out)
+    clock = _Clock(listen)
+    with _disk_trouble(out):
+        with clock.stage("loading"):
+            job, start = _start(job, out, resume)
+            torch.set_num_threads(job.threads)
+            guidance = load_guidance(job)
+        with clock.stage("optimising"):
+            field, losses, restarted = _optimised(job, guidance, out, start, listen)
+        shown = displayed(field, guidance)
+        asset = build(shown, job.mesh, guidance.device, clock.stage)
+        with clock.stage("writing"):
+            report = _written(job, asset, shown, guidance.device, out)
+        whole = replace(report, seconds=clock.seconds, losses=losses, restarted=restarted, peak_memory=peak_memory())
+        write_whole(out / REPORT, (json.dumps(asdict(whole), indent=2) + "\n").encode())
+        shutil.rmtree(out / _CHECKPOINTS, ignore_errors=True)
+    return whole
+
+
+def prepare_folder(out: Path) -> None:
+    """Make `out`, and see that a job's files can be written there. Raises UserError."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+        free = shutil.disk_usage(out).free
+    except OSError as error:
+        raise UserError(f"cannot write into {out} ({error.strerror}); name another folder with --out") from error
+    if free < FREE_BYTES_NEEDED:
+        raise UserError(
+            f"the disk of {out} has {free >> 20} MiB left and {FREE_BYTES_NEEDED >> 20} are needed; "
+            "make room or name another folder with --out"
+        )
+
+
+def load_guidance(job: Job) -> DiffusionGuidance:
+    """The model that `job` asks for, where and how it asks for it."""
+    folder = library.resolve(job.guidance).folder
+    return loading.load(folder, torch.device(job.device), job.precision, job.latent_field)
+
+
+def make_field(job: Job, channels: int, device: torch.device) -> TrainableField:
+    """The field of `job` as it is before the first step."""
+    if job.field == "voxel":
+        return VoxelField(channels).to(device)
+    draws = generator(job.seed, 0, "field", device)
+    if device.type == "cuda" and missing() is None:
+        return tcnn_hash_grid_field(draws, channels)
+    return HashGridField(draws, channels)
+
+
+def _start(job: Job, out: Path, resume: bool) -> tuple[Job, Checkpoint | None]:
+    """The job in the precision and with the threads it was begun with, and the checkpoint to go on from."""
+    if not resume:
+        shutil.rmtree(out / _CHECKPOINTS, ignore_errors=True)
+        return job, None
+    found = checkpoints.newest(out / _CHECKPOINTS)
+    if found is None:
+        logger.warning("no checkpoint in %s: starting from the beginning", out)
+        return job, None
+    job = job.with_numerics_of(found.facts["recipe"])
+    differing = _differences(job.recipe(), found.facts["recipe"])
+    if differing:
+        raise UserError(
+            f"the run in {out} was started with other settings ({', '.join(differing)}); "
+            "repeat them, or leave out --resume to start anew"
+        )
+    return job, found
+
+
+def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """The names of what differs between two recipes, once both have been through JSON."""
+    ours = json.loads(json.dumps(ours))
+    return sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
+
+
+def _optimised(
+    job: Job, guidance: DiffusionGuidance, out: Path, start: Checkpoint | None, listen: Callable[[Status], None]
+) -> tuple[TrainableField, dict[str, float], bool]:
+    """The optimised field, the losses of the last step, and whether the run had to be restarted."""
+    calmed = bool(start and start.facts["calmed"])
+    while True:
+        settings = job.optimisation
+        if calmed:
+            settings = replace(settings, learning_rate=settings.learning_rate * CALMER)
+        field = make_field(job, guidance.channels, guidance.device)
+        texts = prompts.encode(
+            guidance, job.prompt, job.negative, job.view_mode, prompts.PerpNeg() if job.perp_neg else None
+        )
+        resumption = Resumption(start.step, start.tensors) if start else None
+        steps = optimise(field, guidance, texts, settings, job.seed, resumption)
+        try:
+            losses = _followed(steps, out, {"recipe": job.recipe(), "calmed": calmed}, listen)
+        except NonFiniteError as error:
+            if calmed:
+                raise UserError(f"{error}, even with a lower learning rate; try another seed or a lower cfg") from error
+            logger.warning("%s: going on from the last checkpoint with a lower learning rate", error)
+            calmed, start = True, checkpoints.newest(out / _CHECKPOINTS)
+        else:
+            return field, losses or (start.facts["losses"] if start else {}), calmed
+
+
+def _followed(
+    steps: Iterator[Progress], out: Path, facts: dict[str, Any], listen: Callable[[Status], None]
+) -> dict[str, float]:
+    """Go through `steps`, keeping a checkpoint every CHECKPOINT_SECONDS and at the end; returns the last losses."""
+    kept_at, losses = time.monotonic(), {}
+    for progress in steps:
+        losses = progress.losses
+        listen(Status("optimising", progress))
+        if progress.step == progress.steps or time.monotonic() - kept_at >= CHECKPOINT_SECONDS:
+            checkpoint = Checkpoint(progress.step, progress.state(), {**facts, "losses": losses})
+            checkpoints.write(out / _CHECKPOINTS, checkpoint)
+            kept_at = time.monotonic()
+    return losses
+
+
+def _written(job: Job, asset: Asset, field: Field, device: torch.device, out: Path) -> Report:
+    """Write the mesh and its pictures, and measure the mesh as it is in the file."""
+    write_glb(asset, out / MESH, job.recipe())
+    written, recipe = read_glb(out / MESH)
+    pictures.write_preview(written, out / PREVIEW)
+    pictures.write_turntable(written, out / TURNTABLE)
+    likeness = compared(field, written, device)
+    shape = fidelity.topology(written.mesh)
+    return Report(
+        recipe=recipe,
+        seconds={},
+        iterations=job.optimisation.steps,
+        losses={},
+        restarted=False,
+        faces=shape.faces,
+        watertight=shape.watertight,
+        components=shape.components,
+        degenerate=shape.degenerate,
+        psnr=likeness.psnr,
+        silhouette_iou=likeness.silhouette_iou,
+        peak_memory=0,
+    )
+
+
+def compared(field: Field, asset: Asset, device: torch.device) -> fidelity.Fidelity:
+    """The mesh against the field's own renders, from eight sides."""
+    cameras = ring(8, elevation_degrees=20)
+    occupancy = Occupancy.of(field, 64, 0.1, device)
+    with torch.no_grad():  # one view at a time: the samples of all of them are gigabytes
+        views = [
+            render(field, camera.to(device), _FIDELITY_PIXELS, occupancy, step=0.02)
+            for camera in raycast.one_by_one(cameras)
+        ]
+    shown = _Views(torch.cat([view.colour for view in views]).cpu(), torch.cat([view.opacity for view in views]).cpu())
+    return fidelity.compare(shown, raycast.render(asset, cameras, _FIDELITY_PIXELS))
+
+
+@dataclass(frozen=True)
+class _Views:
+    """Pictures of a field, as `fidelity.compare` wants them."""
+
+    colour: Float[Tensor, "B 3 H W"]
+    opacity: Float[Tensor, "B H W"]
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class _Clock:
+    """Times stages and announces them."""
+
+    def __init__(self, listen: Callable[[Status], None]) -> None:
+        self.seconds: dict[str, float] = {}
+        self._listen = listen
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self._listen(Status(name))
+        begun = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - begun, 3)
+
+
+@contextmanager
+def _disk_trouble(out: Path) -> Iterator[None]:
+    """Say in one line that the disk is full or failed. What was whole before stays."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write into {out} ({error.strerror}); make room or name another folder, then use --resume"
+        ) from error

@@ -1,0 +1,37 @@
+"""What this machine is, in words."""
+
+import platform
+import re
+from pathlib import Path
+
+import psutil
+import torch
+
+
+def processor() -> str:
+    """The CPU's name and how many cores this process sees."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file() and (found := re.search(r"model name\s*: (.+)", cpuinfo.read_text())):
+        name = found[1]
+    return f"{name}, {psutil.cpu_count()} cores"
+
+
+def memory() -> str:
+    """Main memory, all and free."""
+    size = psutil.virtual_memory()
+    return f"{size.total / 2**30:.0f} GiB, {size.available / 2**30:.0f} free"
+
+
+def gpu() -> str | None:
+    """The first CUDA device and its memory, or None."""
+    if not torch.cuda.is_available():
+        return None
+    facts = torch.cuda.get_device_properties(0)
+    return f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"
+
+
+def described() -> str:
+    """One line for the head of a table of timings."""
+    parts = [processor(), f"{memory()} memory", f"{gpu() or 'no CUDA device'}", f"torch {torch.__version__}"]
+    return "; ".join(parts)

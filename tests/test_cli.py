@@ -1,0 +1,121 @@
+"""The command line as a user meets it: exit codes, one line on stderr, nothing half-written."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backend.cli import COMMANDS, main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command line in this process: exit code, stdout, stderr."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = main([*arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def generate_badly(run: Run, out: Path, *arguments: str) -> str:
+    """The one line on stderr of a generate command that cannot be carried out."""
+    code, printed, complaint = run("generate", *arguments, "--out", str(out))
+    assert code == 2
+    assert printed == ""
+    assert complaint.count("\n") == 1
+    assert complaint.startswith("error: ")
+    assert not out.exists()
+    return complaint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        ([""], 'try "a red mug"'),
+        (["a dragon"], "try one of"),
+        (["mug " * 100], "shorten it to 300"),
+        (["a mug\x07"], "type it anew"),
+        (["a red mug", "--preset", "best"], "draft, standard, high"),
+        (["a red mug", "--schedule", "warp"], "time_prior"),
+        (["a red mug", "--guidance", "stable-difusion"], "models add"),
+        (["a red mug", "--steps", "-3"], "from 1 to"),
+        (["a red mug", "--steps", "many"], "not a valid integer"),
+        (["a red mug", "--device", "quantum"], "auto, cpu"),
+        (["a red mug", "--fases", "3"], "--faces"),
+    ],
+)
+def test_bad_requests_end_with_one_line_and_code_2(run: Run, tmp_path: Path, arguments: list[str], remedy: str) -> None:
+    assert remedy in generate_badly(run, tmp_path / "out", *arguments)
+
+
+def test_a_model_folder_with_a_pickle_is_refused(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model_index.json").write_text("{}")
+    (folder / "weights.ckpt").write_bytes(b"")
+    complaint = generate_badly(run, tmp_path / "out", "a red mug", "--guidance", str(folder))
+    assert "weights.ckpt is a pickle" in complaint
+    assert "safetensors" in complaint
+
+
+def test_an_output_folder_that_is_a_file_is_refused(run: Run, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    code, _, complaint = run("generate", "a red mug", "--out", str(taken))
+    assert code == 2
+    assert "name another folder with --out" in complaint
+    assert taken.read_text() == "mine"
+
+
+def test_a_mistyped_command_names_the_real_ones(run: Run) -> None:
+    code, _, complaint = run("generat", "a red mug")
+    assert code == 2
+    assert "generate" in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_no_command_shows_help(run: Run) -> None:
+    code, printed, _ = run()
+    assert code == 0
+    assert all(name in printed for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(run: Run, name: str) -> None:
+    code, printed, _ = run(name, "--help")
+    assert code == 0
+    assert "Usage" in printed
+
+
+def test_schedule_prints_a_row_each_and_draws_them(run: Run, tmp_path: Path) -> None:
+    code, printed, _ = run("schedule", "--plot", str(tmp_path / "t.png"))
+    assert code == 0
+    assert "time_prior          974    914    822    673    524    429    302" in printed
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_that_cannot_be_written_is_refused(run: Run, tmp_path: Path) -> None:
+    code, _, complaint = run("schedule", "--plot", str(tmp_path / "nowhere" / "t.png"))
+    assert code == 2
+    assert "in a folder that exists" in complaint
+
+
+def test_doctor_finds_this_machine_able(run: Run) -> None:
+    code, printed, _ = run("doctor")
+    assert code == 0
+    assert "ready to make objects" in printed
+    assert "builtin" in printed
+
+
+def test_python_m_backend_is_the_command_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "backend", "generate", ""], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == 'error: the prompt is empty; try "a red mug"\n'

@@ -1,0 +1,239 @@
+"""The whole way on small budgets: files, resumption after a real kill, and trouble with folders, disks and numbers."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend import checkpoints
+from backend import generate as module
+from backend.engine.fields import Blob, VoxelField
+from backend.engine.optimise import NonFiniteError
+from backend.errors import UserError
+from backend.generate import CALMER, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Status, generate
+from backend.job import Job, Request, planned
+from backend.mesh.asset import MeshSettings
+from backend.mesh.fidelity import topology
+from backend.mesh.glb import read_glb
+
+PROMPT = "a red mug"
+STEPS = 24
+SMALL = MeshSettings(resolution=48, faces=800, texture=128)
+
+
+def small_job(**changes: Any) -> Job:
+    job, _ = planned(Request(PROMPT, preset="draft", steps=STEPS, device="cpu", **changes))
+    return replace(job, mesh=SMALL)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an uninterrupted run."""
+    out = tmp_path_factory.mktemp("made")
+    generate(small_job(), out, resume=False)
+    return out
+
+
+def test_the_folder_holds_the_four_files_and_nothing_else(made: Path) -> None:
+    assert sorted(path.name for path in made.iterdir()) == sorted([MESH, PREVIEW, TURNTABLE, REPORT])
+    assert Image.open(made / PREVIEW).size == (1024, 512)
+    assert getattr(Image.open(made / TURNTABLE), "n_frames", 1) >= 24
+
+
+def test_the_report_tells_what_was_done(made: Path) -> None:
+    report = json.loads((made / REPORT).read_text())
+    assert report["iterations"] == STEPS
+    assert set(report["seconds"]) == set(STAGES)
+    assert set(report["losses"]) == {"guidance", "entropy"}
+    assert 0 < report["faces"] <= SMALL.faces
+    assert report["watertight"] is True
+    assert report["degenerate"] == 0
+    assert report["recipe"]["prompt"] == PROMPT
+    assert report["psnr"] > 10
+    assert report["silhouette_iou"] > 0.8
+
+
+def test_the_mesh_carries_its_recipe_and_is_clean(made: Path) -> None:
+    asset, recipe = read_glb(made / MESH)
+    assert recipe == json.loads((made / REPORT).read_text())["recipe"]
+    assert topology(asset.mesh).watertight
+    assert asset.texture.shape == (128, 128, 3)
+    # Redder than anything else, even after so few steps.
+    mean = asset.texture.reshape(-1, 3).mean(0)
+    assert mean[0] > 1.5 * max(mean[1], mean[2])
+
+
+def test_stages_are_announced_in_order(tmp_path: Path) -> None:
+    heard: list[Status] = []
+    generate(small_job(seed=1), tmp_path, resume=False, listen=heard.append)
+    assert [status.stage for status in heard if status.progress is None] == list(STAGES)
+    assert [status.progress.step for status in heard if status.progress] == list(range(1, STEPS + 1))
+
+
+KILLED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from backend import generate
+from backend.job import Request, planned
+from backend.mesh.asset import MeshSettings
+generate.CHECKPOINT_SECONDS = 0
+job, _ = planned(Request({prompt!r}, preset="draft", steps={steps}, device="cpu"))
+generate.generate(replace(job, mesh=MeshSettings(*{mesh!r})), Path(sys.argv[1]), resume=False)
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(made: Path, tmp_path: Path) -> None:
+    mesh = (SMALL.resolution, SMALL.faces, SMALL.texture)
+    script = KILLED.format(prompt=PROMPT, steps=STEPS, mesh=mesh)
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.DEVNULL)
+    kept = tmp_path / "checkpoints"
+    deadline = time.monotonic() + 120
+    while len(list(kept.glob("step-*[0-9]"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    found = checkpoints.newest(kept)
+    assert found is not None
+    assert 0 < found.step < STEPS
+    assert not (tmp_path / MESH).exists()
+    steps: list[int] = []
+    generate(small_job(), tmp_path, True, lambda status: steps.append(status.progress.step if status.progress else 0))
+    assert min(step for step in steps if step) == found.step + 1
+    assert (tmp_path / MESH).read_bytes() == (made / MESH).read_bytes()
+    assert not kept.exists()
+
+
+def stopped(out: Path, at: int, **changes: Any) -> None:
+    """A run that is interrupted after `at` steps, with a checkpoint of each."""
+
+    def stop(status: Status) -> None:
+        if status.progress and status.progress.step > at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(small_job(**changes), out, False, stop)
+
+
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_resuming_with_other_settings_is_refused_by_name(tmp_path: Path) -> None:
+    stopped(tmp_path, at=2)
+    with pytest.raises(UserError, match=r"started with other settings \(seed\); repeat them, or leave out --resume"):
+        generate(small_job(seed=3), tmp_path, resume=True)
+    found = checkpoints.newest(tmp_path / "checkpoints")
+    assert found is not None
+    assert found.step == 2
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_run_without_resume_starts_anew(tmp_path: Path) -> None:
+    stopped(tmp_path, at=4)
+    steps: list[int] = []
+
+    def listen(status: Status) -> None:
+        if status.progress:
+            steps.append(status.progress.step)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(small_job(), tmp_path, False, listen)
+    assert steps == [1]
+
+
+def test_resuming_without_a_checkpoint_begins_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def stop(status: Status) -> None:
+        if status.progress:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(small_job(), tmp_path, True, stop)
+    assert "no checkpoint" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_else(tmp_path: Path) -> None:
+    taken = tmp_path / "file"
+    taken.write_text("")
+    with pytest.raises(UserError, match=r"cannot write into .*file.*; name another folder with --out"):
+        generate(small_job(), taken, resume=False)
+    assert taken.read_text() == ""
+
+
+def test_a_full_disk_is_refused_before_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 5 * 2**20})
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match="5 MiB left and 200 are needed; make room"):
+        generate(small_job(), tmp_path, resume=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, full_from = checkpoints.write, 4
+
+    def filling(folder: Path, checkpoint: checkpoints.Checkpoint) -> None:
+        if checkpoint.step >= full_from:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(folder, checkpoint)
+
+    monkeypatch.setattr(checkpoints, "write", filling)
+    with pytest.raises(UserError, match=r"No space left on device.*use --resume"):
+        generate(small_job(), tmp_path, resume=False)
+    found = checkpoints.newest(tmp_path / "checkpoints")
+    assert found is not None
+    assert found.step == full_from - 1
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_loss_that_is_not_finite_restarts_once_with_a_lower_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    optimise, rates = module.optimise, []
+
+    def breaking(field: Any, guidance: Any, texts: Any, settings: Any, seed: int, resume: Any) -> Iterator[Any]:
+        rates.append(settings.learning_rate)
+        for progress in optimise(field, guidance, texts, settings, seed, resume):
+            if progress.step == 6 and len(rates) == 1:
+                raise NonFiniteError(6, "guidance loss")
+            yield progress
+
+    monkeypatch.setattr(module, "optimise", breaking)
+    report = generate(small_job(), tmp_path, resume=False)
+    assert report.restarted
+    assert rates == [pytest.approx(0.2), pytest.approx(0.2 * CALMER)]
+    assert "guidance loss is not finite at step 6" in caplog.text
+
+
+def test_a_loss_that_is_never_finite_ends_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Iterator[Any]:
+        raise NonFiniteError(0, "guidance loss")
+        yield
+
+    monkeypatch.setattr(module, "optimise", broken)
+    with pytest.raises(UserError, match="not finite at step 0, even with a lower learning rate; try another seed"):
+        generate(small_job(), tmp_path, resume=False)
+    assert not (tmp_path / MESH).exists()
+
+
+def test_an_empty_field_is_an_error_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = VoxelField(blob=Blob(centre=-40.0))
+    monkeypatch.setattr(module, "_optimised", lambda *_: (nothing, {}, False))
+    with pytest.raises(UserError, match="try more steps, another seed"):
+        generate(small_job(), tmp_path, resume=False)
+    assert not (tmp_path / MESH).exists()
+    assert np.all([not path.name.endswith(".partial") for path in tmp_path.rglob("*")])
