@@ -5,6 +5,7 @@ written beside its final name and renamed when it is whole and on disk, so a fol
 name is complete unless the disk damaged it later; then the manifest tells, and the one before it is used.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -43,7 +45,10 @@ def write(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> None:
     partial = final.with_name(final.name + _PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, partial / _TENSORS)
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, partial / _TENSORS)
+    except SafetensorError as error:  # what it makes of a full disk
+        raise OSError(errno.EIO, str(error)) from error
     (partial / _FACTS).write_text(json.dumps(checkpoint.facts))
     manifest = {name: _sha256(partial / name) for name in (_TENSORS, _FACTS)}
     (partial / _MANIFEST).write_text(json.dumps(manifest))
@@ -56,6 +61,14 @@ def write(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> None:
         shutil.rmtree(outdated)
     for leftover in folder.glob(f"{_PREFIX}*{_PARTIAL}"):
         shutil.rmtree(leftover)
+
+
+def clear(folder: Path) -> None:
+    """Remove all checkpoints from `folder`, and the folder if nothing else is in it."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        shutil.rmtree(path)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def newest(folder: Path) -> Checkpoint | None:
@@ -92,6 +105,8 @@ def _sha256(path: Path) -> str:
 
 
 def _to_disk(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":  # Windows has no handles for folders, and writes renames through
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

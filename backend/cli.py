@@ -52,10 +52,15 @@ def main(arguments: list[str] | None = None) -> int:
         return cli.main(arguments, prog_name="python -m backend", standalone_mode=False) or 0
     except UserError as error:
         return _refuse(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help())
+        return 0
+    except ModuleNotFoundError as error:
+        return _refuse(f"the package {error.name} is missing; python -m backend doctor says what to install")
     except click.ClickException as error:
         return _refuse(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
+        click.echo("stopped; a generate command goes on where it was with --resume", err=True)
         return 130
 
 

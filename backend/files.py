@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+FREE_BYTES_NEEDED = 200 * 2**20
+"""Room that a job's checkpoints and results need."""
+
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` beside `path`, see it to the disk, and rename it. Raises OSError; then `path` is as it was."""

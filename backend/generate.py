@@ -5,9 +5,7 @@ Letters: V views.
 
 import json
 import logging
-import resource
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,11 +28,12 @@ from backend.engine.randomness import generator
 from backend.engine.rendering import Occupancy, render
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
 from backend.errors import UserError
-from backend.files import write_whole
-from backend.guidance import library, loading, prompts
+from backend.files import FREE_BYTES_NEEDED, write_whole
+from backend.guidance import loading, prompts
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.job import Job
 from backend.latents import displayed
+from backend.machine import peak_memory
 from backend.mesh import fidelity, pictures, raycast
 from backend.mesh.asset import Asset
 from backend.mesh.build import MeshStage, build
@@ -43,13 +42,15 @@ from backend.mesh.glb import read_glb, write_glb
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 10.0
-FREE_BYTES_NEEDED = 200 * 2**20
 CALMER = 1 / 3
 """What a run's learning rate is multiplied by when it starts anew after a loss that is not finite."""
 
 MESH, PREVIEW, TURNTABLE, REPORT = "mesh.glb", "preview.png", "turntable.gif", "report.json"
-_CHECKPOINTS = "checkpoints"
+CHECKPOINTS = ".dreamtime"
+"""Where a job in progress keeps its checkpoints, within its folder."""
+
 _FIDELITY_PIXELS = 256
+_LIKE_ENOUGH = 99.0  # equal pictures have an infinite PSNR, which JSON has no word for
 
 Stage = Literal["loading", "optimising", MeshStage, "writing"]
 STAGES: tuple[str, ...] = ("loading", "optimising", *get_args(MeshStage), "writing")
@@ -93,20 +94,22 @@ def generate(job: Job, out: Path, resume: bool, listen: Callable[[Status], None]
     """
     prepare_folder(out)
     clock = _Clock(listen)
-    with _disk_trouble(out):
-        with clock.stage("loading"):
-            job, start = _start(job, out, resume)
-            torch.set_num_threads(job.threads)
-            guidance = load_guidance(job)
+    with clock.stage("loading"):
+        job, start = _start(job, out, resume)
+        torch.set_num_threads(job.threads)
+        guidance = load_guidance(job)
+    with _trouble(out):
         with clock.stage("optimising"):
             field, losses, restarted = _optimised(job, guidance, out, start, listen)
         shown = displayed(field, guidance)
         asset = build(shown, job.mesh, guidance.device, clock.stage)
+        # The report comes last and goes first: where it is, everything is there and belongs together.
+        (out / REPORT).unlink(missing_ok=True)
         with clock.stage("writing"):
             report = _written(job, asset, shown, guidance.device, out)
         whole = replace(report, seconds=clock.seconds, losses=losses, restarted=restarted, peak_memory=peak_memory())
         write_whole(out / REPORT, (json.dumps(asdict(whole), indent=2) + "\n").encode())
-        shutil.rmtree(out / _CHECKPOINTS, ignore_errors=True)
+        checkpoints.clear(out / CHECKPOINTS)
     return whole
 
 
@@ -128,8 +131,7 @@ def prepare_folder(out: Path) -> None:
 
 def load_guidance(job: Job) -> DiffusionGuidance:
     """The model that `job` asks for, where and how it asks for it."""
-    folder = library.resolve(job.guidance).folder
-    return loading.load(folder, torch.device(job.device), job.precision, job.latent_field)
+    return loading.load(job.model.folder, torch.device(job.device), job.precision, job.latent_field)
 
 
 def make_field(job: Job, channels: int, device: torch.device) -> TrainableField:
@@ -145,26 +147,33 @@ def make_field(job: Job, channels: int, device: torch.device) -> TrainableField:
 def _start(job: Job, out: Path, resume: bool) -> tuple[Job, Checkpoint | None]:
     """The job in the precision and with the threads it was begun with, and the checkpoint to go on from."""
     if not resume:
-        shutil.rmtree(out / _CHECKPOINTS, ignore_errors=True)
+        checkpoints.clear(out / CHECKPOINTS)
         return job, None
-    found = checkpoints.newest(out / _CHECKPOINTS)
+    found = checkpoints.newest(out / CHECKPOINTS)
     if found is None:
         logger.warning("no checkpoint in %s: starting from the beginning", out)
         return job, None
-    job = job.with_numerics_of(found.facts["recipe"])
-    differing = _differences(job.recipe(), found.facts["recipe"])
-    if differing:
+    theirs = found.facts["recipe"]
+    job = job.with_numerics_of(theirs)
+    ours = json.loads(json.dumps(job.recipe()))
+    if ours["versions"] != theirs["versions"]:
+        raise UserError(f"the run in {out} was started with other versions of the program; leave out --resume")
+    if ours != theirs:
+        differing = ", ".join(sorted(_differences(ours, theirs)))
         raise UserError(
-            f"the run in {out} was started with other settings ({', '.join(differing)}); "
+            f"the run in {out} was started with other settings ({differing}); "
             "repeat them, or leave out --resume to start anew"
         )
     return job, found
 
 
-def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """The names of what differs between two recipes, once both have been through JSON."""
-    ours = json.loads(json.dumps(ours))
-    return sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
+def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[str]:
+    """What differs between two recipes: "steps (180, now 60)"."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in ours.keys() | theirs.keys():
+            yield from _differences(ours.get(key), theirs.get(key), key)
+    elif ours != theirs:
+        yield f"{name} ({theirs}, now {ours})"
 
 
 def _optimised(
@@ -188,7 +197,10 @@ def _optimised(
             if calmed:
                 raise UserError(f"{error}, even with a lower learning rate; try another seed or a lower cfg") from error
             logger.warning("%s: going on from the last checkpoint with a lower learning rate", error)
-            calmed, start = True, checkpoints.newest(out / _CHECKPOINTS)
+            calmed, start = True, checkpoints.newest(out / CHECKPOINTS)
+            if start:  # a run that is killed now must not meet the same numbers again
+                start = replace(start, facts={**start.facts, "calmed": True})
+                checkpoints.write(out / CHECKPOINTS, start)
         else:
             return field, losses or (start.facts["losses"] if start else {}), calmed
 
@@ -203,7 +215,7 @@ def _followed(
         listen(Status("optimising", progress))
         if progress.step == progress.steps or time.monotonic() - kept_at >= CHECKPOINT_SECONDS:
             checkpoint = Checkpoint(progress.step, progress.state(), {**facts, "losses": losses})
-            checkpoints.write(out / _CHECKPOINTS, checkpoint)
+            checkpoints.write(out / CHECKPOINTS, checkpoint)
             kept_at = time.monotonic()
     return losses
 
@@ -226,7 +238,7 @@ def _written(job: Job, asset: Asset, field: Field, device: torch.device, out: Pa
         watertight=shape.watertight,
         components=shape.components,
         degenerate=shape.degenerate,
-        psnr=likeness.psnr,
+        psnr=round(min(likeness.psnr, _LIKE_ENOUGH), 3),
         silhouette_iou=likeness.silhouette_iou,
         peak_memory=0,
     )
@@ -253,12 +265,6 @@ class _Views:
     opacity: Float[Tensor, "B H W"]
 
 
-def peak_memory() -> int:
-    """The most memory that this process has had, in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
 class _Clock:
     """Times stages and announces them."""
 
@@ -275,11 +281,15 @@ class _Clock:
 
 
 @contextmanager
-def _disk_trouble(out: Path) -> Iterator[None]:
-    """Say in one line that the disk is full or failed. What was whole before stays."""
+def _trouble(out: Path) -> Iterator[None]:
+    """Say in one line that the disk is full or the GPU is. What was whole before stays."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write into {out} ({error.strerror}); make room or name another folder, then use --resume"
+            f"cannot write into {out} ({error.strerror or error}); make room there, then use --resume"
+        ) from error
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            "the GPU has too little memory for this job; close other programs and use --resume, or use --device cpu"
         ) from error

@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args
 import torch
 
 from backend.engine.schedules import NAMES as SCHEDULES
-from backend.engine.settings import Settings
+from backend.engine.settings import Settings, Shading
 from backend.errors import UserError
-from backend.guidance import library
+from backend.guidance import folders, library
 from backend.guidance.library import ModelSource
 from backend.guidance.precision import Precision, best_precision
 from backend.guidance.prompts import ViewMode
@@ -54,6 +54,7 @@ class Request:
     faces: int | None = None
     texture: int | None = None
     level: float | None = None
+    latent_field: bool = False
     device: str = "auto"
 
 
@@ -68,8 +69,7 @@ class Job:
     negative: str
     seed: int
     preset: str
-    guidance: str
-    revision: str
+    model: ModelSource
     field: str
     latent_field: bool
     view_mode: ViewMode
@@ -82,7 +82,9 @@ class Job:
 
     def recipe(self) -> dict[str, Any]:
         """The job as JSON-compatible facts, with the versions of what will carry it out."""
-        return {**asdict(self), "versions": versions()}
+        # Where the model lies is this machine's business.
+        model = {"name": self.model.name, "revision": self.model.revision, "licence": self.model.licence}
+        return {**asdict(self), "model": model, "versions": versions()}
 
     def with_numerics_of(self, recipe: dict[str, Any]) -> "Job":
         """This job, computed in the precision and with the threads that `recipe` names."""
@@ -104,26 +106,31 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     """The job that answers `request`, and warnings for the artist. Raises UserError for what cannot be done."""
     _check(request)
     model = library.resolve(request.guidance)
-    warnings = _understood(request, model)
+    vocabulary = Vocabulary.of(model.folder)
+    warnings = _understood(request, vocabulary) if vocabulary else []
     device = chosen_device(request.device)
-    chosen = preset(request.preset, model, device, request.field)
+    chosen = preset(request.preset, vocabulary is not None, device, request.field)
+    if request.latent_field and not folders.is_latent(model.folder):
+        raise UserError(f"{model.name} works on pixels and has no latents; leave out --latent-field")
     changed = {name: getattr(request, name) for name in ("steps", "schedule", "cfg")}
+    optimisation = replace(chosen.optimisation, **_given(changed))
+    if request.latent_field:  # the channels of latents are no colours, so light means nothing to them
+        optimisation = replace(optimisation, shading=Shading())
     mesh = {name: getattr(request, name) for name in ("faces", "texture", "level")}
     job = Job(
         prompt=" ".join(request.prompt.split()),
         negative=" ".join(request.negative.split()),
         seed=request.seed,
         preset=request.preset,
-        guidance=model.name,
-        revision=model.revision,
+        model=model,
         field=chosen.field,
-        latent_field=chosen.latent_field,
+        latent_field=request.latent_field,
         view_mode=chosen.view_mode,
         perp_neg=chosen.perp_neg,
         device=device.type,
         precision=best_precision(device),
         threads=torch.get_num_threads(),
-        optimisation=replace(chosen.optimisation, **_given(changed)),
+        optimisation=optimisation,
         mesh=replace(chosen.mesh, **_given(mesh)),
     )
     return job, warnings
@@ -153,15 +160,16 @@ def _check(request: Request) -> None:
             raise UserError(f"{name} is {value}; give a number from {least:,} to {most:,}")
 
 
-def _understood(request: Request, model: ModelSource) -> list[str]:
-    """Warnings about words without effect; a prompt that the built-in model cannot draw is refused."""
-    if model.name != library.BUILTIN:
-        return []
+def _understood(request: Request, vocabulary: Vocabulary) -> list[str]:
+    """Warnings about words without effect; a prompt without an object that the model knows is refused."""
     try:
-        warning = Vocabulary.load(model.folder).knows(request.prompt).warning
+        warnings = [vocabulary.knows(request.prompt).warning]
     except UnknownObjectError as error:
         raise UserError(str(error)) from error
-    return [warning] if warning else []
+    unknown = vocabulary.unknown(request.negative)
+    if unknown:
+        warnings.append(f"the negative prompt's {', '.join(map(repr, unknown))} will have no effect")
+    return [warning for warning in warnings if warning]
 
 
 def chosen_device(name: str) -> torch.device:

@@ -2,6 +2,7 @@
 
 import platform
 import re
+import sys
 from pathlib import Path
 
 import psutil
@@ -35,3 +36,13 @@ def described() -> str:
     """One line for the head of a table of timings."""
     parts = [processor(), f"{memory()} memory", f"{gpu() or 'no CUDA device'}", f"torch {torch.__version__}"]
     return "; ".join(parts)
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had, in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # not there on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

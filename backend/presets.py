@@ -7,8 +7,6 @@ import torch
 
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Regularisation, Settings, Shading
-from backend.guidance import library
-from backend.guidance.library import ModelSource
 from backend.guidance.prompts import ViewMode
 from backend.mesh.asset import MeshSettings
 
@@ -30,11 +28,17 @@ class Preset:
     mesh: MeshSettings
     view_mode: ViewMode = "interpolated"
     perp_neg: bool = False
-    latent_field: bool = False
 
 
-_BUILTIN_STEPS = {"draft": 60, "standard": 180, "high": 500}
-_BUILTIN = Settings(spacing=2 / 32, regularisation=Regularisation(entropy=Ramp(0.0, 10.0, begin=0.3)))
+_SMALL_STEPS = {"draft": 60, "standard": 180, "high": 500}
+# Measured at 120 steps on six objects (donut, cube, cone, bowl, table, duck), F-score of the mesh against the exact
+# shapes: 0.65 with the entropy alone (the donut's hole fills with background grey), 0.72 with opacity 0.1, 0.69 with
+# 0.3, 0.73 with that and lit views, which is no more. A ten times smaller entropy leaves fog: 20 to 25 dB between
+# mesh and field after 60 steps, against 25 to 31 dB.
+_SMALL = Settings(
+    spacing=2 / 32,
+    regularisation=Regularisation(opacity=Ramp(0.1, 0.1), entropy=Ramp(0.0, 5.0, begin=0.5)),
+)
 
 _LARGE_STEPS = {"draft": 1_500, "standard": 5_000, "high": 10_000}
 # The common ground of the published SDS programs on Stable Diffusion; nothing here was measured yet.
@@ -56,16 +60,19 @@ _MESHES = {
 }
 
 
-def preset(name: str, model: ModelSource, device: torch.device, field: str | None = None) -> Preset:
-    """The preset `name` for `model` on `device`, with `field` instead of the usual one if it is given."""
-    builtin = model.name == library.BUILTIN
-    usual: FieldName = "voxel" if builtin or device.type != "cuda" else "hashgrid"
+def preset(name: str, small: bool, device: torch.device, field: str | None = None) -> Preset:
+    """The preset `name` on `device`, with `field` instead of the usual one if it is given.
+
+    small: for a model like the built-in one, which was taught a vocabulary of its own, not for a large one.
+    """
+    usual: FieldName = "voxel" if small or device.type != "cuda" else "hashgrid"
     chosen = next(known for known in FIELDS if known == (field or usual))
-    settings, steps = (_BUILTIN, _BUILTIN_STEPS) if builtin else (_LARGE, _LARGE_STEPS)
+    settings, steps = (_SMALL, _SMALL_STEPS) if small else (_LARGE, _LARGE_STEPS)
     return Preset(
         field=chosen,
         optimisation=replace(settings, steps=steps[name], learning_rate=_LEARNING_RATES[chosen]),
         mesh=_MESHES[name],
         # The built-in model does not tell front from back, and was taught whole words, not mixtures of them.
-        view_mode="nearest" if builtin else "interpolated",
+        view_mode="nearest" if small else "interpolated",
+        perp_neg=not small,
     )

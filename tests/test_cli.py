@@ -80,6 +80,29 @@ def test_a_mistyped_command_names_the_real_ones(run: Run) -> None:
     assert complaint.count("\n") == 1
 
 
+def test_models_without_a_command_shows_help(run: Run) -> None:
+    code, printed, complaint = run("models")
+    assert code == 0
+    assert complaint == ""
+    assert "add" in printed
+
+
+def test_doctor_names_missing_packages_and_the_fix(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, printed, _ = run("doctor")
+    assert code == 1
+    assert "MISSING packages" in printed
+    assert "-> python -m pip install" in printed
+    assert "mend first: packages" in printed
+
+
+def test_a_missing_package_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "backend.commands.bench", None)
+    code, _, complaint = run("bench")
+    assert code == 2
+    assert "python -m backend doctor" in complaint
+
+
 def test_no_command_shows_help(run: Run) -> None:
     code, printed, _ = run()
     assert code == 0

@@ -14,14 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors import SafetensorError
 
 from backend import checkpoints
 from backend import generate as module
 from backend.engine.fields import Blob, VoxelField
 from backend.engine.optimise import NonFiniteError
 from backend.errors import UserError
-from backend.generate import CALMER, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Status, generate
+from backend.generate import CALMER, CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Status, generate
 from backend.job import Job, Request, planned
 from backend.mesh.asset import MeshSettings
 from backend.mesh.fidelity import topology
@@ -55,7 +57,7 @@ def test_the_report_tells_what_was_done(made: Path) -> None:
     report = json.loads((made / REPORT).read_text())
     assert report["iterations"] == STEPS
     assert set(report["seconds"]) == set(STAGES)
-    assert set(report["losses"]) == {"guidance", "entropy"}
+    assert set(report["losses"]) == {"guidance", "opacity", "entropy"}
     assert 0 < report["faces"] <= SMALL.faces
     assert report["watertight"] is True
     assert report["degenerate"] == 0
@@ -98,7 +100,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(made: Path, tmp_path: Path) -> N
     mesh = (SMALL.resolution, SMALL.faces, SMALL.texture)
     script = KILLED.format(prompt=PROMPT, steps=STEPS, mesh=mesh)
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.DEVNULL)
-    kept = tmp_path / "checkpoints"
+    kept = tmp_path / CHECKPOINTS
     deadline = time.monotonic() + 120
     while len(list(kept.glob("step-*[0-9]"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -134,9 +136,9 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("every_step")
 def test_resuming_with_other_settings_is_refused_by_name(tmp_path: Path) -> None:
     stopped(tmp_path, at=2)
-    with pytest.raises(UserError, match=r"started with other settings \(seed\); repeat them, or leave out --resume"):
+    with pytest.raises(UserError, match=r"other settings \(seed \(0, now 3\)\); repeat them, or leave out --resume"):
         generate(small_job(seed=3), tmp_path, resume=True)
-    found = checkpoints.newest(tmp_path / "checkpoints")
+    found = checkpoints.newest(tmp_path / CHECKPOINTS)
     assert found is not None
     assert found.step == 2
 
@@ -184,17 +186,18 @@ def test_a_full_disk_is_refused_before_anything_else(tmp_path: Path, monkeypatch
 
 @pytest.mark.usefixtures("every_step")
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, full_from = checkpoints.write, 4
+    save, full_from = checkpoints.save_file, 4
+    calls = iter(range(1, 100))
 
-    def filling(folder: Path, checkpoint: checkpoints.Checkpoint) -> None:
-        if checkpoint.step >= full_from:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(folder, checkpoint)
+    def filling(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        if next(calls) >= full_from:
+            raise SafetensorError(os.strerror(errno.ENOSPC))  # as safetensors says it
+        save(tensors, path)
 
-    monkeypatch.setattr(checkpoints, "write", filling)
+    monkeypatch.setattr(checkpoints, "save_file", filling)
     with pytest.raises(UserError, match=r"No space left on device.*use --resume"):
         generate(small_job(), tmp_path, resume=False)
-    found = checkpoints.newest(tmp_path / "checkpoints")
+    found = checkpoints.newest(tmp_path / CHECKPOINTS)
     assert found is not None
     assert found.step == full_from - 1
 
@@ -203,10 +206,11 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path: Path, monkeyp
 def test_a_loss_that_is_not_finite_restarts_once_with_a_lower_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    optimise, rates = module.optimise, []
+    optimise, rates, begun = module.optimise, [], []
 
     def breaking(field: Any, guidance: Any, texts: Any, settings: Any, seed: int, resume: Any) -> Iterator[Any]:
         rates.append(settings.learning_rate)
+        begun.append(resume.step if resume else 0)
         for progress in optimise(field, guidance, texts, settings, seed, resume):
             if progress.step == 6 and len(rates) == 1:
                 raise NonFiniteError(6, "guidance loss")
@@ -216,7 +220,55 @@ def test_a_loss_that_is_not_finite_restarts_once_with_a_lower_rate(
     report = generate(small_job(), tmp_path, resume=False)
     assert report.restarted
     assert rates == [pytest.approx(0.2), pytest.approx(0.2 * CALMER)]
+    assert begun == [0, 5]
     assert "guidance loss is not finite at step 6" in caplog.text
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_calmed_run_that_is_stopped_stays_calm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaking(field: Any, guidance: Any, texts: Any, settings: Any, seed: int, resume: Any) -> Iterator[Any]:
+        if settings.learning_rate < 0.1:
+            raise KeyboardInterrupt
+        for progress in optimise(field, guidance, texts, settings, seed, resume):
+            if progress.step == 3:
+                raise NonFiniteError(3, "gradient")
+            yield progress
+
+    optimise = module.optimise
+    monkeypatch.setattr(module, "optimise", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        generate(small_job(), tmp_path, resume=False)
+    monkeypatch.setattr(module, "optimise", optimise)
+    assert generate(small_job(), tmp_path, resume=True).restarted
+
+
+def test_a_folder_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "checkpoints" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("keep")
+    hidden = tmp_path / CHECKPOINTS / "mine.txt"
+    hidden.parent.mkdir()
+    hidden.write_text("keep")
+    generate(small_job(), tmp_path, resume=False)
+    assert mine.read_text() == hidden.read_text() == "keep"
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_hash_grid_resumes_from_its_last_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = replace(
+        small_job(field="hashgrid"), optimisation=replace(small_job().optimisation, steps=3, learning_rate=0.01)
+    )
+    grids: list[torch.Tensor] = []
+
+    def remember(field: Any, *_: Any) -> None:
+        grids.append(field.density(torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.0, -0.2]])).detach())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "build", remember)
+    for resume in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            generate(job, tmp_path, resume)
+    assert torch.equal(grids[0], grids[1])
 
 
 def test_a_loss_that_is_never_finite_ends_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,17 @@
 """From what an artist says to a job, and the sentence for everything that cannot be done."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from backend.errors import UserError
+from backend.guidance.library import builtin
 from backend.job import Job, Request, planned
 from backend.presets import PRESETS
 
@@ -37,6 +40,7 @@ MUG = Request("a red mug", device="cpu")
         ({"cfg": -0.5}, "cfg is -0.5"),
         ({"cfg": float("nan")}, "cfg is nan"),
         ({"faces": 3}, "faces is 3; give a number from 100"),
+        ({"latent_field": True}, "has no latents; leave out --latent-field"),
         ({"texture": 100_000}, "texture is 100000; give a number from 64 to 8,192"),
     ],
 )
@@ -57,6 +61,21 @@ def test_words_without_effect_are_named() -> None:
     assert len(warnings) == 1
     assert "'shiny'" in warnings[0]
     assert planned(MUG)[1] == []
+
+
+def test_a_negative_prompt_without_effect_is_named() -> None:
+    _, warnings = planned(replace(MUG, negative="blurry blue"))
+    assert warnings == ["the negative prompt's 'blurry' will have no effect"]
+
+
+def test_a_copy_of_the_builtin_model_is_treated_as_one(tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(builtin().folder, folder)
+    copied, _ = planned(replace(MUG, guidance=str(folder)))
+    assert (copied.model.name, copied.model.folder) == ("copy", folder)
+    assert copied.optimisation == planned(MUG)[0].optimisation
+    with pytest.raises(UserError, match="knows no object"):
+        planned(replace(MUG, guidance=str(folder), prompt="a dragon"))
 
 
 def test_options_override_the_preset_and_nothing_else() -> None:
@@ -88,8 +107,9 @@ def test_presets_ask_for_more_and_more() -> None:
 
 def test_a_recipe_is_json_and_holds_what_the_result_depends_on() -> None:
     recipe = json.loads(json.dumps(planned(replace(MUG, seed=9))[0].recipe()))
-    assert (recipe["prompt"], recipe["seed"], recipe["guidance"]) == ("a red mug", 9, "builtin")
-    assert recipe["revision"].startswith("sha256:")
+    assert (recipe["prompt"], recipe["seed"], recipe["model"]["name"]) == ("a red mug", 9, "builtin")
+    assert recipe["model"]["revision"].startswith("sha256:")
+    assert "folder" not in recipe["model"]  # no path of this machine travels
     assert recipe["optimisation"]["schedule"] == "time_prior"
     assert recipe["versions"]["torch"] == torch.__version__
 

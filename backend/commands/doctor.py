@@ -6,16 +6,22 @@ import shutil
 from dataclasses import dataclass
 
 import click
-import torch
 
-from backend import machine
-from backend.engine import tcnn_hashgrid
 from backend.errors import UserError
-from backend.generate import FREE_BYTES_NEEDED
-from backend.guidance import library
-from backend.guidance.precision import best_precision
+from backend.files import FREE_BYTES_NEEDED
 
-_NEEDED = ("diffusers", "transformers", "mcubes", "trimesh", "embreex", "xatlas", "fast_simplification")
+_NEEDED = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "mcubes",
+    "psutil",
+    "scipy",
+    "trimesh",
+    "embreex",
+    "xatlas",
+    "fast_simplification",
+)
 _INSTALL = 'python -m pip install -c requirements.lock -e "." in the program\'s folder'
 
 
@@ -35,23 +41,31 @@ class Finding:
 
 def findings() -> list[Finding]:
     """Everything that matters for making objects here."""
-    return [
-        Finding("Python", platform.python_version()),
-        Finding("processor", f"{machine.processor()}; computes in {best_precision(torch.device('cpu'))}"),
-        Finding("memory", machine.memory()),
-        _packages(),
-        _disk(),
-        *_devices(),
-        _tinycudann(),
-        *_models(),
-    ]
+    packages = _packages()
+    found = [Finding("Python", platform.python_version()), packages, _disk()]
+    # The rest is found out by these very packages.
+    return found if packages.fix else [*found, *_machine(), *_devices(), _tinycudann(), *_models()]
 
 
 def _packages() -> Finding:
     lacking = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if lacking:
         return Finding("packages", f"without {', '.join(lacking)}", _INSTALL, needed=True)
-    return Finding("packages", f"torch {torch.__version__} and all others")
+    return Finding("packages", "all there")
+
+
+def _machine() -> list[Finding]:
+    import torch
+
+    from backend import machine
+    from backend.guidance.precision import best_precision
+
+    precision = best_precision(torch.device("cpu"))
+    return [
+        Finding("processor", f"{machine.processor()}; computes in {precision}"),
+        Finding("memory", machine.memory()),
+        Finding("torch", torch.__version__),
+    ]
 
 
 def _disk() -> Finding:
@@ -62,6 +76,10 @@ def _disk() -> Finding:
 
 
 def _devices() -> list[Finding]:
+    import torch
+
+    from backend import machine
+
     gpu = machine.gpu()
     if gpu:
         cuda = Finding("CUDA", f"{gpu}, torch built for CUDA {torch.version.cuda} (nobody has tried this path yet)")
@@ -77,6 +95,8 @@ def _devices() -> list[Finding]:
 
 
 def _tinycudann() -> Finding:
+    from backend.engine import tcnn_hashgrid
+
     lack = tcnn_hashgrid.missing()
     if lack is None:
         return Finding("tinycudann", "there, used for the hash grid (nobody has tried this path yet)")
@@ -86,6 +106,8 @@ def _tinycudann() -> Finding:
 
 
 def _models() -> list[Finding]:
+    from backend.guidance import library
+
     try:
         return [Finding("model", f"{model.name} ({model.origin})") for model in library.listed()]
     except UserError as error:
@@ -100,3 +122,4 @@ def doctor() -> None:
         click.echo(str(finding))
     lacks = [finding.name for finding in found if finding.needed and finding.fix]
     click.echo(f"mend first: {', '.join(lacks)}" if lacks else "ready to make objects")
+    click.get_current_context().exit(1 if lacks else 0)

@@ -33,7 +33,7 @@ class Prompts(Protocol):
 
 
 class NonFiniteError(ArithmeticError):
-    """A loss is infinite or not a number. `step` and `term` tell which."""
+    """A loss or its gradient is infinite or not a number. `step` and `term` tell which."""
 
     def __init__(self, step: int, term: str) -> None:
         self.step, self.term = step, term
@@ -189,6 +189,9 @@ class _Run:
                 raise NonFiniteError(self.step, f"{name} loss")
         self.optimiser.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
+        slopes = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        if not torch.isfinite(torch.nn.utils.get_total_norm(slopes)):
+            raise NonFiniteError(self.step, "gradient")
         rate = self.settings.learning_rate * self.settings.final_rate**progress
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * rate
@@ -212,6 +215,7 @@ class _Run:
         """Be as the run was after `resumption.step` steps."""
         device = self.guidance.device
         self.step = resumption.step
+        self.field.refine((self.step - 1) / self.settings.steps)
         tensors = {name: tensor.to(device) for name, tensor in resumption.tensors.items()}
         self.field.load_state_dict(
             {name.removeprefix("field."): tensor for name, tensor in tensors.items() if name.startswith("field.")}

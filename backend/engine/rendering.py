@@ -29,8 +29,9 @@ class Occupancy:
         """Cells whose density reaches `threshold` at their centre, and all their neighbours."""
         centres = (torch.arange(resolution, device=device) + 0.5) * (2 * BOUND / resolution) - BOUND
         points = torch.stack(torch.meshgrid(centres, centres, centres, indexing="ij"), dim=-1).flatten(0, 2)
+        # Written so that what is not a number counts as something: it must not vanish from sight.
         with torch.no_grad():
-            dense = (field.density(points) >= threshold).reshape(1, 1, resolution, resolution, resolution)
+            dense = ~(field.density(points) < threshold).reshape(1, 1, resolution, resolution, resolution)
         # Room to grow: an object spreads into the empty cells beside it, never into those it cannot see.
         grown = torch.nn.functional.max_pool3d(dense.float(), 3, stride=1, padding=1)
         return cls(grown[0, 0] > 0)
@@ -99,6 +100,8 @@ def render_weights(density: Float[Tensor, " n"], ray: Int[Tensor, " n"], step: f
 
     Weights are at least 0 and sum to at most 1 per ray. `ray` must not decrease.
     """
+    if density.device.type == "mps":  # which has no double precision
+        return render_weights(density.cpu(), ray.cpu(), step).to(density.device)
     thickness = density * step
     # In double precision: the sum runs over all rays, and each ray takes the difference to its own start.
     passed = thickness.double().cumsum(0) - thickness.double()

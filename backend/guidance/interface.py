@@ -30,7 +30,6 @@ class Conditioning:
 
 
 @runtime_checkable
-@runtime_checkable
 class Guidance(Protocol):
     """A frozen diffusion model that scores images.
 

@@ -11,6 +11,7 @@ import torch
 import transformers
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 
@@ -52,7 +53,7 @@ def load(folder: Path, device: torch.device, precision: Precision, latent_field:
                 if folders.is_latent(folder)
                 else None,
             )
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"cannot load the model in {folder}: {reason}; fetch its files again") from error
     return DiffusionGuidance(parts, latent_field)
@@ -70,9 +71,16 @@ def _text_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -> Tex
     # It runs once per prompt: on a CPU single precision costs nothing that matters.
     dtype = torch.float32 if device.type == "cpu" else dtype
     path = folder / "text_encoder"
-    model = kind.from_pretrained(
-        path, use_safetensors=True, dtype=dtype, variant=_variant(path), local_files_only=True, trust_remote_code=False
+    model, found = kind.from_pretrained(
+        path,
+        use_safetensors=True,
+        dtype=dtype,
+        variant=_variant(path),
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
     )
+    _refuse_gaps(path, found)
     return TextEncoder(_tokenizer(folder / "tokenizer"), model.to(device).eval().requires_grad_(False))
 
 
@@ -84,14 +92,24 @@ def _tokenizer(path: Path) -> Any:
 
 
 def _weights(kind: Any, path: Path, dtype: torch.dtype) -> Any:
-    return kind.from_pretrained(
+    model, found = kind.from_pretrained(
         path,
         use_safetensors=True,
         torch_dtype=dtype,
         variant=_variant(path),
         low_cpu_mem_usage=False,
         local_files_only=True,
+        output_loading_info=True,
     )
+    _refuse_gaps(path, found)
+    return model
+
+
+def _refuse_gaps(path: Path, found: dict[str, Any]) -> None:
+    """Weights that a file lacks would be random ones, without a word."""
+    lacking = sorted(found["missing_keys"])
+    if lacking:
+        raise UserError(f"the weights in {path} are not whole ({lacking[0]} is missing); fetch its files again")
 
 
 def _variant(path: Path) -> str | None:

@@ -57,11 +57,8 @@ class Photos:
         """One camera (on the CPU) and its picture (on the device) after the other."""
         occupancy = Occupancy.of(field, self.cells, self.threshold, device)
         for camera in (camera for count, elevation in RINGS for camera in one_by_one(ring(count, elevation))):
-            there = Cameras(
-                *(part.to(device) for part in (camera.azimuth, camera.elevation, camera.fov, camera.distance))
-            )
             with torch.no_grad():
-                yield camera, render(field, there, self.pixels, occupancy, self.step)
+                yield camera, render(field, camera.to(device), self.pixels, occupancy, self.step)
 
 
 def bake(

@@ -3,7 +3,6 @@
 Letters: G grid samples per axis, R rays, n samples.
 """
 
-
 import mcubes
 import numpy as np
 import torch

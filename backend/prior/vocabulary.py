@@ -54,17 +54,20 @@ class Vocabulary:
         first colour and pattern. Raises UnknownObjectError if no word names an object.
         """
         found: dict[str, str] = {}
-        unknown: dict[str, None] = {}
         for word in words_of(prompt):
             if word in self._meanings:
                 kind, name = self._meanings[word]
                 if kind == "shape" or kind not in found:
                     found[kind] = name
-            elif word.isalnum() and word not in self._harmless:
-                unknown[word] = None
+        unknown = self.unknown(prompt)
         if "shape" not in found:
             raise UnknownObjectError(prompt, self._nearest(list(unknown)))
-        return Understanding(Subject(**found), tuple(unknown))
+        return Understanding(Subject(**found), unknown)
+
+    def unknown(self, text: str) -> tuple[str, ...]:
+        """The words of `text` that the model was never taught, in order, each once."""
+        words = (word for word in words_of(text) if word.isalnum())
+        return tuple(dict.fromkeys(w for w in words if w not in self._meanings and w not in self._harmless))
 
     @cached_property
     def _meanings(self) -> dict[str, tuple[str, str]]:
@@ -92,6 +95,11 @@ class Vocabulary:
     def save(self, folder: Path) -> None:
         """Write the vocabulary into a model's folder."""
         (folder / _FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def of(cls, folder: Path) -> "Vocabulary | None":
+        """The vocabulary of the model in `folder`, or None if it has none: a model that was taught on more."""
+        return cls.load(folder) if (folder / _FILE).is_file() else None
 
     @classmethod
     def load(cls, folder: Path) -> "Vocabulary":

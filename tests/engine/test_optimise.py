@@ -109,6 +109,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_step_and_term(
     assert all(parameter.isfinite().all() for parameter in field.parameters())
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_too(
+    ball: Any, gaussian: Callable[..., Guidance], no_prompts: Prompts
+) -> None:
+    # Square roots are finite at 0, their slope is not.
+    ball.roughness = lambda generator: (ball.tint - ball.tint.detach()).abs().sqrt().sum()
+    settings = replace(EVERYTHING, shading=Shading(), regularisation=Regularisation(roughness=Ramp(1.0, 1.0)))
+    with pytest.raises(NonFiniteError, match="gradient is not finite at step 0"):
+        last(optimise(ball, gaussian((0.5,) * 3), no_prompts, settings, seed=0))
+    assert ball.tint.isfinite().all()
+
+
 @pytest.mark.parametrize("name", ["steps", "views", "learning_rate", "spacing"])
 def test_settings_refuse_what_is_not_positive(name: str) -> None:
     with pytest.raises(ValueError, match=name):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
 
 from backend.errors import UserError
 from backend.guidance.interface import Conditioning
@@ -80,7 +81,7 @@ def test_the_noise_schedule_does_not_depend_on_the_sampler_that_the_folder_names
 def test_damaged_weights_are_one_line(folder: Path) -> None:
     path = folder / "unet" / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match="cannot load the model") as caught:
+    with pytest.raises(UserError, match=r"cannot load the model") as caught:
         load(folder, CPU, "fp32")
     assert "\n" not in str(caught.value)
 
@@ -100,3 +101,21 @@ def test_what_the_machine_or_the_model_cannot_do_is_refused(folders: dict[str, P
         load(folders["sd1"], CPU, "fp16")
     with pytest.raises(UserError, match="pixel-space"):
         load(folders["prior"], CPU, "fp32", latent_field=True)
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder", "vae"])
+def test_weights_that_are_not_whole_are_refused(folder: Path, part: str) -> None:
+    (path,) = (folder / part).glob("*.safetensors")
+    tensors = load_file(path)
+    name = sorted(tensors)[0]
+    save_file({key: tensor for key, tensor in tensors.items() if key != name}, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"not whole.*fetch its files again"):
+        load(folder, CPU, "fp32")
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder", "vae"])
+def test_a_truncated_file_is_refused(folder: Path, part: str) -> None:
+    (path,) = (folder / part).glob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"cannot load the model.*fetch its files again"):
+        load(folder, CPU, "fp32")

@@ -1,0 +1,166 @@
+"""How fast this machine is: a step and its parts, the mesh stage, and a whole object.
+
+Ratios come from one run, with the two sides taking turns, so that another program's load falls on both.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from string import ascii_lowercase
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from backend.engine.cameras import CameraDistribution
+from backend.engine.optimise import optimise
+from backend.engine.rendering import Rendering
+from backend.engine.schedules import stable_diffusion_abar
+from backend.engine.shading import over
+from backend.gallery import BACKGROUND
+from backend.generate import generate, make_field
+from backend.guidance import library, prompts
+from backend.guidance.diffusion import DiffusionGuidance, Parts
+from backend.guidance.interface import Conditioning
+from backend.guidance.precision import best_precision, dtype_of
+from backend.guidance.text import TextEncoder
+from backend.job import Job, Request, planned
+from backend.machine import peak_memory
+from backend.mesh.asset import MeshSettings
+from backend.presets import preset
+from backend.prior import judge
+from backend.prior.judge import judging_views
+
+PROMPT = "a red mug"
+_LOOK_EVERY = 10
+Row = tuple[str, str]
+
+
+def step_rows(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> list[Row]:
+    """A whole step against the bare guidance call that it contains, taking turns."""
+    texts = prompts.encode(guidance, job.prompt, mode=job.view_mode)
+    cameras = CameraDistribution().sample(job.optimisation.views, torch.Generator().manual_seed(0))
+    conditioning = texts.at(cameras.to(guidance.device))
+    image = torch.rand(
+        job.optimisation.views, guidance.channels, guidance.size, guidance.size, device=guidance.device
+    ).requires_grad_()
+    settings = replace(job.optimisation, steps=steps)
+    run = optimise(make_field(job, guidance.channels, guidance.device), guidance, texts, settings, job.seed)
+    whole, bare = [], []
+    for index, seconds in enumerate(_timed(lambda: next(run, None), guidance.device) for _ in range(steps)):
+        call = _timed(lambda: _bare_call(guidance, image, conditioning, job.optimisation.cfg), guidance.device)
+        if index >= 5:  # the first calls choose kernels and fill caches
+            whole.append(seconds)
+            bare.append(call)
+    ratio = statistics.median(whole) / statistics.median(bare)
+    return [
+        ("bare guidance call", f"{1e3 * statistics.median(bare):.1f} ms"),
+        ("whole step", f"{1e3 * statistics.median(whole):.1f} ms, {1 / statistics.median(whole):.1f} it/s"),
+        ("step / guidance call", f"{ratio:.2f}x"),
+    ]
+
+
+def _bare_call(guidance: DiffusionGuidance, image: torch.Tensor, conditioning: Conditioning, cfg: float) -> None:
+    """What no implementation can do without: into the model's space, the prediction, and the way back."""
+    clean = guidance.model_space(image)
+    wanted = guidance.eps(clean.detach(), 500, conditioning, cfg)
+    torch.autograd.grad((clean * wanted).sum(), image)
+
+
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    begun = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def object_rows(name: str, device: str) -> list[Row]:
+    """One object by the preset `name` in this process, stage by stage."""
+    job, _ = planned(Request(PROMPT, preset=name, device=device))
+    with tempfile.TemporaryDirectory() as out:
+        report = generate(job, Path(out), resume=False)
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
+    total = sum(seconds for stage, seconds in report.seconds.items() if stage != "writing")
+    return [(f"{name}: {job.optimisation.steps} steps", f"{total:.1f} s to the mesh ({stages} s)")]
+
+
+def mesh_rows() -> list[Row]:
+    """The mesh stage at full size on an optimised field, for two budgets of faces."""
+    rows = []
+    job, _ = planned(Request(PROMPT, preset="draft"))
+    for faces in (20_000, 50_000):
+        large = replace(job, mesh=MeshSettings(resolution=256, faces=faces, texture=1024))
+        with tempfile.TemporaryDirectory() as out:
+            report = generate(large, Path(out), resume=False)
+        parts = {name: report.seconds[name] for name in ("surface", "cleaning", "unwrapping", "baking")}
+        detail = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())
+        rows.append((f"mesh stage, 256^3, {faces:,} faces, 1024^2", f"{sum(parts.values()):.1f} s ({detail} s)"))
+    return rows
+
+
+def recognition_row(job: Job, guidance: DiffusionGuidance) -> Row:
+    """Seconds of optimisation until the judge names the object from eight views of the field."""
+    net = judge.load(library.builtin().folder)
+    asked = net.vocabulary.objects.index(net.vocabulary.knows(job.prompt).subject.shape)
+    texts = prompts.encode(guidance, job.prompt, mode=job.view_mode)
+    spent, begun = 0.0, time.perf_counter()
+    for progress in optimise(make_field(job, 3, guidance.device), guidance, texts, job.optimisation, job.seed):
+        spent += time.perf_counter() - begun
+        if progress.step % _LOOK_EVERY == 0:
+            seen = net(_pictures(progress.render(judging_views(), judge.SIZE))).together()
+            if seen.objects[0].argmax().item() == asked:
+                return (f"{job.prompt}: judged right", f"after {progress.step} steps, {spent:.1f} s")
+        begun = time.perf_counter()
+    return (f"{job.prompt}: judged right", f"not within {job.optimisation.steps} steps")
+
+
+def _pictures(rendering: Rendering) -> torch.Tensor:
+    background = torch.full((len(rendering.opacity), 3), BACKGROUND)
+    return over(rendering.colour.cpu(), rendering.opacity.cpu(), background)
+
+
+def memory_row() -> Row:
+    """The most memory that this process has had so far."""
+    return ("peak memory", f"{peak_memory() / 2**30:.2f} GiB")
+
+
+def stable_diffusion_sized(device: torch.device, dtype: torch.dtype, latent_field: bool) -> DiffusionGuidance:
+    """Guidance of Stable Diffusion 1.5's architecture with random weights: its speed is that of the real one."""
+    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
+    vae = AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        sample_size=512,
+        scaling_factor=0.18215,
+    )
+    # The text model runs once per prompt and has no part in the speed of a step: a few letters will do.
+    words = ["<|startoftext|>", "<|endoftext|>", *(f"{letter}</w>" for letter in ascii_lowercase)]
+    tokenizer = CLIPTokenizer({word: index for index, word in enumerate(words)}, [], model_max_length=77)
+    text = CLIPTextModel(CLIPTextConfig(vocab_size=len(words), hidden_size=768, num_hidden_layers=1))
+    placed = [module.to(device, dtype, memory_format=torch.channels_last) for module in (unet, vae)]
+    encoder = TextEncoder(tokenizer, text.to(device))
+    return DiffusionGuidance(Parts(placed[0], encoder, stable_diffusion_abar(), "epsilon", placed[1]), latent_field)
+
+
+def stable_diffusion_rows() -> list[Row]:
+    """A step under guidance of Stable Diffusion 1.5's size, where there is a GPU."""
+    names = ("SD-1.5-sized, renders encoded", "SD-1.5-sized, latent field")
+    if not torch.cuda.is_available():
+        return [(name, "not measured: no CUDA device") for name in names]
+    device = torch.device("cuda")
+    job, _ = planned(Request(PROMPT, device="cuda"))
+    large = preset("standard", small=False, device=device)
+    rows = []
+    for name, latent_field in zip(names, (False, True), strict=True):
+        guidance = stable_diffusion_sized(device, dtype_of(best_precision(device)), latent_field)
+        torch.cuda.reset_peak_memory_stats()
+        measured = step_rows(replace(job, field=large.field, optimisation=large.optimisation), guidance)
+        memory = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
+        rows.append((name, ", ".join([*(f"{what} {value}" for what, value in measured), memory])))
+    return rows

@@ -1,0 +1,35 @@
+"""python -m backend bench: what this machine can do, as the table in the README."""
+
+from collections.abc import Callable, Iterator
+
+import click
+
+from backend import bench as measure
+from backend import machine
+from backend.bench import PROMPT, Row
+from backend.generate import load_guidance
+from backend.job import Request, planned
+
+
+@click.command()
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+def bench(device: str) -> None:
+    """Measure a step, the mesh stage and whole objects, and print a table."""
+    click.echo(f"{machine.described()}\n")
+    click.echo("| measured | |\n|---|---|")
+    for rows in _measurements(device):
+        for name, value in rows():
+            click.echo(f"| {name} | {value} |")
+
+
+def _measurements(device: str) -> Iterator[Callable[[], list[Row]]]:
+    """Everything, each when its turn comes: memory last, for it only grows."""
+    job, _ = planned(Request(PROMPT, device=device))
+    guidance = load_guidance(job)
+    yield lambda: measure.step_rows(job, guidance)
+    yield lambda: [measure.recognition_row(job, guidance)]
+    yield lambda: measure.object_rows("draft", device)
+    yield lambda: measure.object_rows("standard", device)
+    yield measure.mesh_rows
+    yield lambda: [measure.memory_row()]
+    yield measure.stable_diffusion_rows

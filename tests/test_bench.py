@@ -1,0 +1,28 @@
+"""What the bench prints, on few steps. Nothing here asserts a speed."""
+
+import re
+
+import pytest
+import torch
+
+from backend import bench, machine
+from backend.generate import load_guidance
+from backend.job import Request, planned
+
+
+def test_a_step_is_compared_with_its_guidance_call() -> None:
+    job, _ = planned(Request(bench.PROMPT, device="cpu"))
+    rows = dict(bench.step_rows(job, load_guidance(job), steps=8))
+    assert re.fullmatch(r"\d+\.\d\dx", rows["step / guidance call"])
+    # The step contains the call, so no noise makes it ten times cheaper.
+    assert float(rows["step / guidance call"][:-1]) > 0.1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test needs to be missing")
+def test_without_a_gpu_its_rows_say_so() -> None:
+    assert [value for _, value in bench.stable_diffusion_rows()] == ["not measured: no CUDA device"] * 2
+
+
+def test_the_machine_is_named() -> None:
+    assert "cores" in machine.described()
+    assert f"torch {torch.__version__}" in machine.described()
