@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from backend.engine.cameras import framing
 from backend.engine.shading import Lights, over
 from backend.generate import MESH, generate
 from backend.job import Request, planned
@@ -21,6 +22,7 @@ from backend.mesh import raycast
 from backend.mesh.asset import Asset, TriangleMesh
 from backend.mesh.fidelity import f_score
 from backend.mesh.glb import read_glb
+from backend.mesh.pictures import lit
 from backend.prior.judge import Judge, judging_views
 from backend.prior.materials import COLOURS
 from backend.prior.meshes import exact_mesh
@@ -30,6 +32,7 @@ AMBIENT = 0.5
 BACKGROUND = 0.6
 GREY = 0.6
 _PIXELS = 64
+SHEET_PIXELS = 128
 
 F_THRESHOLD = 0.05
 """Metres that a point may be off the true surface; objects are about 1.6 across."""
@@ -60,8 +63,8 @@ class Marks:
     seconds: float
 
 
-def marks_for(request: Request, judge: Judge, out: Path) -> tuple[Marks, Float[Tensor, "8 3 H W"]]:
-    """Generate what `request` asks for into `out`, judge it; also the eight pictures that the judge saw."""
+def marks_for(request: Request, judge: Judge, out: Path) -> Marks:
+    """Generate what `request` asks for into `out`, and judge the mesh in the file."""
     job, _ = planned(request)
     report = generate(job, out, resume=False)
     asset, _ = read_glb(out / MESH)
@@ -71,7 +74,7 @@ def marks_for(request: Request, judge: Judge, out: Path) -> tuple[Marks, Float[T
     seen, felt = judge(textured).together(), judge(grey).together()
     captions = seen.captions[0].flatten().argmax().item()
     asked = shape * len(COLOURS) + (judge.vocabulary.colours.index(colour) if colour else 0)
-    marks = Marks(
+    return Marks(
         prompt=request.prompt,
         right_caption=captions == asked,
         right_object=seen.objects[0].argmax().item() == shape,
@@ -85,7 +88,17 @@ def marks_for(request: Request, judge: Judge, out: Path) -> tuple[Marks, Float[T
         watertight=report.watertight,
         seconds=sum(report.seconds.values()),
     )
-    return marks, textured
+
+
+def shown(mesh: Path) -> Float[Tensor, "2 3 H W"]:
+    """Two views of a written mesh for the sheet, in soft light: from the front, and from above and aside."""
+    cameras = framing(
+        azimuth=torch.tensor([0.0, math.radians(35)]),
+        elevation=torch.tensor([math.radians(8), math.radians(35)]),
+        fov=torch.full((2,), math.radians(40)),
+        margin=torch.full((2,), 1.05),
+    )
+    return lit(read_glb(mesh)[0], cameras, SHEET_PIXELS)
 
 
 def pictures(asset: Asset) -> tuple[Float[Tensor, "8 3 H W"], Float[Tensor, "8 3 H W"]]:

@@ -49,8 +49,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_folder_holds_the_four_files_and_nothing_else(made: Path) -> None:
     assert sorted(path.name for path in made.iterdir()) == sorted([MESH, PREVIEW, TURNTABLE, REPORT])
-    assert Image.open(made / PREVIEW).size == (1024, 512)
-    assert getattr(Image.open(made / TURNTABLE), "n_frames", 1) >= 24
+    with Image.open(made / PREVIEW) as preview, Image.open(made / TURNTABLE) as turntable:
+        assert preview.size == (1024, 512)
+        assert getattr(turntable, "n_frames", 1) >= 24
 
 
 def test_the_report_tells_what_was_done(made: Path) -> None:

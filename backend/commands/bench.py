@@ -1,6 +1,7 @@
 """python -m backend bench: what this machine can do, as the table in the README."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import click
 
@@ -28,8 +29,9 @@ def _measurements(device: str) -> Iterator[Callable[[], list[Row]]]:
     guidance = load_guidance(job)
     yield lambda: measure.step_rows(job, guidance)
     yield lambda: [measure.recognition_row(job, guidance)]
-    yield lambda: measure.object_rows("draft", device)
-    yield lambda: measure.object_rows("standard", device)
+    for preset in ("draft", "standard"):
+        yield partial(measure.object_rows, preset, device)
+        yield partial(measure.cold_rows, preset, device)
     yield measure.mesh_rows
     yield lambda: [measure.memory_row()]
     yield measure.stable_diffusion_rows

@@ -6,14 +6,13 @@ import click
 import torch
 from tqdm import tqdm
 
-from backend.gallery import marks_for, save, table
+from backend.gallery import marks_for, save, shown, table
+from backend.generate import MESH
 from backend.guidance import library
 from backend.job import Request
 from backend.prior import judge
 from backend.prior.captions import example_prompts
 from backend.prior.pictures import save_sheet
-
-_SHOWN = (0, 2, 4, 6)  # every other one of the eight judging views
 
 
 @click.command()
@@ -30,11 +29,11 @@ def gallery(count: int, out: Path, **options: str | int | None) -> None:
     with tqdm(example_prompts()[:count], unit="object") as bar:
         for prompt in bar:
             bar.set_description(prompt)
-            marks, pictures = marks_for(Request(prompt, **options), net, out / prompt.replace(" ", "_"))  # type: ignore[arg-type]
-            found.append(marks)
-            views.append(pictures[list(_SHOWN)])
+            folder = out / prompt.replace(" ", "_")
+            found.append(marks_for(Request(prompt, **options), net, folder))  # type: ignore[arg-type]  # its fields
+            views.append(shown(folder / MESH))
             save(found, out / "marks.json")
-    save_sheet(torch.cat(views), out / "gallery.png", columns=4 * len(_SHOWN), zoom=1)
+    save_sheet(torch.cat(views), out / "gallery.png", columns=8, zoom=1)
     click.echo(table(found))
     wrong = [marks.prompt for marks in found if not marks.right_caption]
     click.echo(f"not recognised: {', '.join(wrong) or 'none'}")

@@ -42,6 +42,8 @@ class DiffusionGuidance:
             raise ValueError("a pixel-space model has no latents for a field to render")
         self._parts, self._latent_field = parts, latent_field
         self._native = int(parts.unet.config.sample_size)
+        # Asked once: diffusers looks through all modules for either of them, 2 ms each time.
+        self._device, self._dtype = parts.unet.device, parts.unet.dtype
         for module in (parts.unet, parts.vae):
             if module is not None:
                 module.eval().requires_grad_(False)
@@ -64,7 +66,7 @@ class DiffusionGuidance:
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self._parts.unet.device
+        return self._device
 
     def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
         """Embeddings of prompts; that of "" is the unconditional one."""
@@ -107,10 +109,10 @@ class DiffusionGuidance:
     def _predict(self, noisy: Tensor, t: int, text: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The UNet's output for each of the texts, in single precision."""
         unet = self._parts.unet
-        batch = noisy.to(unet.dtype).repeat(len(text), 1, 1, 1)
-        if unet.device.type == "cuda":
+        batch = noisy.to(self._dtype).repeat(len(text), 1, 1, 1)
+        if self._device.type == "cuda":
             batch = batch.contiguous(memory_format=torch.channels_last)
-        output = unet(batch, t, torch.cat(list(text)).to(unet.dtype)).sample
+        output = unet(batch, t, torch.cat(list(text)).to(self._dtype)).sample
         # DeepFloyd IF predicts a variance too, in further channels.
         return output[:, : noisy.shape[1]].float().chunk(len(text))
 

@@ -17,7 +17,7 @@ PROMPTS = ("an orange mug", "a turquoise chair", "a green car", "a pink snowman"
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Marks], list[Path]]:
     net = judge.load(library.builtin().folder)
     folders = [tmp_path_factory.mktemp("object") for _ in PROMPTS]
-    return [marks_for(Request(p), net, out)[0] for p, out in zip(PROMPTS, folders, strict=True)], folders
+    return [marks_for(Request(p), net, out) for p, out in zip(PROMPTS, folders, strict=True)], folders
 
 
 @pytest.mark.slow
