@@ -3,22 +3,40 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Blender comes as a package that needs Python 3.11 and an older numpy, so it gets an environment of its own.
+BLENDER := .venv-bpy
+BLENDER_READY := $(BLENDER)/.ready
+PROMPT ?= a red mug
+PRESET ?= standard
 
-.PHONY: help demo test lint clean
+# Threads that spin for long while they wait starve each other where other programs use the cores too.
+export GOMP_SPINCOUNT ?= 5000
+
+.PHONY: help demo compare test lint clean
 
 help:
-	@echo "make demo   set up, then draw pictures with the built-in model into demo/"
-	@echo "make test   set up, then run the whole default test suite"
-	@echo "make lint   set up, then check style and types"
-	@echo "make clean  remove the virtual environment and what demo wrote"
+	@echo "make demo     set up, make an object from PROMPT=\"$(PROMPT)\", and put it into Blender: demo/"
+	@echo "make compare  the same PROMPT by time_prior and by uniform timesteps, side by side: demo/compare/"
+	@echo "make test     set up, then run the whole default test suite"
+	@echo "make lint     set up, then check style and types"
+	@echo "make clean    remove the virtual environments and what demo wrote"
 
-demo: $(READY)
-	@echo "Drawing eight red mugs and one of everything (about 30 s on two cores) ..."
-	$(BIN)/python -m backend.prior.sample "a red mug" --n 8 --out demo/mugs.png
-	$(BIN)/python -m backend.prior.sample --everything --out demo/everything.png
+demo: $(READY) $(BLENDER_READY)
+	@echo "Making \"$(PROMPT)\" (one to two minutes on two cores) ..."
+	$(BIN)/python -m backend generate "$(PROMPT)" --preset $(PRESET) --out demo
+	@if [ -x $(BLENDER)/bin/python ]; then \
+		echo "Importing it into Blender and rendering it with Cycles (about half a minute) ..."; \
+		$(BLENDER)/bin/python blender_addon/demo.py demo/mesh.glb demo > demo/blender.log || \
+			{ tail demo/blender.log; exit 1; }; \
+		echo "wrote demo/render.png and demo/scene.blend"; \
+	fi
 
-test: $(READY)
-	@echo "Running the default test suite (about two minutes on two cores) ..."
+compare: $(READY)
+	@echo "Making \"$(PROMPT)\" twice (two to four minutes on two cores) ..."
+	$(BIN)/python -m backend compare "$(PROMPT)" --preset $(PRESET) --out demo/compare
+
+test: $(READY) $(BLENDER_READY)
+	@echo "Running the default test suite (some minutes on two cores) ..."
 	$(BIN)/python -m pytest
 
 lint: $(READY)
@@ -27,10 +45,21 @@ lint: $(READY)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(BLENDER) demo
 
 $(READY): pyproject.toml requirements.lock
 	@echo "Creating $(VENV) and installing the pinned packages (a few minutes the first time) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[dev]"
 	@touch $@
+
+$(BLENDER_READY): requirements-bpy.lock
+	@mkdir -p $(BLENDER)
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+		echo "Creating $(BLENDER) with Blender as a package (370 MB the first time) ..."; \
+		$(PYTHON) -m venv $(BLENDER) && \
+		$(BLENDER)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bpy.lock && \
+		touch $@; \
+	else \
+		echo "Blender's package needs Python 3.11 (make PYTHON=python3.11); going on without Blender."; \
+	fi
