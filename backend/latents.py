@@ -68,6 +68,8 @@ def displayed(field: Field, guidance: Decoder) -> Field:
         decoded = guidance.decode(views.colour)
         patches = torch.nn.functional.adaptive_avg_pool2d(decoded, guidance.size)
     shown = views.opacity > 0.5
+    if not shown.any():  # the mesh stage will say that there is no object
+        shown = torch.ones_like(shown)
     latents = views.colour.permute(0, 2, 3, 1)[shown]
     with_one = torch.cat([latents, torch.ones_like(latents[:, :1])], dim=-1)
     # On the CPU, where least squares of a few thousand rows takes no time and every device can do without it.

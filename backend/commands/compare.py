@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 import torch
 
-from backend.commands.generate import bar_for, summary
+from backend.commands.generate import announced, bar_for, summary
 from backend.engine.cameras import ring
 from backend.engine.shading import over
 from backend.generate import MESH, generate
-from backend.job import Request, planned
+from backend.job import Request
 from backend.mesh import raycast
 from backend.mesh.glb import read_glb
 from backend.prior.pictures import save_sheet
@@ -30,7 +30,8 @@ _VIEWS, _PIXELS, _BACKGROUND = 8, 160, 0.6
 def compare(prompt: str, schedules: str, out: Path, **options: str | int | None) -> None:
     """Make PROMPT by several schedules; OUT/compare.png has one row for each, in their order."""
     request = Request(prompt, **options)  # type: ignore[arg-type]  # the options are its fields
-    jobs = {name: planned(replace(request, schedule=name))[0] for name in schedules.split(",")}
+    names = [name.strip() for name in schedules.split(",")]
+    jobs = {name: announced(replace(request, schedule=name)) for name in names}
     rows = []
     for name, job in jobs.items():
         with bar_for(name) as bar:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from backend.generate import MESH, STAGES, Report, Status
 from backend.generate import generate as carry_out
-from backend.job import Request, planned
+from backend.job import Job, Request, planned
 
 _OUT = Path("out")
 
@@ -36,12 +36,18 @@ _OUT = Path("out")
 def generate(prompt: str, out: Path, resume: bool, **options: str | float | None) -> None:
     """Turn PROMPT into a textured mesh: OUT/mesh.glb, with pictures and a report beside it."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    job, warnings = planned(Request(prompt, **options))  # type: ignore[arg-type]  # the options are its fields
-    for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+    job = announced(Request(prompt, **options))  # type: ignore[arg-type]  # the options are its fields
     with bar_for(prompt) as bar:
         report = carry_out(job, out, resume, bar.show)
     click.echo(summary(report, out))
+
+
+def announced(request: Request) -> Job:
+    """The job for `request`, after telling the user what will have no effect."""
+    job, warnings = planned(request)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return job
 
 
 def summary(report: Report, out: Path) -> str:
