@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Blender comes as a package that needs Python 3.11 and an older numpy, so it gets an environment of its own.
 BLENDER := .venv-bpy
 BLENDER_READY := $(BLENDER)/.ready
-PROMPT ?= a red mug
+PROMPT ?= a yellow mushroom
 PRESET ?= standard
 
 # Threads that spin for long while they wait starve each other where other programs use the cores too.
