@@ -41,15 +41,16 @@ def load(folder: Path, device: torch.device, precision: Precision, latent_field:
     if latent_field and not folders.is_latent(folder):
         raise UserError(f"{folder} is a pixel-space model, without latents; leave the latent field out")
     dtype = dtype_of(precision)
+    diffusers_options = {"torch_dtype": dtype, "low_cpu_mem_usage": False}
     abar, prediction = noise_schedule(folder)
     try:
         with _quiet():
             parts = Parts(
-                unet=_placed(_weights(UNet2DConditionModel, folder / "unet", dtype), device),
+                unet=_placed(_weights(UNet2DConditionModel, folder / "unet", **diffusers_options), device),
                 text=_text_encoder(folder, device, dtype),
                 abar=abar,
                 prediction=prediction,
-                vae=_placed(_weights(AutoencoderKL, folder / "vae", dtype), device)
+                vae=_placed(_weights(AutoencoderKL, folder / "vae", **diffusers_options), device)
                 if folders.is_latent(folder)
                 else None,
             )
@@ -71,16 +72,7 @@ def _text_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -> Tex
     # It runs once per prompt: on a CPU single precision costs nothing that matters.
     dtype = torch.float32 if device.type == "cpu" else dtype
     path = folder / "text_encoder"
-    model, found = kind.from_pretrained(
-        path,
-        use_safetensors=True,
-        dtype=dtype,
-        variant=_variant(path),
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-    )
-    _refuse_gaps(path, found)
+    model = _weights(kind, path, dtype=dtype, trust_remote_code=False)
     return TextEncoder(_tokenizer(folder / "tokenizer"), model.to(device).eval().requires_grad_(False))
 
 
@@ -91,15 +83,15 @@ def _tokenizer(path: Path) -> Any:
     return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
 
 
-def _weights(kind: Any, path: Path, dtype: torch.dtype) -> Any:
+def _weights(kind: Any, path: Path, **options: Any) -> Any:
+    """The model in `path`, as `kind` reads it. transformers and diffusers have a few options of their own."""
     model, found = kind.from_pretrained(
         path,
         use_safetensors=True,
-        torch_dtype=dtype,
         variant=_variant(path),
-        low_cpu_mem_usage=False,
         local_files_only=True,
         output_loading_info=True,
+        **options,
     )
     _refuse_gaps(path, found)
     return model
