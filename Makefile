@@ -22,7 +22,7 @@ help:
 	@echo "make clean    remove the virtual environments and what demo wrote"
 
 demo: $(READY) $(BLENDER_READY)
-	@echo "Making \"$(PROMPT)\" (one to two minutes on two cores) ..."
+	@echo "Making \"$(PROMPT)\" (half a minute on two cores) ..."
 	$(BIN)/python -m backend generate "$(PROMPT)" --preset $(PRESET) --out demo
 	@if [ -x $(BLENDER)/bin/python ]; then \
 		echo "Importing it into Blender and rendering it with Cycles (about half a minute) ..."; \
@@ -32,11 +32,11 @@ demo: $(READY) $(BLENDER_READY)
 	fi
 
 compare: $(READY)
-	@echo "Making \"$(PROMPT)\" twice (two to four minutes on two cores) ..."
+	@echo "Making \"$(PROMPT)\" twice (about a minute on two cores) ..."
 	$(BIN)/python -m backend compare "$(PROMPT)" --preset $(PRESET) --out demo/compare
 
 test: $(READY) $(BLENDER_READY)
-	@echo "Running the default test suite (some minutes on two cores) ..."
+	@echo "Running the default test suite (about five minutes on two cores) ..."
 	$(BIN)/python -m pytest
 
 lint: $(READY)
