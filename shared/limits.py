@@ -1,0 +1,95 @@
+"""Every limit of the protocol: a name, a number, and the reason for it. Sizes are in bytes, times in seconds."""
+
+KIB, MIB, GIB = 2**10, 2**20, 2**30
+
+HEADER_BYTES = 64 * KIB
+"""A message's JSON header; checked before it is parsed."""
+
+BODY_BYTES = MIB
+"""A message's raw frame: a chunk of a file, or previews."""
+
+FRAME_BYTES = 2 * MIB
+"""ZeroMQ's own limit per frame (MAXMSGSIZE): what is larger closes the connection. It counts encryption's overhead
+too, so it lies well above BODY_BYTES."""
+
+FRAMES = 3
+"""Frames of a message: magic, header, body."""
+
+JSON_DEPTH = 12
+"""Nesting of a header."""
+
+CHUNK_BYTES = 512 * KIB
+"""What a client fetches at once."""
+
+CHUNKS_IN_FLIGHT = 8
+"""Chunks that a client asks for ahead: 4 MiB, enough for 80 MB/s at 50 ms of round trip."""
+
+QUEUED_MESSAGES = 64
+"""ZeroMQ's high-water marks: messages that wait in one direction of one connection."""
+
+ASSET_BYTES = 512 * MIB
+"""The largest result that a client accepts."""
+
+PREVIEW_BYTES = 64 * KIB
+"""A preview picture."""
+
+COARSE_BYTES = 128 * KIB
+"""A coarse preview mesh."""
+
+PROMPT_CHARACTERS = 300
+NAME_CHARACTERS = 200
+"""Names of models, presets and the like."""
+
+TEXT_CHARACTERS = 500
+"""Sentences and reasons."""
+
+VARIATIONS = 8
+"""Jobs of one request."""
+
+LISTED_JOBS = 40
+"""Jobs in one answer to LIST; ask again from the last one for more. Long prompts still fit the header."""
+
+LISTED_EVENTS = 40
+"""Events in one answer to EVENTS."""
+
+LIVE_JOBS = 4
+"""Running jobs whose progress and previews come with one answer to EVENTS; the most recent ones."""
+
+JOBS_UNFINISHED = 500
+"""Jobs that one artist may have waiting and running."""
+
+POLLS_PER_ARTIST = 64
+"""Connections of one artist that may wait for news at once."""
+
+REQUESTS_PER_SECOND = 1000
+REQUEST_BURST = 4000
+"""How fast one artist may ask; fetching at full speed stays below."""
+
+LONG_POLL_SECONDS = 10.0
+"""How long an EVENTS request may wait for news. A connection that died silently is noticed after this and
+REPLY_SECONDS."""
+
+LIVE_SECONDS = 0.25
+"""Progress is sent at most this often to one client."""
+
+REPLY_SECONDS = 3.0
+"""How long a client waits for an answer, beyond what it told the server to wait."""
+
+CHUNK_SECONDS = 10.0
+"""How much longer it waits for a chunk: what that takes at 50 kB/s."""
+
+BACKOFF_FIRST_SECONDS, BACKOFF_MOST_SECONDS = 0.25, 2.0
+"""Waits between attempts to reach a server double from the first to the most: short enough to be back within 5 s."""
+
+HANDSHAKE_SECONDS = 3.0
+HEARTBEAT_SECONDS, HEARTBEAT_TIMEOUT_SECONDS = 5.0, 15.0
+RECONNECT_FIRST_SECONDS, RECONNECT_MOST_SECONDS = 0.1, 1.0
+
+RETENTION_SECONDS = 30 * 24 * 3600.0
+RETENTION_BYTES = 20 * GIB
+"""How long and how much the server keeps of finished jobs."""
+
+DEFAULT_PORT = 7391
+
+SEEDS = 2**31
+"""Seeds are 0 to this, without it."""

@@ -1,0 +1,366 @@
+"""What the client asks and what the backend answers: one record per kind of message.
+
+Every request is idempotent: asked again after a lost answer, it changes nothing and is answered alike.
+A message carries the number that its client gave it; the answer repeats it. Times are seconds since 1970,
+durations seconds.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from shared import wire
+from shared.errors import ProtocolError, Refusal, refusal
+from shared.limits import (
+    ASSET_BYTES,
+    BODY_BYTES,
+    COARSE_BYTES,
+    LISTED_EVENTS,
+    LISTED_JOBS,
+    LIVE_JOBS,
+    LONG_POLL_SECONDS,
+    NAME_CHARACTERS,
+    PREVIEW_BYTES,
+    PROMPT_CHARACTERS,
+    SEEDS,
+    TEXT_CHARACTERS,
+    VARIATIONS,
+)
+from shared.offer import Offer
+from shared.records import Record, at_most, between, checked, each, from_json, matching, required, text, to_json
+from shared.states import State
+
+_MOST = 2**53 - 1  # what JSON readers of every kind keep exact
+
+JOB_ID = matching(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+SHA256 = matching(r"[0-9a-f]{64}")
+_COUNT = between(0, _MOST)
+_TIME = between(0.0, 1e12)
+_NAME = text(NAME_CHARACTERS, 1)
+_SENTENCE = text(TEXT_CHARACTERS)
+_STATE = frozenset(State).__contains__
+_FILE_NAME = matching(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def new_job_id() -> str:
+    """An id for a job, made by the client, so that a request sent twice is the same request."""
+    return str(uuid.uuid4())
+
+
+# --- parts ---
+
+
+@dataclass(frozen=True)
+class Generation(Record):
+    """What an artist asks for. None: as the preset has it. Whether it can be done is for the backend to say."""
+
+    prompt: str = checked(text(PROMPT_CHARACTERS))
+    negative: str = checked(text(PROMPT_CHARACTERS), "")
+    model: str = checked(_NAME, "builtin")
+    preset: str = checked(_NAME, "standard")
+    seed: int = checked(between(0, SEEDS - 1), 0)
+    steps: int | None = checked(_COUNT, None)
+    schedule: str | None = checked(_NAME, None)
+    field: str | None = checked(_NAME, None)
+    cfg: float | None = None
+    faces: int | None = checked(_COUNT, None)
+    texture: int | None = checked(_COUNT, None)
+    level: float | None = None
+    latent_field: bool = False
+
+
+@dataclass(frozen=True)
+class Reason(Record):
+    """Why a job failed. code: for programs. sentence and remedy: for the artist."""
+
+    code: str = checked(_NAME)
+    sentence: str = checked(_SENTENCE)
+    remedy: str = checked(_SENTENCE)
+
+
+@dataclass(frozen=True)
+class Asset(Record):
+    """A file of a result. sha256: of its bytes, and what it is fetched by."""
+
+    name: str = checked(_FILE_NAME)
+    sha256: str = checked(SHA256)
+    size: int = checked(between(0, ASSET_BYTES))
+
+
+@dataclass(frozen=True)
+class JobState(Record):
+    """A job as it stands in the store.
+
+    number: order of arrival. batch: the id of the first variation of one request. attempt: how often it was started.
+    ahead: jobs that come before it, while it is queued. results: empty before it is done, and after they were
+    removed because they were old.
+    """
+
+    id: str = checked(JOB_ID)
+    number: int = checked(_COUNT)
+    batch: str = checked(JOB_ID)
+    state: str = checked(_STATE)
+    attempt: int = checked(_COUNT)
+    request: Generation = required()
+    warnings: tuple[str, ...] = checked(each(_SENTENCE, 4))
+    created: float = checked(_TIME)
+    started: float | None = checked(_TIME)
+    finished: float | None = checked(_TIME)
+    ahead: int | None = checked(_COUNT)
+    reason: Reason | None = required()
+    results: tuple[Asset, ...] = checked(at_most(16))
+    acknowledged: bool = required()
+
+
+@dataclass(frozen=True)
+class Event(Record):
+    """A job changed its state. seq: counts all events of the backend."""
+
+    seq: int = checked(_COUNT)
+    job: str = checked(JOB_ID)
+    state: str = checked(_STATE)
+    attempt: int = checked(_COUNT)
+    at: float = checked(_TIME)
+
+
+@dataclass(frozen=True)
+class Live(Record):
+    """Where a running job is; only the latest is kept.
+
+    eta: seconds left. preview, coarse: bytes in the body that belong to this job, the picture first; 0 if there are
+    none that the client has not seen.
+    """
+
+    job: str = checked(JOB_ID)
+    attempt: int = checked(_COUNT)
+    stage: str = checked(_NAME)
+    step: int | None = checked(_COUNT)
+    steps: int | None = checked(_COUNT)
+    t: int | None = checked(_COUNT)
+    eta: float | None = checked(between(0.0, 1e9))
+    preview: int = checked(between(0, PREVIEW_BYTES))
+    coarse: int = checked(between(0, COARSE_BYTES))
+
+
+# --- messages ---
+
+
+@dataclass(frozen=True)
+class Message(Record):
+    """kind: its name on the wire. A message whose class has a `body` field carries that as raw bytes."""
+
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class Hello(Message):
+    """Who is there? version: of the client's program."""
+
+    kind = "HELLO"
+    version: str = checked(_NAME)
+
+
+@dataclass(frozen=True)
+class Submit(Message):
+    """Make these jobs, all or none. Job number i of them gets the seed of the request plus i."""
+
+    kind = "SUBMIT"
+    jobs: tuple[str, ...] = checked(each(JOB_ID, VARIATIONS, 1))
+    request: Generation = required()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.jobs)) != len(self.jobs):
+            raise ValueError("an id stands there twice")
+
+
+@dataclass(frozen=True)
+class GetState(Message):
+    kind = "STATE"
+    job: str = checked(JOB_ID)
+
+
+@dataclass(frozen=True)
+class GetList(Message):
+    """Jobs in the order of their arrival, the newest first, that came before the one numbered `before`."""
+
+    kind = "LIST"
+    before: int | None = checked(_COUNT, None)
+
+
+@dataclass(frozen=True)
+class GetEvents(Message):
+    """News after `cursor`, or, where there are none, as soon as there are, or none after `wait` seconds.
+
+    live: the `live` of the last answer, 0 at first. cursor None: from now on.
+    """
+
+    kind = "EVENTS"
+    cursor: int | None = checked(_COUNT)
+    live: int = checked(_COUNT)
+    wait: float = checked(between(0.0, LONG_POLL_SECONDS))
+
+
+@dataclass(frozen=True)
+class Cancel(Message):
+    """End the job if it waits or runs; otherwise nothing happens."""
+
+    kind = "CANCEL"
+    job: str = checked(JOB_ID)
+
+
+@dataclass(frozen=True)
+class Fetch(Message):
+    """Bytes of a result from `offset` on; fewer at its end."""
+
+    kind = "FETCH"
+    sha256: str = checked(SHA256)
+    offset: int = checked(between(0, ASSET_BYTES))
+    length: int = checked(between(1, BODY_BYTES))
+
+
+@dataclass(frozen=True)
+class Acknowledge(Message):
+    """The client has all results of the job, whole; the backend may remove them when it needs the room."""
+
+    kind = "ACK"
+    job: str = checked(JOB_ID)
+
+
+@dataclass(frozen=True)
+class Delete(Message):
+    """Forget a finished job and its results."""
+
+    kind = "DELETE"
+    job: str = checked(JOB_ID)
+
+
+@dataclass(frozen=True)
+class Welcome(Message):
+    """Answer to HELLO.
+
+    name: the machine's. boot: another one after each start of the backend. clock: its time. devices: what computes, and
+    whether it is busy. trouble: what keeps the backend from working, one sentence each.
+    """
+
+    kind = "WELCOME"
+    name: str = checked(_NAME)
+    version: str = checked(_NAME)
+    boot: str = checked(JOB_ID)
+    clock: float = checked(_TIME)
+    devices: tuple[str, ...] = checked(each(_SENTENCE, 64))
+    trouble: tuple[str, ...] = checked(each(_SENTENCE, 64))
+    offer: Offer = required()
+
+
+@dataclass(frozen=True)
+class Jobs(Message):
+    """Answer to SUBMIT, STATE, LIST, CANCEL, ACK and DELETE. more: whether LIST has older ones."""
+
+    kind = "JOBS"
+    jobs: tuple[JobState, ...] = checked(at_most(max(LISTED_JOBS, VARIATIONS)))
+    more: bool = False
+
+
+@dataclass(frozen=True)
+class News(Message):
+    """Answer to EVENTS. cursor, live: what to ask with the next time.
+
+    If boot is another one than before, list the jobs anew: the backend may have been set back to an older disk.
+    """
+
+    kind = "NEWS"
+    boot: str = checked(JOB_ID)
+    cursor: int = checked(_COUNT)
+    live: int = checked(_COUNT)
+    events: tuple[Event, ...] = checked(at_most(LISTED_EVENTS))
+    running: tuple[Live, ...] = checked(at_most(LIVE_JOBS))
+    body: bytes = b""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.body) != sum(job.preview + job.coarse for job in self.running):
+            raise ValueError("the body has another size than its parts")
+
+    def pictures(self) -> dict[str, tuple[bytes, bytes]]:
+        """The new preview and coarse mesh per job, b"" where there is none."""
+        found, offset = {}, 0
+        for job in self.running:
+            middle, end = offset + job.preview, offset + job.preview + job.coarse
+            found[job.job] = self.body[offset:middle], self.body[middle:end]
+            offset = end
+        return found
+
+
+@dataclass(frozen=True)
+class Chunk(Message):
+    """Answer to FETCH: bytes of a file from `offset` on. size: of the whole file."""
+
+    kind = "CHUNK"
+    sha256: str = checked(SHA256)
+    offset: int = checked(between(0, ASSET_BYTES))
+    size: int = checked(between(0, ASSET_BYTES))
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Refused(Message):
+    """The answer no."""
+
+    kind = "REFUSED"
+    code: str = checked(_NAME)
+    sentence: str = checked(_SENTENCE)
+    remedy: str = checked(_SENTENCE)
+
+    @classmethod
+    def because(cls, error: Refusal) -> "Refused":
+        return cls(error.code, error.sentence[:TEXT_CHARACTERS], error.remedy[:TEXT_CHARACTERS])
+
+    def error(self) -> Refusal:
+        return refusal(self.code, self.sentence, self.remedy)
+
+
+REQUESTS: tuple[type[Message], ...] = (
+    Hello,
+    Submit,
+    GetState,
+    GetList,
+    GetEvents,
+    Cancel,
+    Fetch,
+    Acknowledge,
+    Delete,
+)
+ANSWERS: tuple[type[Message], ...] = (Welcome, Jobs, News, Chunk, Refused)
+
+_KINDS = {message.kind: message for message in (*REQUESTS, *ANSWERS)}
+_WITH_BODY = (News, Chunk)
+
+
+def encode(message: Message, number: int) -> list[bytes]:
+    """The frames of `message`. Raises ProtocolError if it is too large."""
+    header = to_json(message)
+    body = header.pop("body") if isinstance(message, _WITH_BODY) else b""
+    return wire.pack({"kind": message.kind, "number": number, **header}, body)
+
+
+def decode(frames: Sequence[bytes]) -> tuple[int, Message]:
+    """The number and the message in `frames`. Raises ProtocolError, and nothing else, whatever the frames are."""
+    header, body = wire.unpack(frames)
+    kind, number = header.pop("kind", None), header.pop("number", None)
+    if type(number) is not int or not _COUNT(number):
+        raise ProtocolError("the message has no number")
+    if type(kind) is not str or kind not in _KINDS:
+        raise ProtocolError("the message is of no known kind")
+    fields: dict[str, Any] = header
+    if issubclass(_KINDS[kind], _WITH_BODY):
+        if "body" in header:
+            raise ProtocolError("the body stands in the header")
+        fields = {**header, "body": body}
+    elif body:
+        raise ProtocolError(f"a {kind} has no body")
+    try:
+        return number, from_json(_KINDS[kind], fields)
+    except ValueError as error:
+        raise ProtocolError(f"this is no {kind}: {error}") from error

@@ -1,0 +1,82 @@
+"""What a backend offers: models and the words they know, presets and the time they take, choices and ranges.
+
+It travels in the answer to HELLO, so that a client knows none of this by heart.
+"""
+
+from dataclasses import dataclass
+
+from shared.limits import NAME_CHARACTERS
+from shared.records import Record, at_most, between, checked, each
+
+MODELS, PRESETS, RANGES, WORDS = 64, 16, 16, 200
+"""How many of each an offer may hold. The message's header is smaller than all of them together would be."""
+
+_LARGEST = 2**53 - 1  # what JSON readers of every kind keep exact
+
+
+def _name(value: str) -> bool:
+    return 1 <= len(value) <= NAME_CHARACTERS and value.isprintable()
+
+
+def _yes_or_no(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class OfferedPreset(Record):
+    """How much work goes into an object, for one model on this backend's device.
+
+    steps, schedule, field, cfg: of the optimisation. faces: triangles of the mesh, at most. texture: texels per side.
+    seconds: how long a job will take once it runs, or None where nobody knows yet.
+    """
+
+    name: str = checked(_name)
+    steps: int = checked(between(1, _LARGEST))
+    faces: int = checked(between(1, _LARGEST))
+    texture: int = checked(between(1, _LARGEST))
+    field: str = checked(_name)
+    schedule: str = checked(_name)
+    cfg: float = checked(between(0, _LARGEST))
+    seconds: float | None = checked(between(0, _LARGEST))
+
+
+@dataclass(frozen=True)
+class OfferedModel(Record):
+    """A model that requests can name.
+
+    licence: as its author states it. size: bytes. latent: whether it can take a latent field. objects, colours,
+    patterns: all that it knows, or nothing for a model that was taught on more than one can list.
+    """
+
+    name: str = checked(_name)
+    licence: str = checked(_name)
+    size: int = checked(between(0, _LARGEST))
+    latent: bool = checked(_yes_or_no)
+    objects: tuple[str, ...] = checked(each(_name, WORDS))
+    colours: tuple[str, ...] = checked(each(_name, WORDS))
+    patterns: tuple[str, ...] = checked(each(_name, WORDS))
+    presets: tuple[OfferedPreset, ...] = checked(at_most(PRESETS))
+
+
+@dataclass(frozen=True)
+class Range(Record):
+    """The least and the most that a request's number `name` may be."""
+
+    name: str = checked(_name)
+    least: float = checked(between(-_LARGEST, _LARGEST))
+    most: float = checked(between(-_LARGEST, _LARGEST))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.least > self.most:
+            raise ValueError(f"the range of {self.name} is empty")
+
+
+@dataclass(frozen=True)
+class Offer(Record):
+    """All that a request can choose from; the usual model comes first."""
+
+    models: tuple[OfferedModel, ...] = checked(at_most(MODELS))
+    schedules: tuple[str, ...] = checked(each(_name, WORDS))
+    fields: tuple[str, ...] = checked(each(_name, WORDS))
+    ranges: tuple[Range, ...] = checked(at_most(RANGES))

@@ -1,0 +1,86 @@
+"""One message of each kind, with everything in it that it can hold."""
+
+import pytest
+
+from shared.messages import (
+    Acknowledge,
+    Asset,
+    Cancel,
+    Chunk,
+    Delete,
+    Event,
+    Fetch,
+    Generation,
+    GetEvents,
+    GetList,
+    GetState,
+    Hello,
+    Jobs,
+    JobState,
+    Live,
+    Message,
+    News,
+    Reason,
+    Refused,
+    Submit,
+    Welcome,
+)
+from shared.offer import Offer, OfferedModel, OfferedPreset, Range
+
+JOB = "0b0e0d3c-4a53-4c5e-9f0a-1c2d3e4f5a6b"
+OTHER = "1b0e0d3c-4a53-4c5e-9f0a-1c2d3e4f5a6b"
+SHA = "ab" * 32
+REQUEST = Generation("a red mug", "dull", "builtin", "high", 7, 500, "linear", "voxel", 7.5, 9000, 512, 12.5, True)
+STATE = JobState(
+    id=JOB,
+    number=3,
+    batch=OTHER,
+    state="failed",
+    attempt=2,
+    request=REQUEST,
+    warnings=("a word without effect",),
+    created=1.5,
+    started=2.5,
+    finished=3.5,
+    ahead=None,
+    reason=Reason("crashed", "it died", "again"),
+    results=(Asset("mesh.glb", SHA, 17),),
+    acknowledged=True,
+)
+OFFER = Offer(
+    models=(
+        OfferedModel(
+            "builtin",
+            "GPL",
+            5,
+            False,
+            ("mug",),
+            ("red",),
+            (),
+            (OfferedPreset("draft", 60, 9, 9, "voxel", "x", 7.5, None),),
+        ),
+    ),
+    schedules=("linear",),
+    fields=("voxel",),
+    ranges=(Range("seed", 0.0, 7.0),),
+)
+
+
+@pytest.fixture
+def one_of_each() -> list[Message]:
+    return [
+        Hello("0.1.0"),
+        Submit((JOB, OTHER), REQUEST),
+        GetState(JOB),
+        GetList(12),
+        GetEvents(4, 5, 10.0),
+        Cancel(JOB),
+        Fetch(SHA, 0, 512),
+        Acknowledge(JOB),
+        Delete(JOB),
+        Welcome("there", "0.1.0", JOB, 1e9, ("cpu: idle",), ("no room",), OFFER),
+        Jobs((STATE,), more=True),
+        News(JOB, 9, 8, (Event(1, JOB, "done", 1, 1.0),), (Live(JOB, 1, "optimising", 1, 2, 3, 4.0, 2, 3),), b"ppccc"),
+        Chunk(SHA, 512, 1024, b"bytes"),
+        Refused("invalid", "no", "ask for something else"),
+    ]
