@@ -29,12 +29,14 @@ from backend.guidance.diffusion import DiffusionGuidance, Parts
 from backend.guidance.interface import Conditioning
 from backend.guidance.precision import best_precision, dtype_of
 from backend.guidance.text import TextEncoder
-from backend.job import Job, Request, planned
+from backend.job import Job, planned
 from backend.machine import peak_memory
 from backend.mesh.asset import MeshSettings
 from backend.presets import preset
 from backend.prior import judge
 from backend.prior.judge import judging_views
+from backend.request import Request
+from backend.tuning import tuned
 
 PROMPT = "a red mug"
 _LOOK_EVERY = 10
@@ -171,12 +173,13 @@ def stable_diffusion_rows() -> list[Row]:
         return [(name, "not measured: no CUDA device") for name in names]
     device = torch.device("cuda")
     job, _ = planned(Request(PROMPT, device="cuda"))
-    large = preset("standard", small=False, device=device)
+    large = preset("standard", small=False, device="cuda")
+    job = replace(job, field=large.field, optimisation=tuned(large, small=False).optimisation)
     rows = []
     for name, latent_field in zip(names, (False, True), strict=True):
         guidance = stable_diffusion_sized(device, dtype_of(best_precision(device)), latent_field)
         torch.cuda.reset_peak_memory_stats()
-        measured = step_rows(replace(job, field=large.field, optimisation=large.optimisation), guidance)
+        measured = step_rows(job, guidance)
         memory = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
         rows.append((name, ", ".join([*(f"{what} {value}" for what, value in measured), memory])))
     return rows

@@ -17,7 +17,7 @@ from torch import Tensor
 from backend.engine.cameras import framing
 from backend.engine.shading import Lights, over
 from backend.generate import MESH, generate
-from backend.job import Request, planned
+from backend.job import planned
 from backend.mesh import raycast
 from backend.mesh.asset import Asset, TriangleMesh
 from backend.mesh.fidelity import f_score
@@ -27,6 +27,7 @@ from backend.prior.judge import Judge, judging_views
 from backend.prior.materials import COLOURS
 from backend.prior.meshes import exact_mesh
 from backend.prior.shapes import SHAPES, VARIATIONS
+from backend.request import Request
 
 AMBIENT = 0.5
 BACKGROUND = 0.6

@@ -7,7 +7,8 @@ import torch
 
 from backend import bench, machine
 from backend.generate import load_guidance
-from backend.job import Request, planned
+from backend.job import planned
+from backend.request import Request
 
 
 def test_a_step_is_compared_with_its_guidance_call() -> None:

@@ -12,8 +12,9 @@ import torch
 
 from backend.errors import UserError
 from backend.guidance.library import builtin
-from backend.job import Job, Request, planned
+from backend.job import Job, planned
 from backend.presets import PRESETS
+from backend.request import Request
 
 MUG = Request("a red mug", device="cpu")
 
@@ -40,7 +41,7 @@ MUG = Request("a red mug", device="cpu")
         ({"cfg": -0.5}, "cfg is -0.5"),
         ({"cfg": float("nan")}, "cfg is nan"),
         ({"faces": 3}, "faces is 3; give a number from 100"),
-        ({"latent_field": True}, "has no latents; leave out --latent-field"),
+        ({"latent_field": True}, "has no latents; leave out the latent field"),
         ({"texture": 100_000}, "texture is 100000; give a number from 64 to 8,192"),
     ],
 )

@@ -9,10 +9,10 @@ from tqdm import tqdm
 from backend.gallery import marks_for, save, shown, table
 from backend.generate import MESH
 from backend.guidance import library
-from backend.job import Request
 from backend.prior import judge
 from backend.prior.captions import example_prompts
 from backend.prior.pictures import save_sheet
+from backend.request import Request
 
 
 @click.command()

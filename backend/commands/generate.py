@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from backend.generate import MESH, STAGES, Report, Status
 from backend.generate import generate as carry_out
-from backend.job import Job, Request, planned
+from backend.job import Job, planned
+from backend.request import Request
 
 _OUT = Path("out")
 

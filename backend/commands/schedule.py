@@ -6,7 +6,8 @@ import click
 import torch
 
 from backend.engine import schedules
-from backend.engine.schedules import NAMES, Table, Uniform, stable_diffusion_abar
+from backend.engine.names import SCHEDULES
+from backend.engine.schedules import Table, Uniform, stable_diffusion_abar
 from backend.errors import UserError
 
 _SHARES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
@@ -17,7 +18,7 @@ _SHARES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="A picture of them (PNG, SVG or PDF).")
 def schedule(steps: int, plot: Path | None) -> None:
     """Print which timestep each schedule is at along a run, for Stable Diffusion's noise schedule."""
-    made = [schedules.make(name, stable_diffusion_abar(), steps) for name in NAMES]
+    made = [schedules.make(name, stable_diffusion_abar(), steps) for name in SCHEDULES]
     click.echo(f"{'':16}" + "".join(f"{share:>7.0%}" for share in _SHARES))
     for one in made:
         if isinstance(one, Table):

@@ -9,14 +9,12 @@ Letters: B cameras, H x W pixels.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-View = Literal["front", "side", "back", "above"]
-VIEWS: tuple[View, ...] = ("front", "side", "back", "above")
+from backend.engine.names import View
 
 ABOVE_FROM_DEGREES = 40.0
 """Elevation from which a view is called "above" rather than by its azimuth."""

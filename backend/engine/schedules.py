@@ -12,14 +12,12 @@ per picture: noise drowns an image of fewer pixels sooner (simple diffusion, arX
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-ScheduleName = Literal["time_prior", "time_prior_ddpm", "linear", "sqrt", "uniform"]
-NAMES: tuple[ScheduleName, ...] = get_args(ScheduleName)
+from backend.engine.names import ScheduleName
 
 REFERENCE_SIZE = 64
 """Height and width of what Stable Diffusion diffuses."""

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from backend.engine.cameras import CameraDistribution
 from backend.engine.distillation import WeightName
+from backend.engine.names import ScheduleName
 from backend.engine.regularisers import Ramp
-from backend.engine.schedules import ScheduleName, TimePrior, TimePriorDdpm
+from backend.engine.schedules import TimePrior, TimePriorDdpm
 from backend.engine.shading import BackgroundDistribution, LightDistribution
 
 

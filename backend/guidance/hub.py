@@ -24,6 +24,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
     RepositoryNotFoundError,
 )
 
+from backend import home
 from backend.errors import UserError
 from backend.guidance import folders, library
 from backend.guidance.library import ModelSource
@@ -110,12 +111,12 @@ def fetch(hub: Hub, offer: Offer) -> ModelSource:
         free = shutil.disk_usage(partial).free
     except OSError as error:
         raise UserError(
-            f"cannot write to {partial.parent} ({error.strerror}); set {library.HOME_VARIABLE} to a folder you own"
+            f"cannot write to {partial.parent} ({error.strerror}); set {home.VARIABLE} to a folder you own"
         ) from error
     if free < offer.size + _SPARE_BYTES:
         raise UserError(
             f"{offer.id} needs {offer.size / 1e9:.1f} GB and {partial.parent} has {free / 1e9:.1f} GB free; "
-            f"make room, or set {library.HOME_VARIABLE} to a folder on another disk"
+            f"make room, or set {home.VARIABLE} to a folder on another disk"
         )
     with _explained(offer.id):
         hub.snapshot_download(offer.id, revision=offer.commit, allow_patterns=list(offer.files), local_dir=partial)

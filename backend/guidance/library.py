@@ -6,7 +6,8 @@ folder that was added stays where it is. <home> is $DREAMTIME_HOME, or the user'
 
 import hashlib
 import json
-import os
+import logging
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -14,13 +15,13 @@ from pathlib import Path
 from shutil import rmtree
 from urllib.parse import quote
 
-from platformdirs import user_data_path
-
+from backend import home
 from backend.errors import UserError
 from backend.guidance import folders
 
+logger = logging.getLogger(__name__)
+
 BUILTIN = "builtin"
-HOME_VARIABLE = "DREAMTIME_HOME"
 
 _BUILTIN_FOLDER = Path(__file__).parent.parent / "prior" / "weights" / "32"
 _BUILTIN_LICENCE = "GPL-3.0-or-later"
@@ -51,13 +52,35 @@ class ModelSource:
 
 def models_folder() -> Path:
     """Where records and downloads are kept. It need not exist."""
-    home = os.environ.get(HOME_VARIABLE)
-    return (Path(home) if home else user_data_path("dreamtime")) / "models"
+    return home.data_folder() / "models"
 
 
 def listed() -> list[ModelSource]:
     """The built-in model, then the added ones by name."""
     return [builtin(), *sorted(_records().values(), key=lambda model: model.name)]
+
+
+def usable() -> list[ModelSource]:
+    """Those of `listed` whose record and folder are sound, named in the log if not. Reads no added model's weights."""
+    found = []
+    for path in _record_paths():
+        try:
+            model = _read(path)
+            folders.check(model.folder)
+        except UserError as error:
+            logger.warning("a model cannot be used: %s", error)
+        else:
+            found.append(model)
+    return [builtin(), *sorted(found, key=lambda model: model.name)]
+
+
+def fingerprint() -> tuple[tuple[str, int], ...]:
+    """Another one after each change of the records: their names and times. A fraction of what `listed` takes."""
+    found = []
+    for path in _record_paths():
+        with suppress(FileNotFoundError):  # it was removed just now
+            found.append((path.name, path.stat().st_mtime_ns))
+    return tuple(found)
 
 
 def builtin() -> ModelSource:
@@ -120,7 +143,7 @@ def record(model: ModelSource) -> ModelSource:
         partial.write_text(json.dumps({**asdict(model), "folder": str(model.folder)}, indent=2) + "\n")
         partial.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror}); set {HOME_VARIABLE} to a folder you own") from error
+        raise UserError(f"cannot write {path} ({error.strerror}); set {home.VARIABLE} to a folder you own") from error
     return model
 
 
@@ -148,17 +171,26 @@ def slug(name: str) -> str:
     return quote(name, safe=" ")
 
 
+def _record_paths() -> list[Path]:
+    return sorted(models_folder().glob("*.json"))
+
+
 def _records() -> dict[str, ModelSource]:
     """Added models by name."""
-    found = {}
-    for path in sorted(models_folder().glob("*.json")):
-        try:
-            content = json.loads(path.read_text())
-            model = ModelSource(**{**content, "folder": Path(content["folder"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"the record {path} is damaged ({error}); delete it and add the model again") from error
-        found[model.name] = model
-    return found
+    return {model.name: model for model in map(_read, _record_paths())}
+
+
+def _read(path: Path) -> ModelSource:
+    """The model that a record tells of. Raises UserError for a damaged one."""
+    try:
+        content = json.loads(path.read_text())
+        model = ModelSource(**{**content, "folder": Path(content["folder"])})
+        texts = (model.name, model.origin, model.revision, model.licence, model.added)
+        if not (all(isinstance(text, str) for text in texts) and isinstance(model.size, int)):
+            raise TypeError("a value is of the wrong kind")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"the record {path} is damaged ({error}); delete it and add the model again") from error
+    return model
 
 
 def model_files(folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """View-dependent prompts: "a red mug, back view" where the camera sees the back.
 
-Letters: B cameras, L tokens of width D; views in the order of `cameras.VIEWS`.
+Letters: B cameras, L tokens of width D; views in the order of `names.VIEWS`.
 """
 
 import math
@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backend.engine.cameras import VIEWS, Cameras, View, view_name
+from backend.engine.cameras import Cameras, view_name
+from backend.engine.names import VIEWS, View
 from backend.guidance.interface import Conditioning, Guidance
 
 ViewMode = Literal["interpolated", "nearest", "off"]

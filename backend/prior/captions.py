@@ -1,36 +1,68 @@
 """Captions: the sentences under the training pictures, and the words they are made of.
 
 The vocabulary of a model is read off the same tables, so what it claims to know and what it was
-trained on cannot drift apart.
+trained on cannot drift apart. Nothing here imports torch: the server knows the words, too.
 """
 
 import re
 from dataclasses import dataclass
 from random import Random
 
-from backend.engine.cameras import View
-from backend.prior.materials import COLOURS, PATTERNS
-from backend.prior.shapes import SHAPES, Shape
+from backend.engine.names import View
 
-COLOUR_WORDS: dict[str, tuple[str, ...]] = {
-    name: (name, *also)
-    for name, also in {
-        **dict.fromkeys(COLOURS, ()),
-        "turquoise": ("cyan", "teal"),
-        "purple": ("violet",),
-        "gray": ("grey",),
-    }.items()
-}
 
-PATTERN_WORDS: dict[str, tuple[str, ...]] = {
-    name: (name, *also)
-    for name, also in {
-        **dict.fromkeys(PATTERNS, ()),
-        "striped": ("stripy",),
-        "spotted": ("dotted",),
-        "checkered": ("chequered", "checked"),
-    }.items()
-}
+def _by_the_first(*words: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    return {synonyms[0]: synonyms for synonyms in words}
+
+
+OBJECT_WORDS = _by_the_first(
+    ("sphere", "ball", "orb"),
+    ("cube", "box", "block"),
+    ("cone",),
+    ("cylinder", "tube"),
+    ("donut", "doughnut", "torus", "ring"),
+    ("mug", "cup"),
+    ("bowl", "dish"),
+    ("table", "desk"),
+    ("chair", "seat"),
+    ("lamp",),
+    ("mushroom", "toadstool"),
+    ("snowman",),
+    ("tree", "pine", "fir"),
+    ("rocket", "spaceship"),
+    ("house", "cottage", "hut"),
+    ("car", "automobile"),
+    ("hat",),
+    ("hammer", "mallet"),
+    ("dumbbell", "barbell"),
+    ("duck",),
+    ("robot",),
+    ("boat", "sailboat", "ship"),
+)
+"""For each object of `shapes.SHAPES`, in its order: its name, which is the usual word, and all words for it."""
+
+COLOUR_WORDS = _by_the_first(
+    ("red",),
+    ("orange",),
+    ("yellow",),
+    ("green",),
+    ("turquoise", "cyan", "teal"),
+    ("blue",),
+    ("purple", "violet"),
+    ("pink",),
+    ("brown",),
+    ("white",),
+    ("gray", "grey"),
+    ("black",),
+)
+"""The same for `materials.COLOURS`."""
+
+PATTERN_WORDS = _by_the_first(
+    ("striped", "stripy"),
+    ("spotted", "dotted"),
+    ("checkered", "chequered", "checked"),
+)
+"""The same for `materials.PATTERNS`."""
 
 VIEW_PHRASES: dict[View, tuple[str, ...]] = {
     "front": ("front view", "from the front"),
@@ -55,16 +87,16 @@ _TEMPLATES_BARE = ("{article} {object}", "{object}", "the {object}", "a 3d model
 
 @dataclass(frozen=True)
 class Subject:
-    """What a picture shows: names out of SHAPES, COLOURS and PATTERNS. No colour: not told."""
+    """What a picture shows: names out of OBJECT_WORDS, COLOUR_WORDS and PATTERN_WORDS. No colour: not told."""
 
     shape: str
     colour: str | None = None
     pattern: str | None = None
 
 
-def caption(shape: Shape, subject: Subject, view: View | None, random: Random) -> str:
+def caption(subject: Subject, view: View | None, random: Random) -> str:
     """A sentence for a picture of `subject`: words, order and view phrase are drawn from `random`."""
-    noun = _usually_first(shape.names, random)
+    noun = _usually_first(OBJECT_WORDS[subject.shape], random)
     adjectives = []
     if subject.pattern:
         adjectives.append(_usually_first(PATTERN_WORDS[subject.pattern], random))
@@ -97,16 +129,16 @@ def with_articles(text: str) -> str:
 
 def example_prompts() -> list[str]:
     """One prompt per object, going through the colours: what sample sheets show."""
-    colours = list(COLOURS)
-    named = ((colours[(5 * i) % len(colours)], shape.name) for i, shape in enumerate(SHAPES))
+    colours = list(COLOUR_WORDS)
+    named = ((colours[(5 * i) % len(colours)], name) for i, name in enumerate(OBJECT_WORDS))
     return [with_articles(f"{{article}} {colour} {name}") for colour, name in named]
 
 
 def all_words() -> list[str]:
     """Every word and punctuation mark that a caption can hold, sorted."""
     phrases = [phrase for phrases in VIEW_PHRASES.values() for phrase in phrases]
-    names = [word for table in (COLOUR_WORDS, PATTERN_WORDS) for words in table.values() for word in words]
-    names += [word for shape in SHAPES for word in shape.names]
+    tables = (OBJECT_WORDS, COLOUR_WORDS, PATTERN_WORDS)
+    names = [word for table in tables for words in table.values() for word in words]
     return sorted({word for text in (*phrases, *names, *_TEMPLATES, "an seen") for word in words_of(_plain(text))})
 
 

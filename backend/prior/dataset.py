@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from backend.engine.cameras import CameraDistribution, Cameras, View, view_name
+from backend.engine.cameras import CameraDistribution, Cameras, view_name
+from backend.engine.names import View
 from backend.engine.shading import BackgroundDistribution, LightDistribution
 from backend.prior.captions import Subject, caption
 from backend.prior.materials import COLOURS, PATTERNS, contrast
@@ -134,7 +135,7 @@ def _tell(pool: Pool, index: int, words: random.Random) -> tuple[str, int]:
     colour = words.choice(colours if named or not shape.natural else shape.natural)
     subject = Subject(shape.name, colour if named else None, list(PATTERNS)[pattern - 1] if pattern else None)
     view = pool.view(index) if words.random() < _VIEW_NAMED else None
-    return _with_unknown(caption(shape, subject, view, words), words), colours.index(colour)
+    return _with_unknown(caption(subject, view, words), words), colours.index(colour)
 
 
 def _with_unknown(text: str, words: random.Random) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from backend.engine.cameras import VIEWS, View
+from backend.engine.names import VIEWS, View
 from backend.prior import dataset, judge, model
 from backend.prior.captions import VIEW_PHRASES, with_articles
 from backend.prior.judge import Judge, judging_views

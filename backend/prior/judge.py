@@ -15,7 +15,8 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from backend.engine.cameras import VIEWS, Cameras, ring
+from backend.engine.cameras import Cameras, ring
+from backend.engine.names import VIEWS
 from backend.prior.vocabulary import Vocabulary
 
 SIZE = 32

@@ -55,20 +55,15 @@ class Part:
 class Shape:
     """An object of the prior's world.
 
-    names: the words for it, the usual one first. patterns: whether stripes and the like make sense
-    on it. natural: the colours it has when a caption names none (empty: any). has_front: whether
-    front and back look different.
+    patterns: whether stripes and the like make sense on it. natural: the colours it has when a caption
+    names none (empty: any). has_front: whether front and back look different.
     """
 
-    names: tuple[str, ...]
+    name: str
     parts: Callable[[Float[Tensor, "*n 3"], Float[Tensor, "*n v"]], list[Part]]
     patterns: bool = False
     natural: tuple[str, ...] = ()
     has_front: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.names[0]
 
     def distance(self, p: Float[Tensor, "*n 3"], u: Float[Tensor, "*n v"]) -> Float[Tensor, "*n"]:
         """Signed distance to the whole object, negative inside."""
@@ -288,26 +283,26 @@ def _boat(p: Tensor, u: Tensor) -> list[Part]:
 
 
 SHAPES: tuple[Shape, ...] = (
-    Shape(("sphere", "ball", "orb"), _sphere, patterns=True),
-    Shape(("cube", "box", "block"), _cube, patterns=True),
-    Shape(("cone",), _cone, patterns=True),
-    Shape(("cylinder", "tube"), _cylinder, patterns=True),
-    Shape(("donut", "doughnut", "torus", "ring"), _donut, patterns=True),
-    Shape(("mug", "cup"), _mug, patterns=True),
-    Shape(("bowl", "dish"), _bowl, patterns=True),
-    Shape(("table", "desk"), _table),
-    Shape(("chair", "seat"), _chair, has_front=True),
-    Shape(("lamp",), _lamp, patterns=True),
-    Shape(("mushroom", "toadstool"), _mushroom, patterns=True, natural=("red", "brown")),
-    Shape(("snowman",), _snowman, natural=("white",), has_front=True),
-    Shape(("tree", "pine", "fir"), _tree, natural=("green",)),
-    Shape(("rocket", "spaceship"), _rocket, has_front=True),
-    Shape(("house", "cottage", "hut"), _house, natural=("red", "brown"), has_front=True),
-    Shape(("car", "automobile"), _car, has_front=True),
-    Shape(("hat",), _hat, patterns=True),
-    Shape(("hammer", "mallet"), _hammer, natural=("gray", "black")),
-    Shape(("dumbbell", "barbell"), _dumbbell),
-    Shape(("duck",), _duck, natural=("yellow",), has_front=True),
-    Shape(("robot",), _robot, has_front=True),
-    Shape(("boat", "sailboat", "ship"), _boat, has_front=True),
+    Shape("sphere", _sphere, patterns=True),
+    Shape("cube", _cube, patterns=True),
+    Shape("cone", _cone, patterns=True),
+    Shape("cylinder", _cylinder, patterns=True),
+    Shape("donut", _donut, patterns=True),
+    Shape("mug", _mug, patterns=True),
+    Shape("bowl", _bowl, patterns=True),
+    Shape("table", _table),
+    Shape("chair", _chair, has_front=True),
+    Shape("lamp", _lamp, patterns=True),
+    Shape("mushroom", _mushroom, patterns=True, natural=("red", "brown")),
+    Shape("snowman", _snowman, natural=("white",), has_front=True),
+    Shape("tree", _tree, natural=("green",)),
+    Shape("rocket", _rocket, has_front=True),
+    Shape("house", _house, natural=("red", "brown"), has_front=True),
+    Shape("car", _car, has_front=True),
+    Shape("hat", _hat, patterns=True),
+    Shape("hammer", _hammer, natural=("gray", "black")),
+    Shape("dumbbell", _dumbbell),
+    Shape("duck", _duck, natural=("yellow",), has_front=True),
+    Shape("robot", _robot, has_front=True),
+    Shape("boat", _boat, has_front=True),
 )

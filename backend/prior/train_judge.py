@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from backend.engine.cameras import VIEWS
+from backend.engine.names import VIEWS
 from backend.engine.shading import BackgroundDistribution, LightDistribution
 from backend.prior import dataset, judge
 from backend.prior.dataset import Pool, World

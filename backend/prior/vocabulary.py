@@ -1,4 +1,4 @@
-"""What a model knows, and what to tell someone who asks for something else."""
+"""What a model knows, and what to tell someone who asks for something else. Nothing here imports torch."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,9 +6,8 @@ from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
-from backend.prior.captions import COLOUR_WORDS, PATTERN_WORDS, Subject, all_words, words_of
-from backend.prior.materials import COLOURS, PATTERNS
-from backend.prior.shapes import SHAPES
+from backend.errors import UserError
+from backend.prior.captions import COLOUR_WORDS, OBJECT_WORDS, PATTERN_WORDS, Subject, all_words, words_of
 
 _FILE = "vocabulary.json"
 _NEAREST = 5
@@ -43,9 +42,9 @@ class Understanding:
 class Vocabulary:
     """The objects, colours and patterns that one trained model knows."""
 
-    objects: tuple[str, ...] = tuple(shape.name for shape in SHAPES)
-    colours: tuple[str, ...] = tuple(COLOURS)
-    patterns: tuple[str, ...] = tuple(PATTERNS)
+    objects: tuple[str, ...] = tuple(OBJECT_WORDS)
+    colours: tuple[str, ...] = tuple(COLOUR_WORDS)
+    patterns: tuple[str, ...] = tuple(PATTERN_WORDS)
 
     def knows(self, prompt: str) -> Understanding:
         """What the model understands of `prompt`: its object, colour, pattern, and the words it does not know.
@@ -72,9 +71,8 @@ class Vocabulary:
     @cached_property
     def _meanings(self) -> dict[str, tuple[str, str]]:
         """For each meaningful word, its kind (a field of Subject) and the name it stands for."""
-        shape_words = {shape.name: shape.names for shape in SHAPES}
         kinds = (
-            ("shape", self.objects, shape_words),
+            ("shape", self.objects, OBJECT_WORDS),
             ("colour", self.colours, COLOUR_WORDS),
             ("pattern", self.patterns, PATTERN_WORDS),
         )
@@ -99,9 +97,23 @@ class Vocabulary:
     @classmethod
     def of(cls, folder: Path) -> "Vocabulary | None":
         """The vocabulary of the model in `folder`, or None if it has none: a model that was taught on more."""
-        return cls.load(folder) if (folder / _FILE).is_file() else None
+        try:
+            return cls.load(folder)
+        except FileNotFoundError:
+            return None
 
     @classmethod
     def load(cls, folder: Path) -> "Vocabulary":
-        """Read a model's vocabulary back."""
-        return cls(**{kind: tuple(names) for kind, names in json.loads((folder / _FILE).read_text()).items()})
+        """Read a model's vocabulary back.
+
+        Raises FileNotFoundError if there is none, and UserError for a damaged one or one of words unknown here.
+        """
+        try:
+            content = json.loads((folder / _FILE).read_text())
+            read = cls(**{kind: tuple(names) for kind, names in content.items()})
+            _ = read._meanings
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+            raise UserError(f"{folder / _FILE} is damaged ({error}); take another copy of the model") from error
+        return read

@@ -6,9 +6,9 @@ import pytest
 
 from backend.gallery import Marks, marks_for
 from backend.guidance import library
-from backend.job import Request
 from backend.mesh.glb import read_glb
 from backend.prior import judge
+from backend.request import Request
 
 PROMPTS = ("an orange mug", "a turquoise chair", "a green car", "a pink snowman")
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from backend.engine import schedules
-from backend.engine.schedules import NAMES, Table, TimePrior, Uniform, follow, make, stable_diffusion_abar
+from backend.engine.names import SCHEDULES
+from backend.engine.schedules import Table, TimePrior, Uniform, follow, make, stable_diffusion_abar
 
 ABAR = stable_diffusion_abar()
 SHARES = (0.01, 0.10, 0.25, 0.50, 0.75, 0.90, 0.99)
@@ -70,7 +71,7 @@ def test_time_prior_weight_by_hand() -> None:
     torch.testing.assert_close(TimePrior().weight(t), torch.stack([half, one, one, one, half]))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "uniform"])
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if name != "uniform"])
 @pytest.mark.parametrize("steps", [1, 3, 60, 10_000])
 def test_deterministic_schedules_never_increase_and_stay_in_range(name: str, steps: int) -> None:
     t = table(name, steps)

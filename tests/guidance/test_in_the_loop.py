@@ -13,6 +13,7 @@ from backend.guidance.loading import load
 from backend.guidance.prompts import PerpNeg, encode
 from backend.latents import displayed
 from backend.presets import preset
+from backend.tuning import tuned
 
 CPU = torch.device("cpu")
 
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 def test_a_few_steps_move_the_field(folders: dict[str, Path], kind: str, latent_field: bool) -> None:
     guidance = load(folders[kind], CPU, "fp32", latent_field)
     shading = Shading() if latent_field else Shading(0.5, 0.3, begin=0.0)
-    chosen = preset("draft", small=False, device=CPU).optimisation
+    chosen = tuned(preset("draft", small=False, device="cpu"), small=False).optimisation
     settings = replace(chosen, steps=3, views=2, spacing=0.2, occupancy_resolution=8, shading=shading)
     field = VoxelField(guidance.channels, Growth((6,), (0.0,)))
     texts = encode(guidance, "a mug", perp_neg=PerpNeg())

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -107,12 +108,47 @@ def test_what_cannot_be_removed(folder: Path) -> None:
         library.remove("../my model")
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", json.dumps({"folder": "x", "nonsense": 1})])
+MISTYPED = {"name": "a", "origin": "a", "folder": "x", "revision": "r", "licence": "mit", "size": "large"}
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", json.dumps({"folder": "x", "nonsense": 1}), json.dumps(MISTYPED)])
 def test_a_damaged_record_is_named(home: Path, content: str) -> None:
     (home / "models").mkdir(parents=True)
     (home / "models" / "a.json").write_text(content)
     with pytest.raises(UserError, match=r"a\.json is damaged"):
         library.listed()
+
+
+def test_the_usable_are_those_whose_record_and_folder_are_sound(
+    folder: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    added = library.record(library.of_folder(folder))
+    assert library.usable() == [library.builtin(), added]
+    (home / "models" / "a.json").write_text("{")
+    assert library.usable() == [library.builtin(), added]
+    shutil.rmtree(folder)
+    assert library.usable() == [library.builtin()]
+    assert "a.json is damaged" in caplog.text
+    assert str(folder) in caplog.text
+
+
+def test_the_fingerprint_tells_whether_the_library_changed(folder: Path, home: Path) -> None:
+    prints = [library.fingerprint()]
+    library.record(library.of_folder(folder))
+    prints.append(library.fingerprint())
+    assert library.fingerprint() == prints[-1]
+    os.utime(home / "models" / "my model.json", ns=(1, 1))
+    prints.append(library.fingerprint())
+    library.remove("my model")
+    assert library.fingerprint() == prints[0]
+    assert len(set(prints)) == len(prints)
+
+
+def test_a_record_that_goes_while_fingerprints_are_taken_does_no_harm(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "_record_paths", lambda: [home / "gone.json"])
+    assert library.fingerprint() == ()
 
 
 def test_a_home_that_cannot_be_written_is_one_line(folder: Path, home: Path) -> None:

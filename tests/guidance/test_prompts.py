@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from backend.engine.cameras import VIEWS, Cameras, view_name
+from backend.engine.cameras import Cameras, view_name
+from backend.engine.names import VIEWS
 from backend.guidance import prompts
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.prompts import PerpNeg, ViewPrompts, view_shares

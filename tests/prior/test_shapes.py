@@ -23,11 +23,6 @@ def test_there_are_at_least_twenty_objects_and_twelve_colours() -> None:
     assert len(COLOURS) == 12
 
 
-def test_no_word_stands_for_two_objects() -> None:
-    words = [word for shape in SHAPES for word in shape.names]
-    assert len(words) == len(set(words))
-
-
 @each_shape
 def test_it_stays_inside_the_unit_sphere_for_extreme_variations(shape: Shape, generator: torch.Generator) -> None:
     p = on_unit_sphere(20_000, generator)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.errors import UserError
 from backend.prior.captions import Subject, example_prompts
 from backend.prior.vocabulary import UnknownObjectError, Vocabulary
 
@@ -64,3 +65,10 @@ def test_it_is_kept_with_the_model(tmp_path: Path) -> None:
     small = Vocabulary(objects=("sphere",), colours=("red",), patterns=())
     small.save(tmp_path)
     assert Vocabulary.load(tmp_path) == small
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"objects": 3}', '{"things": []}', '{"objects": ["gryphon"]}'])
+def test_a_damaged_one_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "vocabulary.json").write_text(content)
+    with pytest.raises(UserError, match=r"vocabulary\.json is damaged"):
+        Vocabulary.of(tmp_path)

@@ -1,0 +1,12 @@
+"""What views, schedules and fields are called. Nothing here imports torch: the server offers them too."""
+
+from typing import Literal, get_args
+
+View = Literal["front", "side", "back", "above"]
+VIEWS: tuple[View, ...] = get_args(View)
+
+ScheduleName = Literal["time_prior", "time_prior_ddpm", "linear", "sqrt", "uniform"]
+SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
+
+FieldName = Literal["voxel", "hashgrid"]
+FIELDS: tuple[FieldName, ...] = get_args(FieldName)

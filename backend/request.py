@@ -1,0 +1,86 @@
+"""What an artist asks for, and what is wrong with it. Nothing here imports torch: the server checks requests, too."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from backend.engine.names import FIELDS, SCHEDULES
+from backend.errors import UserError
+from backend.guidance import folders, library
+from backend.guidance.library import ModelSource
+from backend.presets import PRESETS
+from backend.prior.vocabulary import UnknownObjectError, Vocabulary
+from shared.limits import PROMPT_CHARACTERS
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+DEVICES: tuple[DeviceName, ...] = get_args(DeviceName)
+
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**31 - 1),
+    "steps": (1, 1_000_000),
+    "cfg": (0, 1000),
+    "faces": (100, 1_000_000),
+    "texture": (64, 8192),
+    "level": (1e-3, 1e4),
+}
+"""The least and the most of every number in a request."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an artist asks for. None: as the preset has it."""
+
+    prompt: str
+    preset: str = "standard"
+    guidance: str = library.BUILTIN
+    negative: str = ""
+    seed: int = 0
+    steps: int | None = None
+    schedule: str | None = None
+    field: str | None = None
+    cfg: float | None = None
+    faces: int | None = None
+    texture: int | None = None
+    level: float | None = None
+    latent_field: bool = False
+    device: str = "auto"
+
+
+def check_values(request: Request) -> None:
+    """Raise UserError for what no model and no machine can do."""
+    for name, text in (("prompt", request.prompt), ("negative prompt", request.negative)):
+        if not " ".join(text.split()).isprintable():
+            raise UserError(f"the {name} holds characters that are no text; type it anew")
+        if len(text) > PROMPT_CHARACTERS:
+            raise UserError(f"the {name} has {len(text)} characters; shorten it to {PROMPT_CHARACTERS}")
+    if not request.prompt.strip():
+        raise UserError('the prompt is empty; try "a red mug"')
+    choices: dict[str, tuple[str, ...]] = {"preset": PRESETS, "schedule": SCHEDULES, "field": FIELDS, "device": DEVICES}
+    for name, known in choices.items():
+        value = getattr(request, name)
+        if value is not None and value not in known:
+            raise UserError(f'there is no {name} "{value}"; choose one of {", ".join(known)}')
+    for name, (least, most) in RANGES.items():
+        value = getattr(request, name)
+        if value is not None and not least <= value <= most:
+            raise UserError(f"{name} is {value}; give a number from {least:,} to {most:,}")
+
+
+def check(request: Request, model: ModelSource) -> list[str]:
+    """Warnings about words that `model` does not know. Raises UserError for what cannot be done with it."""
+    check_values(request)
+    if request.latent_field and not folders.is_latent(model.folder):
+        raise UserError(f"{model.name} works on pixels and has no latents; leave out the latent field")
+    vocabulary = Vocabulary.of(model.folder)
+    return _understood(request, vocabulary) if vocabulary else []
+
+
+def _understood(request: Request, vocabulary: Vocabulary) -> list[str]:
+    """Warnings about words without effect; a prompt without an object that the model knows is refused."""
+    try:
+        warnings = [vocabulary.knows(request.prompt).warning]
+    except UnknownObjectError as error:
+        raise UserError(str(error)) from error
+    unknown = vocabulary.unknown(request.negative)
+    if unknown:
+        warnings.append(f"the negative prompt's {', '.join(map(repr, unknown))} will have no effect")
+    return [warning for warning in warnings if warning]

@@ -1,0 +1,19 @@
+import pytest
+
+from backend.presets import PRESETS, preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_only_a_large_model_on_cuda_gets_a_hash_grid(name: str) -> None:
+    fields = {
+        (small, device): preset(name, small, device).field for small in (True, False) for device in ("cpu", "cuda")
+    }
+    assert {kind for kind, field in fields.items() if field == "hashgrid"} == {(False, "cuda")}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_large_model_takes_more_steps_and_more_guidance_to_the_same_mesh(name: str) -> None:
+    small, large = preset(name, small=True, device="cpu"), preset(name, small=False, device="cpu")
+    assert large.steps > 10 * small.steps
+    assert large.cfg > small.cfg
+    assert (large.faces, large.texture, large.resolution) == (small.faces, small.texture, small.resolution)

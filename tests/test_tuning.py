@@ -1,0 +1,27 @@
+from dataclasses import replace
+
+import pytest
+
+from backend.presets import preset
+from backend.tuning import tuned
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_what_the_preset_says_is_kept(small: bool) -> None:
+    chosen = replace(preset("draft", small, "cpu"), steps=7, cfg=2.5, schedule="sqrt")
+    optimisation = tuned(chosen, small).optimisation
+    assert (optimisation.steps, optimisation.cfg, optimisation.schedule) == (7, 2.5, "sqrt")
+
+
+def test_a_hash_grid_learns_more_slowly_than_voxels() -> None:
+    voxels = preset("draft", small=True, device="cpu")
+    rates = [
+        tuned(replace(voxels, field=field), small=True).optimisation.learning_rate for field in ("voxel", "hashgrid")
+    ]
+    assert rates[0] > 10 * rates[1]
+
+
+def test_only_a_large_model_is_told_views_apart() -> None:
+    chosen = preset("draft", small=True, device="cpu")
+    assert (tuned(chosen, small=True).view_mode, tuned(chosen, small=True).perp_neg) == ("nearest", False)
+    assert (tuned(chosen, small=False).view_mode, tuned(chosen, small=False).perp_neg) == ("interpolated", True)
