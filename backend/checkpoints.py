@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from backend.files import to_disk
+
 logger = logging.getLogger(__name__)
 
 _PREFIX = "step-"
@@ -48,15 +50,16 @@ def write(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> None:
     try:
         save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, partial / _TENSORS)
     except SafetensorError as error:  # what it makes of a full disk
-        raise OSError(errno.EIO, str(error)) from error
+        full = os.strerror(errno.ENOSPC) in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
     (partial / _FACTS).write_text(json.dumps(checkpoint.facts))
     manifest = {name: _sha256(partial / name) for name in (_TENSORS, _FACTS)}
     (partial / _MANIFEST).write_text(json.dumps(manifest))
     for path in (*partial.iterdir(), partial):
-        _to_disk(path)
+        to_disk(path)
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
-    _to_disk(folder)
+    to_disk(folder)
     for outdated in _newest_first(folder)[keep:]:
         shutil.rmtree(outdated)
     for leftover in folder.glob(f"{_PREFIX}*{_PARTIAL}"):
@@ -102,13 +105,3 @@ def _newest_first(folder: Path) -> list[Path]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _to_disk(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":  # Windows has no handles for folders, and writes renames through
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

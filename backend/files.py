@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -19,3 +20,19 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def to_disk(path: Path) -> None:
+    """See a file's contents, or a folder's names, to the disk."""
+    if path.is_dir() and os.name == "nt":  # Windows has no handles for folders, and writes renames through
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether `error` says that the disk, or this user's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

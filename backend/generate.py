@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,8 +28,8 @@ from backend.engine.optimise import NonFiniteError, Progress, Resumption, optimi
 from backend.engine.randomness import generator
 from backend.engine.rendering import Occupancy, render
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
-from backend.errors import UserError
-from backend.files import FREE_BYTES_NEEDED, write_whole
+from backend.errors import DiskFullError, NotFiniteError, OtherRunError, OutOfMemoryError, UnwritableError, UserError
+from backend.files import FREE_BYTES_NEEDED, is_full, write_whole
 from backend.guidance import loading, prompts
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.job import Job
@@ -50,6 +51,7 @@ CHECKPOINTS = ".dreamtime"
 """Where a job in progress keeps its checkpoints, within its folder."""
 
 _FIDELITY_PIXELS = 256
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 _LIKE_ENOUGH = 99.0  # equal pictures have an infinite PSNR, which JSON has no word for
 
 Stage = Literal["loading", "optimising", MeshStage, "writing"]
@@ -58,10 +60,14 @@ STAGES: tuple[str, ...] = ("loading", "optimising", *get_args(MeshStage), "writi
 
 @dataclass(frozen=True)
 class Status:
-    """Where a job is. progress: of the optimisation, while that is the stage."""
+    """Where a job is. progress: of the optimisation, while that is the stage.
+
+    shown: the field as it is when called, in display colours; call it before the next step.
+    """
 
     stage: str
     progress: Progress | None = None
+    shown: Callable[[], Field] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,11 @@ def generate(job: Job, out: Path, resume: bool, listen: Callable[[Status], None]
     """
     prepare_folder(out)
     clock = _Clock(listen)
-    with clock.stage("loading"):
-        job, start = _start(job, out, resume)
-        torch.set_num_threads(job.threads)
-        guidance = load_guidance(job)
     with _trouble(out):
+        with clock.stage("loading"):
+            job, start = _start(job, out, resume)
+            torch.set_num_threads(job.threads)
+            guidance = load_guidance(job)
         with clock.stage("optimising"):
             field, losses, restarted = _optimised(job, guidance, out, start, listen)
         shown = displayed(field, guidance)
@@ -121,9 +127,9 @@ def prepare_folder(out: Path) -> None:
             pass
         free = shutil.disk_usage(out).free
     except OSError as error:
-        raise UserError(f"cannot write into {out} ({error.strerror}); name another folder with --out") from error
+        raise UnwritableError(f"cannot write into {out} ({error.strerror}); name another folder with --out") from error
     if free < FREE_BYTES_NEEDED:
-        raise UserError(
+        raise DiskFullError(
             f"the disk of {out} has {free >> 20} MiB left and {FREE_BYTES_NEEDED >> 20} are needed; "
             "make room or name another folder with --out"
         )
@@ -157,10 +163,10 @@ def _start(job: Job, out: Path, resume: bool) -> tuple[Job, Checkpoint | None]:
     job = job.with_numerics_of(theirs)
     ours = json.loads(json.dumps(job.recipe()))
     if ours["versions"] != theirs["versions"]:
-        raise UserError(f"the run in {out} was started with other versions of the program; leave out --resume")
+        raise OtherRunError(f"the run in {out} was started with other versions of the program; leave out --resume")
     if ours != theirs:
         differing = ", ".join(sorted(_differences(ours, theirs)))
-        raise UserError(
+        raise OtherRunError(
             f"the run in {out} was started with other settings ({differing}); "
             "repeat them, or leave out --resume to start anew"
         )
@@ -186,16 +192,19 @@ def _optimised(
         if calmed:
             settings = replace(settings, learning_rate=settings.learning_rate * CALMER)
         field = make_field(job, guidance.channels, guidance.device)
+        shown = partial(displayed, field, guidance)
         texts = prompts.encode(
             guidance, job.prompt, job.negative, job.view_mode, prompts.PerpNeg() if job.perp_neg else None
         )
         resumption = Resumption(start.step, start.tensors) if start else None
         steps = optimise(field, guidance, texts, settings, job.seed, resumption)
         try:
-            losses = _followed(steps, out, {"recipe": job.recipe(), "calmed": calmed}, listen)
+            losses = _followed(steps, shown, out, {"recipe": job.recipe(), "calmed": calmed}, listen)
         except NonFiniteError as error:
             if calmed:
-                raise UserError(f"{error}, even with a lower learning rate; try another seed or a lower cfg") from error
+                raise NotFiniteError(
+                    f"{error}, even with a lower learning rate; try another seed or a lower cfg"
+                ) from error
             logger.warning("%s: going on from the last checkpoint with a lower learning rate", error)
             calmed, start = True, checkpoints.newest(out / CHECKPOINTS)
             if start:  # a run that is killed now must not meet the same numbers again
@@ -206,13 +215,17 @@ def _optimised(
 
 
 def _followed(
-    steps: Iterator[Progress], out: Path, facts: dict[str, Any], listen: Callable[[Status], None]
+    steps: Iterator[Progress],
+    shown: Callable[[], Field],
+    out: Path,
+    facts: dict[str, Any],
+    listen: Callable[[Status], None],
 ) -> dict[str, float]:
     """Go through `steps`, keeping a checkpoint every CHECKPOINT_SECONDS and at the end; returns the last losses."""
     kept_at, losses = time.monotonic(), {}
     for progress in steps:
         losses = progress.losses
-        listen(Status("optimising", progress))
+        listen(Status("optimising", progress, shown))
         if progress.step == progress.steps or time.monotonic() - kept_at >= CHECKPOINT_SECONDS:
             checkpoint = Checkpoint(progress.step, progress.state(), {**facts, "losses": losses})
             checkpoints.write(out / CHECKPOINTS, checkpoint)
@@ -282,14 +295,30 @@ class _Clock:
 
 @contextmanager
 def _trouble(out: Path) -> Iterator[None]:
-    """Say in one line that the disk is full or the GPU is. What was whole before stays."""
+    """Say in one line that the disk is full or the memory is. What was whole before stays."""
     try:
         yield
     except OSError as error:
-        raise UserError(
+        kind = DiskFullError if is_full(error) else UnwritableError
+        raise kind(
             f"cannot write into {out} ({error.strerror or error}); make room there, then use --resume"
         ) from error
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            "the GPU has too little memory for this job; close other programs and use --resume, or use --device cpu"
+    except (UserError, MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        if isinstance(error, torch.OutOfMemoryError) or isinstance(error.__cause__, torch.OutOfMemoryError):
+            raise OutOfMemoryError(
+                "the GPU has too little memory for this job; close other programs and use --resume, or use --device cpu"
+            ) from error
+        raise OutOfMemoryError(
+            "there is too little memory for this job; close other programs and use --resume, or lower --texture"
         ) from error
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether `error`, or what caused it, says that memory ran out. torch has a type for that on GPUs only."""
+    if error is None:
+        return False
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    said = isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
+    return known or said or out_of_memory(error.__cause__)

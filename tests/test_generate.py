@@ -24,10 +24,11 @@ from backend.engine.fields import Blob, VoxelField
 from backend.engine.optimise import NonFiniteError
 from backend.errors import UserError
 from backend.generate import CALMER, CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Status, generate
-from backend.job import Job, Request, planned
+from backend.job import Job, planned
 from backend.mesh.asset import MeshSettings
 from backend.mesh.fidelity import topology
 from backend.mesh.glb import read_glb
+from backend.request import Request
 
 PROMPT = "a red mug"
 STEPS = 24
@@ -89,8 +90,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from backend import generate
-from backend.job import Request, planned
+from backend.job import planned
 from backend.mesh.asset import MeshSettings
+from backend.request import Request
 generate.CHECKPOINT_SECONDS = 0
 job, _ = planned(Request({prompt!r}, preset="draft", steps={steps}, device="cpu"))
 generate.generate(replace(job, mesh=MeshSettings(*{mesh!r})), Path(sys.argv[1]), resume=False)
