@@ -12,6 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,9 +21,9 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
-from shared import limits
-from shared.errors import ConnectionLost, LinkError, NotPaired, ProtocolError, TransferError, Unreachable, WrongBackend
-from shared.messages import (
+from . import limits
+from .errors import ConnectionLost, LinkError, NotPaired, ProtocolError, TransferError, Unreachable, WrongBackend
+from .messages import (
     Acknowledge,
     Asset,
     Cancel,
@@ -45,8 +46,8 @@ from shared.messages import (
     decode,
     encode,
 )
-from shared.pairing import Pairing
-from shared.states import FINAL
+from .pairing import Pairing
+from .states import FINAL
 
 _FAILURES = (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
 _EVENTS = (zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_DISCONNECTED, zmq.EVENT_HANDSHAKE_FAILED_AUTH, *_FAILURES)
@@ -144,16 +145,22 @@ class Client:
         Raises TransferError if the bytes are others than promised, OSError if they cannot be written.
         """
         part = path.with_name(f"{path.name}.{asset.sha256[:12]}.part")
-        with part.open("ab") as file:
+        with part.open("a+b") as file:
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256")
             if file.tell() > asset.size:
+                file.truncate(0)
                 file.seek(0)
-                file.truncate()
-            self._patiently(lambda: self._receive(asset, file.tell(), file.write, received))
+                digest = hashlib.sha256()
+
+            def keep(chunk: bytes) -> None:
+                file.write(chunk)
+                digest.update(chunk)
+
+            self._patiently(lambda: self._receive(asset, file.tell(), keep, received))
             file.flush()
             os.fsync(file.fileno())
-        with part.open("rb") as file:
-            same = hashlib.file_digest(file, "sha256").hexdigest() == asset.sha256
-        if not same:
+        if digest.hexdigest() != asset.sha256:
             part.unlink()
             raise TransferError(f"{asset.name} arrived with other bytes than the backend promised")
         part.replace(path)
@@ -171,7 +178,7 @@ class Client:
         self.acknowledge(job.id)
 
     def _receive(
-        self, asset: Asset, start: int, write: Callable[[bytes], object], received: Callable[[int], object]
+        self, asset: Asset, start: int, write: Callable[[bytes], None], received: Callable[[int], object]
     ) -> None:
         """Write the bytes of `asset` from `start` on, in order, with several chunks under way."""
         wanted = iter(range(start, asset.size, limits.CHUNK_BYTES))
@@ -267,10 +274,9 @@ class _Link:
         deadline = time.monotonic() + within
         while True:
             self._wait(zmq.POLLOUT, deadline)
-            try:
-                return self._socket.send_multipart(frames, zmq.NOBLOCK)
-            except zmq.Again:  # the connection broke in this moment
-                continue
+            with suppress(zmq.Again):  # the connection may break in this moment
+                self._socket.send_multipart(frames, zmq.NOBLOCK)
+                return
 
     def receive(self, deadline: float) -> list[bytes]:
         self._wait(zmq.POLLIN, deadline)

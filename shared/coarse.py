@@ -11,7 +11,7 @@ from array import array
 from dataclasses import dataclass
 from typing import Any
 
-from shared.limits import COARSE_BYTES
+from .limits import COARSE_BYTES
 
 _MAGIC = b"DTC1"
 _HEADER = struct.Struct("<4sII")

@@ -82,7 +82,9 @@ BACKOFF_FIRST_SECONDS, BACKOFF_MOST_SECONDS = 0.25, 2.0
 """Waits between attempts to reach a server double from the first to the most: short enough to be back within 5 s."""
 
 HANDSHAKE_SECONDS = 3.0
-HEARTBEAT_SECONDS, HEARTBEAT_TIMEOUT_SECONDS = 5.0, 15.0
+KEEPALIVE_SECONDS = 60.0
+"""When the operating system begins to ask whether a silent peer is still there."""
+
 RECONNECT_FIRST_SECONDS, RECONNECT_MOST_SECONDS = 0.1, 1.0
 
 RETENTION_SECONDS = 30 * 24 * 3600.0

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from shared import wire
-from shared.errors import ProtocolError, Refusal, refusal
-from shared.limits import (
+from . import wire
+from .errors import ProtocolError, Refusal, refusal
+from .limits import (
     ASSET_BYTES,
     BODY_BYTES,
     COARSE_BYTES,
@@ -27,9 +27,9 @@ from shared.limits import (
     TEXT_CHARACTERS,
     VARIATIONS,
 )
-from shared.offer import Offer
-from shared.records import Record, at_most, between, checked, each, from_json, matching, required, text, to_json
-from shared.states import State
+from .offer import Offer
+from .records import Record, at_most, between, checked, each, from_json, matching, required, text, to_json
+from .states import State
 
 _MOST = 2**53 - 1  # what JSON readers of every kind keep exact
 

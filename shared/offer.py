@@ -5,8 +5,8 @@ It travels in the answer to HELLO, so that a client knows none of this by heart.
 
 from dataclasses import dataclass
 
-from shared.limits import NAME_CHARACTERS
-from shared.records import Record, at_most, between, checked, each
+from .limits import NAME_CHARACTERS
+from .records import Record, at_most, between, checked, each
 
 MODELS, PRESETS, RANGES, WORDS = 64, 16, 16, 200
 """How many of each an offer may hold. The message's header is smaller than all of them together would be."""

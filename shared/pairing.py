@@ -12,7 +12,7 @@ from hashlib import sha256
 from ipaddress import AddressValueError, IPv6Address
 from typing import Self
 
-from shared.errors import Trouble
+from .errors import Trouble
 
 KEY_BYTES = 32
 """A CURVE key, public or secret, as it is without encoding."""

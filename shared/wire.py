@@ -8,8 +8,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from shared.errors import ProtocolError, VersionError
-from shared.limits import BODY_BYTES, FRAMES, HEADER_BYTES, JSON_DEPTH
+from .errors import ProtocolError, VersionError
+from .limits import BODY_BYTES, FRAMES, HEADER_BYTES, JSON_DEPTH
 
 VERSION = 1
 

@@ -1,0 +1,229 @@
+"""The engine as a worker uses it: tasks in, files and previews out. Only the worker's process imports this: torch."""
+
+import hashlib
+import json
+import logging
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backend import machine
+from backend.engine.fields import Field
+from backend.engine.optimise import optimise
+from backend.errors import (
+    DiskFullError,
+    NotFiniteError,
+    OtherRunError,
+    OutOfMemoryError,
+    UnwritableError,
+    UserError,
+)
+from backend.files import is_full, to_disk
+from backend.generate import (
+    CHECKPOINTS,
+    MESH,
+    PREVIEW,
+    REPORT,
+    STAGES,
+    TURNTABLE,
+    Status,
+    generate,
+    load_guidance,
+    make_field,
+    out_of_memory,
+)
+from backend.guidance import library, prompts
+from backend.job import Job, planned
+from backend.request import Request
+from backend.service import previews
+from backend.service.executor import Result
+from backend.service.offer import checked
+from backend.service.previews import Pace
+from backend.service.remaining import USUAL_SECONDS, Remaining
+from backend.service.worker import Listener, Standing, TaskError
+from shared.messages import Generation
+from shared.records import from_json
+
+logger = logging.getLogger(__name__)
+
+OUT = "out"
+"""Where in a task's folder the files are written."""
+
+FILES = (MESH, PREVIEW, TURNTABLE, REPORT)
+
+_WARM_PROMPT, _WARM_STEPS = "a red mug", 4
+_AFTER = STAGES[STAGES.index("optimising") + 1 :]
+"""Stages without a report in between. They are this program's own work on numbers and files of its own, which may
+be broken off anywhere; libraries that load a model keep state that may not."""
+
+_CODES: dict[type[UserError], str] = {
+    DiskFullError: "disk_full",
+    UnwritableError: "unwritable",
+    NotFiniteError: "not_finite",
+}
+
+
+class TorchEngine:
+    """See `worker.Engine`."""
+
+    def __init__(self) -> None:
+        self._threads = torch.get_num_threads()
+        self._per_step: float | None = None
+        self._took: dict[tuple[Any, ...], dict[str, float]] = {}
+
+    def warm_up(self, device: str) -> dict[str, Any]:
+        """Take a few steps with the built-in model and look at what they made.
+
+        Facts: "device", what it is in words; "seconds_per_step", of the built-in model; "warm_up_seconds".
+        """
+        begun = time.perf_counter()
+        job, _ = planned(Request(_WARM_PROMPT, device=_kind(device)))
+        guidance = load_guidance(job)
+        field = make_field(job, guidance.channels, guidance.device)
+        texts = prompts.encode(guidance, job.prompt, mode=job.view_mode)
+        steps = optimise(field, guidance, texts, job.optimisation, job.seed)
+        seconds = []
+        for _ in range(_WARM_STEPS):
+            before = time.perf_counter()
+            next(steps)
+            seconds.append(time.perf_counter() - before)
+        self._per_step = statistics.median(seconds[1:])
+        previews.picture(field, guidance.device)
+        previews.coarse_mesh(field, guidance.device)
+        return {
+            "device": (guidance.device.type == "cuda" and machine.gpu()) or machine.processor(),
+            "seconds_per_step": round(self._per_step, 4),
+            "warm_up_seconds": round(time.perf_counter() - begun, 3),
+        }
+
+    def carry_out(
+        self, request: dict[str, Any], folder: Path, device: str, listen: Listener
+    ) -> tuple[tuple[Result, ...], dict[str, Any]]:
+        """See `worker.Engine`. The report is `generate.Report`'s fields, and "warnings" for the artist."""
+        torch.set_num_threads(self._threads)  # a resumed job may have set another number
+        try:
+            job, warnings = planned(_request(request, device))
+        except UserError as error:
+            raise TaskError("bad_request", _for_artists(error)) from error
+        out = folder / OUT
+        reporter = _Reporter(job, self._remaining(job), listen)
+        try:
+            report = _finished(job, out) or _made(job, out, reporter)
+            results = tuple(_result(out / name) for name in FILES)
+            to_disk(out)
+        except OutOfMemoryError as error:
+            raise TaskError("out_of_memory", _too_large(job, reporter.stage), spent=True) from error
+        except UserError as error:
+            raise TaskError(_CODES.get(type(error), "no_result"), _for_artists(error)) from error
+        except OSError as error:
+            code = "disk_full" if is_full(error) else "unwritable"
+            raise TaskError(code, f"the results cannot be read back ({error.strerror})") from error
+        self._took[_sort(job)] = {stage: report["seconds"].get(stage, 0.0) for stage in _AFTER}
+        return results, {**report, "warnings": warnings}
+
+    def _remaining(self, job: Job) -> Remaining:
+        after = self._took.get(_sort(job), USUAL_SECONDS[job.preset])
+        per_step = self._per_step if job.model.name == library.BUILTIN else None
+        return Remaining(after, job.optimisation.steps, per_step)
+
+
+class _Reporter:
+    """Turns what `generate` tells into what the worker tells, with previews now and then."""
+
+    def __init__(self, job: Job, remaining: Remaining, listen: Listener) -> None:
+        self.stage = ""
+        self._device = torch.device(job.device)
+        self._remaining = remaining
+        self._listen = listen
+        self._pace = Pace()
+
+    def __call__(self, status: Status) -> None:
+        self.stage = status.stage
+        progress, now = status.progress, time.monotonic()
+        if progress is None:
+            eta = self._remaining.at_stage(status.stage)
+            self._listen(Standing(status.stage, eta=eta, interruptible=status.stage in _AFTER))
+            return
+        eta = self._remaining.at_step(progress.step, now)
+        picture, mesh = b"", b""
+        if status.shown and (self._pace.due(now) or progress.step == progress.steps):
+            picture, mesh = self._previews(status.shown)
+        self._listen(Standing(status.stage, progress.step, progress.steps, progress.t, eta, picture, mesh))
+
+    def _previews(self, shown: Callable[[], Field]) -> tuple[bytes, bytes]:
+        """A picture and a coarse mesh, or nothing: for want of memory for them no job has to end."""
+        begun = time.monotonic()
+        try:
+            field = shown()
+            return previews.picture(field, self._device), previews.coarse_mesh(field, self._device)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            logger.warning("there is too little memory for a preview")
+            torch.cuda.empty_cache()
+            return b"", b""
+        finally:
+            self._pace.made(begun, time.monotonic())
+
+
+def _kind(device: str) -> str:
+    """ "cuda" for "cuda:1": the process of a GPU sees that one alone."""
+    return device.partition(":")[0]
+
+
+def _request(values: dict[str, Any], device: str) -> Request:
+    """The request that JSON-compatible `values` stand for. Raises UserError if it cannot be done here, any more."""
+    try:
+        asked = from_json(Generation, values)
+    except ValueError as error:
+        raise UserError(f"the request cannot be read ({error})") from error
+    request, _ = checked(asked, library.usable())
+    return replace(request, device=_kind(device))
+
+
+def _finished(job: Job, out: Path) -> dict[str, Any] | None:
+    """The report in `out`, if it tells of this very job: then everything is there."""
+    try:
+        report: dict[str, Any] = json.loads((out / REPORT).read_text())
+    except FileNotFoundError:
+        return None
+    return report if report["recipe"] == json.loads(json.dumps(job.recipe())) else None
+
+
+def _made(job: Job, out: Path, reporter: _Reporter) -> dict[str, Any]:
+    """The report of the job, gone on with or begun anew."""
+    try:
+        return asdict(generate(job, out, (out / CHECKPOINTS).is_dir(), reporter))
+    except OtherRunError as error:
+        logger.warning("%s; starting anew", error)
+        return asdict(generate(job, out, False, reporter))
+
+
+def _result(path: Path) -> Result:
+    with path.open("rb") as file:
+        return Result(path.name, path, hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+
+
+def _sort(job: Job) -> tuple[Any, ...]:
+    """Jobs of one sort take about as long after their optimisation."""
+    return job.model.name, job.field, job.mesh
+
+
+def _too_large(job: Job, stage: str) -> str:
+    """Which setting to lower after memory ran out in `stage`."""
+    where = "GPU" if job.device == "cuda" else "machine"
+    if stage in _AFTER:
+        settings = f"lower the texture size ({job.mesh.texture}) or the faces ({job.mesh.faces})"
+    else:
+        settings = f'choose a smaller model than "{job.model.name}", or close other programs there'
+    return f"the {where} has too little memory for this job; {settings}"
+
+
+def _for_artists(error: UserError) -> str:
+    """Its sentence, without the command line's dashes before the names of settings."""
+    return str(error).replace("--", "")

@@ -1,0 +1,93 @@
+"""What the server offers, and whether it can do what is asked for. Nothing here imports torch."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from difflib import get_close_matches
+
+from backend.engine.names import FIELDS, SCHEDULES
+from backend.errors import UserError
+from backend.guidance import folders
+from backend.guidance.library import ModelSource
+from backend.presets import PRESETS, preset
+from backend.prior.vocabulary import Vocabulary
+from backend.request import RANGES, Request, check
+from shared.limits import HEADER_BYTES
+from shared.messages import Generation
+from shared.offer import Offer, OfferedModel, OfferedPreset, Range
+
+logger = logging.getLogger(__name__)
+
+MODELS_BYTES = HEADER_BYTES * 3 // 4
+"""Room for models in an offer; it travels in one header, with a little besides."""
+
+Estimate = Callable[[str, str], float | None]
+"""Seconds that a job takes, by the names of its model and preset; None: not known."""
+
+
+def offer(models: Sequence[ModelSource], device: str, estimate: Estimate) -> Offer:
+    """What a request may choose from on a `device` of the kind "cpu", "cuda" or "mps".
+
+    A model that cannot be used or does not fit into the message is left out, and named in the log.
+    """
+    offered, room = [], MODELS_BYTES
+    for model in models:
+        try:
+            one = _offered(model, device, estimate)
+        except (UserError, ValueError) as error:
+            logger.warning("the model %r is not offered: %s", model.name, error)
+            continue
+        room -= len(json.dumps(asdict(one)))
+        if room < 0:
+            logger.warning("the model %r and those after it are not offered: there are too many", model.name)
+            break
+        offered.append(one)
+    ranges = tuple(Range(name, float(least), float(most)) for name, (least, most) in RANGES.items())
+    return Offer(tuple(offered), SCHEDULES, FIELDS, ranges)
+
+
+def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedModel:
+    """Raises UserError for a damaged vocabulary, and ValueError for what no client would take."""
+    vocabulary = Vocabulary.of(model.folder)
+    return OfferedModel(
+        name=model.name,
+        licence=model.licence,
+        size=model.size,
+        latent=folders.is_latent(model.folder),
+        objects=vocabulary.objects if vocabulary else (),
+        colours=vocabulary.colours if vocabulary else (),
+        patterns=vocabulary.patterns if vocabulary else (),
+        presets=tuple(
+            _offered_preset(name, vocabulary is not None, device, estimate(model.name, name)) for name in PRESETS
+        ),
+    )
+
+
+def _offered_preset(name: str, small: bool, device: str, seconds: float | None) -> OfferedPreset:
+    chosen = preset(name, small, device)
+    return OfferedPreset(
+        name=name,
+        steps=chosen.steps,
+        faces=chosen.faces,
+        texture=chosen.texture,
+        field=chosen.field,
+        schedule=chosen.schedule,
+        cfg=chosen.cfg,
+        seconds=seconds,
+    )
+
+
+def checked(asked: Generation, models: Sequence[ModelSource]) -> tuple[Request, list[str]]:
+    """What is asked for as the worker takes it, and warnings for the artist.
+
+    Raises UserError for what cannot be done. A model must go by the exact name of one of `models`: a path or the id
+    of a model elsewhere would make the server read and fetch what a client likes.
+    """
+    named = {model.name: model for model in models}
+    if asked.model not in named:
+        nearest = get_close_matches(asked.model, named, n=3, cutoff=0.4) or list(named)[:3]
+        raise UserError(f'the server has no model "{asked.model}"; choose another, such as {", ".join(nearest)}')
+    values = asdict(asked)
+    request = Request(guidance=values.pop("model"), **values)
+    return request, check(request, named[asked.model])
