@@ -1,7 +1,7 @@
 """The command line: python -m backend COMMAND.
 
-Commands live in `backend.commands`, one module each, and are imported only when they run, so that
-`--help` and bad options answer at once.
+Commands live in `backend.commands` and are imported only when they run, so that `--help` and bad options
+answer at once.
 """
 
 import importlib
@@ -9,16 +9,28 @@ import importlib
 import click
 
 from backend.errors import UserError
+from shared.errors import Trouble
 
 COMMANDS = {
-    "bench": "Measure how fast this machine is, and print it with the machine's name.",
-    "compare": "Make one prompt by two schedules with the same seed and budget, side by side.",
-    "doctor": "Print what this machine has and lacks, with the fix for each lack.",
-    "gallery": "Make one object of each kind that the built-in model knows, and judge them.",
-    "generate": "Turn a prompt into a textured mesh.",
-    "models": "List, add and remove diffusion models.",
-    "schedule": "Print the timestep schedules, and draw them.",
+    "bench": ("bench", "Measure how fast this machine is, and print it with the machine's name."),
+    "cancel": ("jobs", "End a job, whether it waits or runs."),
+    "clients": ("pairing", "List who may use this machine's backend."),
+    "compare": ("compare", "Make one prompt by two schedules with the same seed and budget, side by side."),
+    "delete": ("jobs", "Remove a finished job and its results from the backend."),
+    "doctor": ("doctor", "Print what this machine has and lacks, with the fix for each lack."),
+    "fetch": ("jobs", "Bring the results of a job here, checked byte for byte."),
+    "follow": ("jobs", "Show the progress of a job until it is finished."),
+    "gallery": ("gallery", "Make one object of each kind that the built-in model knows, and judge them."),
+    "generate": ("generate", "Turn a prompt into a textured mesh."),
+    "jobs": ("jobs", "List your jobs on the backend."),
+    "models": ("models", "List, add and remove diffusion models."),
+    "pair": ("pairing", "Let an artist on another machine use this one's backend."),
+    "revoke": ("pairing", "Let an artist in no longer."),
+    "schedule": ("schedule", "Print the timestep schedules, and draw them."),
+    "serve": ("serve", "Run the backend: take jobs, do them, keep the results."),
+    "submit": ("jobs", "Ask the backend for a textured mesh, on this machine or another."),
 }
+"""The module of each command, and what it does."""
 
 
 class _LazyGroup(click.Group):
@@ -30,12 +42,13 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             raise UserError(f'there is no command "{cmd_name}"; choose one of {", ".join(COMMANDS)}')
-        command: click.Command = getattr(importlib.import_module(f"backend.commands.{cmd_name}"), cmd_name)
+        module, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"backend.commands.{module}"), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, does) for name, (_, does) in COMMANDS.items()])
 
 
 @click.group(cls=_LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. What the user got wrong is one line on stderr and code 2."""
     try:
         return cli.main(arguments, prog_name="python -m backend", standalone_mode=False) or 0
-    except UserError as error:
+    except (UserError, Trouble) as error:
         return _refuse(str(error))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help())
@@ -60,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         return _refuse(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; a generate command goes on where it was with --resume", err=True)
+        click.echo("stopped; jobs of a backend go on, and a generate command does with --resume", err=True)
         return 130
 
 

@@ -1,6 +1,8 @@
 """The walls of the house: who may import whom."""
 
 import ast
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +64,25 @@ def test_the_engine_knows_nothing_of_the_rooms_that_use_it() -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "backend.guidance.library",
+        "backend.prior.vocabulary",
+        "backend.request",
+        "backend.service.offer",
+        "backend.service.server",
+        "backend.commands.serve",
+        "backend.commands.jobs",
+    ],
+)
+def test_the_server_process_stays_free_of_torch(name: str) -> None:
+    heavy = ("torch", "numpy", "jaxtyping", "diffusers", "transformers")
+    looked = f"import sys, {name}\nprint(sorted(set(sys.modules) & set({heavy})))"
+    done = subprocess.run([sys.executable, "-c", looked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
     ("source", "expected"),
     [
         ("import torch.nn", ["torch.nn"]),
@@ -78,3 +99,12 @@ def test_imports_are_found_wherever_they_stand(
     path.parent.mkdir(parents=True)
     path.write_text(source)
     assert list(imports(path)) == expected
+
+
+def test_shared_works_inside_another_package(tmp_path: Path) -> None:
+    """Inside Blender it is a part of the extension, and nothing is called "shared"."""
+    shutil.copytree(ROOT / "shared", tmp_path / "extension" / "shared")
+    (tmp_path / "extension" / "__init__.py").touch()
+    names = [f"extension.shared.{path.stem}" for path in modules("shared")]
+    code = f"import sys; [__import__(name) for name in {names}]; assert 'shared' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)

@@ -6,21 +6,28 @@ from functools import partial
 import click
 
 from backend import bench as measure
-from backend import machine
+from backend import bench_service, machine
 from backend.bench import PROMPT, Row
 from backend.generate import load_guidance
-from backend.job import Request, planned
+from backend.job import planned
+from backend.request import Request
 
 
 @click.command()
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
-def bench(device: str) -> None:
+@click.option("--service", is_flag=True, help="Measure the backend service instead: messages, files, cancelling.")
+def bench(device: str, service: bool) -> None:
     """Measure a step, the mesh stage and whole objects, and print a table."""
     click.echo(f"{machine.described()}\n")
     click.echo("| measured | |\n|---|---|")
-    for rows in _measurements(device):
+    for rows in _service_measurements() if service else _measurements(device):
         for name, value in rows():
             click.echo(f"| {name} | {value} |")
+
+
+def _service_measurements() -> Iterator[Callable[[], list[Row]]]:
+    yield bench_service.message_rows
+    yield bench_service.device_rows
 
 
 def _measurements(device: str) -> Iterator[Callable[[], list[Row]]]:

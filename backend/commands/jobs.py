@@ -1,0 +1,212 @@
+"""python -m backend submit, jobs, follow, fetch, cancel, delete: a backend's client on the command line."""
+
+import importlib.metadata
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from backend.errors import UserError
+from backend.home import keys_folder
+from backend.service.keys import KeyRing
+from shared.client import Client, Patience
+from shared.errors import LinkError
+from shared.limits import VARIATIONS
+from shared.messages import Generation, JobState, Live, new_job_id
+from shared.pairing import Pairing, PairingError
+from shared.states import FINAL, State
+
+_SUBMIT_PATIENCE = 30.0
+_PREFIX = 8
+"""Characters of an id that are shown, and enough to name a job."""
+
+_pairing = click.option(
+    "--pairing",
+    "pairing_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar="DREAMTIME_PAIRING",
+    help="A file with the line that `pair` printed; the backend of this machine if left out.",
+)
+_follow = click.option("--follow", "followed", is_flag=True, help="Wait until it is done, with a progress bar.")
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--preset", default="standard", show_default=True, help="draft, standard or high.")
+@click.option("--model", "--guidance", default="builtin", show_default=True, help="One that the backend has.")
+@click.option("--negative", default="", help="What to keep away from.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--variations",
+    type=click.IntRange(1, VARIATIONS),
+    default=1,
+    show_default=True,
+    help="This seed and the next ones.",
+)
+@click.option("--steps", type=int, help="Length of the optimisation.")
+@click.option("--schedule", help="time_prior, time_prior_ddpm, linear, sqrt or uniform.")
+@click.option("--field", help="voxel or hashgrid.")
+@click.option("--cfg", type=float, help="Classifier-free guidance scale.")
+@click.option("--faces", type=int, help="At most this many triangles.")
+@click.option("--texture", type=int, help="Texels per side.")
+@click.option("--level", type=float, help="Density of the surface, per metre.")
+@click.option("--latent-field", is_flag=True, help="Render latents instead of colours, for models with a VAE.")
+@click.option("--id", "ids", multiple=True, help="The ids of a request that got no answer, to ask again.")
+@_follow
+@_pairing
+def submit(
+    prompt: str, variations: int, ids: tuple[str, ...], followed: bool, pairing_file: Path | None, **options: Any
+) -> None:
+    """Ask the backend for PROMPT. Prints the job's id once the backend has it on its disk."""
+    try:
+        request = Generation(prompt, **options)
+    except ValueError as error:
+        raise UserError(f"{error}; see python -m backend submit --help") from error
+    jobs = ids or tuple(new_job_id() for _ in range(variations))
+    with _client(pairing_file, _SUBMIT_PATIENCE) as client:
+        try:
+            accepted = client.submit(jobs, request)
+        except LinkError as error:
+            again = " ".join(f"--id {job}" for job in jobs)
+            raise UserError(f"{error}; to ask again without asking twice, add {again}") from error
+        for warning in accepted[0].warnings:
+            click.echo(f"warning: {warning}", err=True)
+        for job in accepted:
+            click.echo(job.id)
+        if followed:
+            for job in accepted:
+                _followed(client, job.id)
+
+
+@click.command()
+@click.option("--last", type=click.IntRange(1), default=20, show_default=True, help="How many.")
+@_pairing
+def jobs(last: int, pairing_file: Path | None) -> None:
+    """List your jobs, the newest first."""
+    with _client(pairing_file) as client:
+        found = list(itertools.islice(client.jobs(), last))
+    for job in found:
+        made = datetime.fromtimestamp(job.created).strftime("%Y-%m-%d %H:%M")  # in the user's own zone
+        state = f"{job.state}, {job.ahead} ahead" if job.ahead else job.state
+        click.echo(f"{job.id[:_PREFIX]}  {made}  {state:<16} {job.request.preset:<9} {job.request.prompt}")
+        if job.reason:
+            click.echo(f"{'':10}{job.reason.sentence}; {job.reason.remedy}")
+    if not found:
+        click.echo('no jobs yet; python -m backend submit "a red mug" makes one')
+
+
+@click.command()
+@click.argument("job")
+@_pairing
+def follow(job: str, pairing_file: Path | None) -> None:
+    """Show the progress of JOB until it is finished. An id's first characters are enough."""
+    with _client(pairing_file, patience=None) as client:
+        _followed(client, _found(client, job).id)
+
+
+@click.command()
+@click.argument("job")
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write; out/JOB if left out.")
+@_pairing
+def fetch(job: str, out: Path | None, pairing_file: Path | None) -> None:
+    """Bring the results of JOB here, checked byte for byte. What is there already is not asked for again."""
+    with _client(pairing_file, patience=60.0) as client:
+        state = _found(client, job)
+        if state.state != State.DONE:
+            raise UserError(f"job {state.id[:_PREFIX]} is {state.state}; python -m backend follow {job} waits for it")
+        if not state.results:
+            raise UserError(f"the results of {state.id[:_PREFIX]} were removed, as they were old; submit it again")
+        folder = out or Path("out") / state.id[:_PREFIX]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            total = sum(asset.size for asset in state.results)
+            with tqdm(total=total, unit="B", unit_scale=True, desc=str(folder)) as bar:
+                client.fetch_all(state, folder, lambda size: bar.update(size - bar.n))
+        except OSError as error:
+            raise UserError(f"cannot write {folder} ({error.strerror}); name another folder with --out") from error
+    click.echo(f"wrote {', '.join(str(folder / asset.name) for asset in state.results)}")
+
+
+@click.command()
+@click.argument("job")
+@_pairing
+def cancel(job: str, pairing_file: Path | None) -> None:
+    """End JOB, whether it waits or runs."""
+    with _client(pairing_file) as client:
+        state = client.cancel(_found(client, job).id)
+        while state.state not in FINAL:
+            state = _last_of(client.follow(state.id))
+    click.echo(f"job {state.id[:_PREFIX]} is {state.state}")
+
+
+@click.command()
+@click.argument("job")
+@_pairing
+def delete(job: str, pairing_file: Path | None) -> None:
+    """Remove a finished JOB and its results from the backend."""
+    with _client(pairing_file) as client:
+        state = client.delete(_found(client, job).id)
+    click.echo(f"job {state.id[:_PREFIX]} is {state.state}")
+
+
+@contextmanager
+def _client(pairing_file: Path | None, patience: float | None = 0.0) -> Iterator[Client]:
+    """A client of the backend that the user named."""
+    told = Patience(patience, lambda error, pause: tqdm.write(f"{error.sentence}; trying again"))
+    with Client(_chosen(pairing_file), importlib.metadata.version("dreamtime"), told) as client:
+        yield client
+
+
+def _chosen(pairing_file: Path | None) -> Pairing:
+    if pairing_file is None:
+        found = KeyRing(keys_folder()).read_local()
+        if found is None:
+            raise UserError("no backend was ever started here; run python -m backend serve, or name one by --pairing")
+        return found
+    try:
+        return Pairing.parse(pairing_file.read_text())
+    except (OSError, PairingError) as error:
+        raise UserError(f"cannot use {pairing_file}: {error}") from error
+
+
+def _found(client: Client, prefix: str) -> JobState:
+    """The one job whose id begins with `prefix`. Raises UserError."""
+    found = [job for job in client.jobs() if job.id.startswith(prefix.lower())]
+    if len(found) != 1:
+        problem = f"{len(found)} jobs begin with" if found else "you have no job"
+        raise UserError(f'{problem} "{prefix}"; python -m backend jobs lists them')
+    return found[0]
+
+
+def _followed(client: Client, job: str) -> None:
+    """Show a bar until the job is finished. Raises UserError if it fails."""
+    with tqdm(unit="step", total=None) as bar:
+        for news in client.follow(job):
+            if isinstance(news, Live):
+                _show(bar, news)
+            else:
+                state = news
+                bar.set_description(f"{state.state}, {state.ahead} ahead" if state.ahead else state.state)
+                bar.set_postfix_str("")
+    if state.reason:
+        raise UserError(f"job {state.id[:_PREFIX]} failed: {state.reason.sentence}; {state.reason.remedy}")
+    hint = f"; python -m backend fetch {state.id[:_PREFIX]} brings it here" if state.state == State.DONE else ""
+    click.echo(f"job {state.id[:_PREFIX]} is {state.state}{hint}")
+
+
+def _show(bar: "tqdm[Any]", live: Live) -> None:
+    bar.set_description(live.stage)
+    bar.set_postfix_str("" if live.eta is None else f"{live.eta:.0f} s left", refresh=False)
+    if live.steps is not None:
+        bar.total = live.steps
+    done = live.step if live.step is not None else bar.total or 0  # the last steps may have gone by unseen
+    bar.update(done - bar.n)
+
+
+def _last_of(news: Iterator[JobState | Live]) -> JobState:
+    return [part for part in news if isinstance(part, JobState)][-1]

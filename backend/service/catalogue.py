@@ -1,0 +1,44 @@
+"""What this machine offers, read anew when its models have changed."""
+
+from collections.abc import Callable
+from typing import Any
+
+from backend.guidance import library
+from backend.guidance.library import ModelSource
+from backend.service.estimates import Estimates
+from backend.service.offer import checked, offer
+from shared.messages import Generation
+from shared.offer import Offer
+
+
+class Catalogue:
+    """Models, presets and estimates. device: the kind of device that jobs run on.
+
+    finished: model, preset and seconds of past jobs. facts: what a warm worker measured.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        finished: Callable[[], list[tuple[str, str, float]]],
+        facts: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._device = device
+        self._finished, self._facts = finished, facts
+        self._models: list[ModelSource] = []
+        self._fingerprint: tuple[tuple[str, int], ...] | None = None
+
+    def offer(self) -> Offer:
+        """What can be asked for now."""
+        estimates = Estimates(self._finished(), self._facts().get("seconds_per_step"))
+        return offer(self._current(), self._device, estimates.seconds)
+
+    def check(self, request: Generation) -> list[str]:
+        """Warnings for the artist. Raises UserError for what cannot be done."""
+        return checked(request, self._current())[1]
+
+    def _current(self) -> list[ModelSource]:
+        fingerprint = library.fingerprint()
+        if fingerprint != self._fingerprint:
+            self._models, self._fingerprint = library.usable(), fingerprint
+        return self._models

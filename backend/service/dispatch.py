@@ -1,0 +1,160 @@
+"""Between the store and the executor: who runs next, and what became of it.
+
+What a worker reports is applied to the store before anything else happens. Where the disk does not take it, the
+report waits and is tried again; nothing new is started meanwhile.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from backend.service.database import storage
+from backend.service.executor import Advanced, Crashed, Executor, Failed, Finished, Stopped, Task, Update
+from backend.service.live import LiveBoard
+from backend.service.store import Row, Store
+from shared.errors import Storage
+from shared.limits import TEXT_CHARACTERS
+from shared.messages import Reason
+from shared.records import to_json
+from shared.states import IllegalChange, State
+
+logger = logging.getLogger(__name__)
+
+CRASHES_FORGIVEN = 2
+"""How often a job whose worker died goes on from its checkpoint before it fails."""
+
+RETRY_SECONDS = 1.0
+"""Pause before a disk that refused is tried again."""
+
+
+@dataclass
+class _Run:
+    attempt: int
+    begun: float
+
+
+class Dispatcher:
+    """Starts jobs, applies what becomes of them, and keeps the board of running ones.
+
+    admits: whether an artist is still paired. Times are monotonic seconds.
+    """
+
+    def __init__(self, store: Store, executor: Executor, admits: Callable[[str], bool]) -> None:
+        self.live = LiveBoard()
+        self.trouble: Storage | None = None
+        self._store = store
+        self._executor = executor
+        self.admits = admits
+        self._running: dict[int, _Run] = {}
+        self._unapplied: deque[Update] = deque()
+        self._not_before = 0.0
+
+    def cancel(self, row: Row) -> None:
+        """Free the job's device, if it has one."""
+        if row.state == State.CANCELLING:
+            self._executor.cancel(str(row.number))
+
+    def tick(self, now: float) -> bool:
+        """Apply what workers report and start what can start. Returns whether a job changed its state."""
+        changed = False
+        for update in self._executor.poll(now):
+            if isinstance(update, Advanced):
+                self._show(update)
+            else:
+                self._unapplied.append(update)
+        if now < self._not_before:
+            return changed
+        try:
+            with storage():
+                while self._unapplied:
+                    self._apply(self._unapplied[0], now)
+                    self._unapplied.popleft()
+                    changed = True
+                for device in self._executor.free():
+                    changed = self._start_next(device, now) or changed
+            self.trouble = None
+        except Storage as error:
+            logger.error("%s", error)
+            self.trouble, self._not_before = error, now + RETRY_SECONDS
+        return changed
+
+    def devices(self) -> tuple[str, ...]:
+        """What computes, and whether it is busy."""
+        return tuple(f"{device.name}: {device.state}" for device in self._executor.devices())
+
+    def troubles(self) -> tuple[str, ...]:
+        """What keeps jobs from being done, one sentence each."""
+        found = [f"{device.name}: {device.trouble}" for device in self._executor.devices() if device.trouble]
+        if self.trouble:
+            found.append(str(self.trouble))
+        return tuple(sentence[:TEXT_CHARACTERS] for sentence in found)
+
+    def due(self) -> float | None:
+        """When `tick` should be called again even if no worker reports."""
+        return self._not_before if self.trouble else None
+
+    def _show(self, update: Advanced) -> None:
+        number = int(update.job)
+        run = self._running.get(number)
+        if run and run.attempt == update.attempt:
+            row = self._store.row(number)
+            if row.state == State.RUNNING:
+                self.live.show(number, row.owner, row.id, update)
+
+    def _apply(self, update: Update, now: float) -> None:
+        number = int(update.job)
+        run = self._running.get(number)
+        if run is None or run.attempt != update.attempt:  # of a worker that is no longer the job's
+            return
+        row = self._store.row(number)
+        try:
+            if isinstance(update, Finished):
+                self._store.finish(number, update.results, now - run.begun)
+            elif isinstance(update, Failed):
+                self._store.fail(number, _reason(update.code, update.sentence))
+            elif isinstance(update, Stopped):
+                self._store.stop(number)
+            elif isinstance(update, Crashed):
+                self._crashed(row, update)
+        except IllegalChange:
+            logger.exception("job %d", number)
+        del self._running[number]
+        self.live.remove(number)
+
+    def _crashed(self, row: Row, update: Crashed) -> None:
+        logger.warning("job %d: %s", row.number, update.sentence)
+        if row.crashes < CRASHES_FORGIVEN:
+            self._store.interrupt(row.number)
+        else:
+            self._store.fail(row.number, _reason("crashed", update.sentence))
+
+    def _start_next(self, device: str, now: float) -> bool:
+        row = self._store.next_queued()
+        if row is None:
+            return False
+        if not self.admits(row.owner):
+            self._store.fail(row.number, _reason("revoked", "this artist's key was revoked"))
+            return True
+        row = self._store.start(row.number)
+        self._running[row.number] = _Run(row.attempt, now)
+        task = Task(str(row.number), row.attempt, to_json(row.request), self._store.work_folder(row.number))
+        self._executor.start(device, task)
+        return True
+
+
+_REMEDIES = {
+    "out_of_memory": "take a smaller preset, or lower faces or texture",
+    "disk_full": "make room on the backend's disk and generate it again",
+    "unwritable": "see to the permissions of the backend's folder",
+    "bad_request": "change the request",
+    "not_finite": "try another seed or a lower cfg",
+    "no_result": "try another seed or more steps",
+    "crashed": "generate it again; if it happens again, the backend's log says why",
+    "revoked": "pair again",
+}
+
+
+def _reason(code: str, sentence: str) -> Reason:
+    remedy = _REMEDIES.get(code, "generate it again; the backend's log says more")
+    return Reason(code, sentence[:TEXT_CHARACTERS], remedy)

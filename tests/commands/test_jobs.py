@@ -1,0 +1,168 @@
+"""submit, jobs, follow, fetch, cancel, delete against a backend with fake workers."""
+
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend import cli
+from backend.home import VARIABLE
+from shared import limits
+from shared.pairing import Pairing
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(host: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv(VARIABLE, str(host.folder))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = cli.main([*arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def submitted(run: Run, *arguments: str) -> str:
+    code, printed, _ = run("submit", *arguments)
+    assert code == 0
+    return printed.strip()
+
+
+def test_from_a_prompt_to_files(run: Run, tmp_path: Path) -> None:
+    code, printed, complaint = run("submit", "a shiny red mug steps=3", "--follow")
+    assert code == 0
+    assert "warning: the built-in model does not know 'shiny'" in complaint
+    job = printed.split()[0]
+    assert f"job {job[:8]} is done; python -m backend fetch {job[:8]} brings it here" in printed
+    code, printed, _ = run("jobs")
+    assert code == 0
+    assert re.match(rf"{job[:8]}  \d+-\d+-\d+ \d+:\d+  done  +standard  a shiny red mug", printed)
+    code, printed, _ = run("fetch", job[:5], "--out", str(tmp_path / "out"))
+    assert code == 0
+    assert str(tmp_path / "out" / "mesh.glb") in printed
+    assert (tmp_path / "out" / "report.json").is_file()
+    assert run("delete", job)[0] == 0
+    assert "no jobs yet" in run("jobs")[1]
+
+
+def test_variations_print_an_id_each(run: Run) -> None:
+    assert len(submitted(run, "a red mug steps=1", "--variations", "3").split()) == 3
+
+
+def test_asking_again_with_the_ids_asks_once(run: Run) -> None:
+    job = submitted(run, "a red mug steps=1")
+    assert submitted(run, "a red mug steps=1", "--id", job) == job
+    assert len(run("jobs")[1].splitlines()) == 1
+
+
+def test_cancel_waits_until_it_is_cancelled(run: Run) -> None:
+    job = submitted(run, "a red mug steps=1000 pace=0.02")
+    assert run("cancel", job)[1] == f"job {job[:8]} is cancelled\n"
+
+
+def test_a_failed_job_says_why(run: Run) -> None:
+    job = submitted(run, "a red mug steps=1 fail=out_of_memory")
+    code, _, complaint = run("follow", job)
+    assert code == 2
+    assert f"error: job {job[:8]} failed: it failed with out_of_memory; take a smaller preset" in complaint
+    assert "take a smaller preset" in run("jobs")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("submit", "a unicorn"), "knows no object"),
+        (("submit", "a mug", "--preset", "best"), 'there is no preset "best"'),
+        (("submit", "a mug", "--seed", "-1"), "seed is -1"),
+        (("submit", "a mug", "--model", "/etc"), 'no model "/etc"'),
+        (("submit", "a mug", "--variations", "99"), "variations"),
+        (("submit", "x" * 301), "prompt is"),
+        (("follow", "abc"), 'you have no job "abc"'),
+        (("fetch", "abc"), "python -m backend jobs lists them"),
+        (("cancel", "abc"), 'you have no job "abc"'),
+    ],
+)
+def test_mistakes_are_one_line(run: Run, arguments: tuple[str, ...], told: str) -> None:
+    code, printed, complaint = run(*arguments)
+    assert (code, printed) == (2, "")
+    assert complaint.startswith("error: ")
+    assert complaint.count("\n") == 1
+    assert told in complaint
+
+
+def test_what_is_not_done_is_not_fetched(run: Run, tmp_path: Path) -> None:
+    job = submitted(run, "a red mug steps=1000 pace=0.02")
+    code, _, complaint = run("fetch", job, "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert "follow" in complaint
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_ambiguous_beginning_is_refused(run: Run) -> None:
+    submitted(run, "a red mug steps=1", "--variations", "2")
+    code, _, complaint = run("follow", "")
+    assert code == 2
+    assert "2 jobs begin with" in complaint
+
+
+def test_an_unwritable_folder_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    job = submitted(run, "a red mug steps=1", "--follow").split()[0]
+    code, _, complaint = run("fetch", job, "--out", str(tmp_path / "taken"))
+    assert code == 2
+    assert "name another folder with --out" in complaint
+
+
+# --- trouble with the backend ---
+
+
+def test_a_backend_that_is_not_there_is_named(run: Run, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REPLY_SECONDS", 0.3)
+    host.end(signal.SIGTERM)
+    code, _, complaint = run("jobs")
+    assert code == 2
+    assert f"no backend answers at 127.0.0.1:{host.port}; start it with python -m backend serve" in complaint
+
+
+def test_a_submission_without_an_answer_can_be_repeated(run: Run, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REPLY_SECONDS", 0.3)
+    monkeypatch.setattr("backend.commands.jobs._SUBMIT_PATIENCE", 0.1)
+    host.end(signal.SIGTERM)
+    code, _, complaint = run("submit", "a red mug steps=1")
+    assert code == 2
+    ids = re.findall(r"--id (\S+)", complaint)
+    host.start()
+    assert submitted(run, "a red mug steps=1", "--id", *ids) == ids[0]
+
+
+def test_without_any_backend_the_first_step_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "other"))
+    code, _, complaint = run("jobs")
+    assert code == 2
+    assert "run python -m backend serve" in complaint
+
+
+def test_another_machines_backend_is_named_by_a_file(run: Run, host: Any, tmp_path: Path) -> None:
+    pairing = Pairing("127.0.0.1", host.port, host.pairing.server_key, host.keys.pair("ana"))
+    (tmp_path / "line").write_text(f"{pairing}\n")
+    submitted(run, "a red mug steps=1", "--pairing", str(tmp_path / "line"))
+    assert "no jobs yet" in run("jobs")[1]
+    (tmp_path / "line").write_text(str(pairing)[:-3])
+    code, _, complaint = run("jobs", "--pairing", str(tmp_path / "line"))
+    assert code == 2
+    assert "cannot use" in complaint
+
+
+def test_a_revoked_key_is_told_what_to_do(run: Run, host: Any, tmp_path: Path) -> None:
+    pairing = Pairing("127.0.0.1", host.port, host.pairing.server_key, host.keys.pair("ana"))
+    (tmp_path / "line").write_text(str(pairing))
+    assert run("revoke", "ana")[0] == 0
+    code, _, complaint = run("jobs", "--pairing", str(tmp_path / "line"))
+    assert code == 2
+    assert "does not know this computer; run python -m backend pair NAME" in complaint
