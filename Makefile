@@ -12,12 +12,13 @@ PRESET ?= standard
 # Threads that spin for long while they wait starve each other where other programs use the cores too.
 export GOMP_SPINCOUNT ?= 5000
 
-.PHONY: help demo compare test lint clean
+.PHONY: help demo compare test faults lint clean
 
 help:
 	@echo "make demo     set up, make an object from PROMPT=\"$(PROMPT)\", and put it into Blender: demo/"
 	@echo "make compare  the same PROMPT by time_prior and by uniform timesteps, side by side: demo/compare/"
 	@echo "make test     set up, then run the whole default test suite"
+	@echo "make faults   break the service on purpose, at length (about half an hour), and count what is lost"
 	@echo "make lint     set up, then check style and types"
 	@echo "make clean    remove the virtual environments and what demo wrote"
 
@@ -38,6 +39,15 @@ compare: $(READY)
 test: $(READY) $(BLENDER_READY)
 	@echo "Running the default test suite (about five minutes on two cores) ..."
 	$(BIN)/python -m pytest
+	@echo "Checking that the tests of shared/ reach every branch of it ..."
+	$(BIN)/python -m pytest tests/shared --quiet --durations=0 --durations-min=60 \
+		--cov=shared --cov-branch --cov-report= --cov-fail-under=100
+
+faults: $(READY)
+	$(BIN)/python tests/faults/malformed.py --inputs 10000000 --seed 1
+	$(BIN)/python tests/faults/flood.py --messages 100000 --seed 1
+	$(BIN)/python tests/faults/strangers.py --tries 1000
+	$(BIN)/python tests/faults/nemesis.py --faults 5000 --seed 1
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -221,7 +221,7 @@ class Hub:
         return Jobs((self._store.state(owner, job),))
 
     def _chunk(self, owner: str, message: Fetch) -> Chunk:
-        found = self._store.asset(owner, message.sha256)
+        found = self._store.results.find(owner, message.sha256)
         if found is None:
             raise UnknownAsset(f"the backend has no file {message.sha256[:12]} of yours")
         path, size = found

@@ -6,7 +6,8 @@ forward by years must not remove everything.
 
 from collections.abc import Callable, Iterable
 
-from backend.service.store import Kept, Store
+from backend.service.results import Kept
+from backend.service.store import Store
 from shared.errors import Storage
 from shared.limits import RETENTION_BYTES, RETENTION_SECONDS
 
@@ -55,7 +56,7 @@ class Retention:
         self._last = now
         try:
             age = self._store.aged(lambda age, clock: age + (self._pause(clock) if passed is None else passed))
-            self._store.drop_results(outdated(self._store.kept(), age, self._seconds, self._size))
+            self._store.results.drop(outdated(self._store.results.kept(), age, self._seconds, self._size))
             self._store.forget_events(EVENTS_KEPT)
         except Storage:  # the dispatcher says so, and the next sweep may do better
             return

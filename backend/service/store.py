@@ -1,14 +1,12 @@
 """Jobs, events and results on disk: what was accepted is not lost.
 
-One SQLite connection in one process; when a method returns, its change is on disk. Results lie beside the
-database as files named by their SHA-256; a file is in place before the row that names it. A lock file keeps a
-second server out of the folder.
+One SQLite connection in one process; when a method returns, its change is on disk. A lock file keeps a second
+server out of the folder.
 
 An artist is known by the public key, here `owner`; the server knows a job by its `number`, for two artists
 may use one id. Methods that change something raise Storage if the disk does not take it; nothing has changed then.
 """
 
-import errno
 import json
 import shutil
 import sqlite3
@@ -21,19 +19,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from backend.errors import UserError
-from backend.files import write_whole
 from backend.service import database
 from backend.service.executor import Result
+from backend.service.results import FOLDER as ASSETS
+from backend.service.results import Results
 from shared.errors import Conflict, NotFinished, TooMuch, UnknownJob
 from shared.limits import JOBS_UNFINISHED, LISTED_EVENTS, SEEDS
-from shared.messages import Asset, Event, Generation, JobState, Reason
+from shared.messages import Event, Generation, JobState, Reason
 from shared.records import from_json, to_json
 from shared.states import FINAL, Change, IllegalChange, State, after
 
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.ENOSYS, errno.EMLINK)
-"""What file systems without hard links answer."""
-
-DATABASE, LOCK, ASSETS, WORK = "jobs.sqlite", "lock", "assets", "work"
+DATABASE, LOCK, WORK = "jobs.sqlite", "lock", "work"
 
 
 @dataclass(frozen=True)
@@ -49,18 +45,8 @@ class Row:
     request: Generation
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A finished job with results. settled: the age of the folder when it was finished. size: bytes."""
-
-    number: int
-    acknowledged: bool
-    settled: float
-    size: int
-
-
 class Store:
-    """The folder of one server. clock: the time shown to people, in seconds since 1970."""
+    """The folder of one server. results: the files of its jobs. clock: the time shown to people, seconds since 1970."""
 
     def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
         """Open or make the folder. Raises UserError if it is in use, of a newer program, damaged or unwritable."""
@@ -78,6 +64,7 @@ class Store:
             raise UserError(f"cannot write {folder} ({error.strerror}); name another folder with --home") from error
         try:
             self._database = database.opened(folder / DATABASE)
+            self.results = Results(self._database, folder)
         except UserError:
             self._lock.release()
             raise
@@ -164,14 +151,7 @@ class Store:
                 "UPDATE jobs SET request = ?, warnings = '[]', reason = NULL WHERE number = ?",
                 (_json(to_json(Generation(prompt=""))), row.number),
             )
-        self.drop_results([row.number])
-
-    def asset(self, owner: str, sha256: str) -> tuple[Path, int] | None:
-        """Where a file among the artist's results lies, and its size."""
-        row = self._database.execute(
-            "SELECT size FROM results JOIN jobs ON number = job WHERE sha256 = ? AND owner = ?", (sha256, owner)
-        ).fetchone()
-        return (self.folder / ASSETS / sha256, row["size"]) if row else None
+        self.results.drop([row.number])
 
     # --- what the server does ---
 
@@ -182,10 +162,7 @@ class Store:
             self._clear_work(self._apply(row["number"], Change.INTERRUPT))
         queued = self._database.execute("SELECT number FROM jobs WHERE state = 'queued'")
         waiting = {str(row["number"]) for row in queued}
-        named = {row["sha256"] for row in self._database.execute("SELECT sha256 FROM results")}
-        for path in (self.folder / ASSETS).iterdir():
-            if path.name not in named:
-                path.unlink(missing_ok=True)
+        self.results.remove_strays()
         for path in (self.folder / WORK).iterdir():
             if path.name not in waiting:
                 shutil.rmtree(path, ignore_errors=True)
@@ -228,17 +205,12 @@ class Store:
         seconds: that this attempt took. Raises IllegalChange.
         """
         if self.row(number).state == State.RUNNING:  # and not cancelled meanwhile
-            with database.storage():
-                for result in results:
-                    self._take(result)
+            self.results.take(results)
         with self.change():
             row = self._changed(number, Change.FINISH)
             self._database.execute("UPDATE jobs SET seconds = ? WHERE number = ?", (seconds, number))
             if row.state == State.DONE:
-                self._database.executemany(
-                    "INSERT INTO results (job, name, sha256, size) VALUES (?, ?, ?, ?)",
-                    [(number, result.name, result.sha256, result.size) for result in results],
-                )
+                self.results.add(number, results)
         self._clear_work(row)
         return row
 
@@ -291,27 +263,6 @@ class Store:
             self._database.execute("INSERT INTO age VALUES (?, ?)", (age, self._clock()))
             self._database.execute("UPDATE jobs SET settled = ? WHERE finished > 0 AND settled IS NULL", (age,))
         return age
-
-    def kept(self) -> list[Kept]:
-        """All finished jobs with results."""
-        rows = self._database.execute(
-            "SELECT number, acknowledged, settled, sum(size) AS size FROM jobs JOIN results ON job = number "
-            "WHERE settled IS NOT NULL GROUP BY number"
-        )
-        return [Kept(row["number"], bool(row["acknowledged"]), row["settled"], row["size"]) for row in rows]
-
-    def drop_results(self, numbers: Sequence[int]) -> None:
-        """Remove the results of these jobs, and the files that no other job has."""
-        files: set[str] = set()
-        with self.change():
-            for number in numbers:
-                files |= {
-                    row["sha256"]
-                    for row in self._database.execute("DELETE FROM results WHERE job = ? RETURNING sha256", (number,))
-                }
-        for name in files:
-            if not self._database.execute("SELECT 1 FROM results WHERE sha256 = ?", (name,)).fetchone():
-                (self.folder / ASSETS / name).unlink(missing_ok=True)
 
     def forget_events(self, keep: int) -> None:
         """Remove all but the last `keep` events."""
@@ -367,9 +318,6 @@ class Store:
             (ahead,) = self._database.execute(
                 "SELECT count(*) FROM jobs WHERE state = 'queued' AND number < ?", (row["number"],)
             ).fetchone()
-        results = self._database.execute(
-            "SELECT name, sha256, size FROM results WHERE job = ? ORDER BY name", (row["number"],)
-        )
         return JobState(
             id=row["id"],
             number=row["number"],
@@ -383,21 +331,9 @@ class Store:
             finished=row["finished"],
             ahead=ahead,
             reason=from_json(Reason, json.loads(row["reason"])) if row["reason"] else None,
-            results=tuple(Asset(**dict(result)) for result in results),
+            results=self.results.of(row["number"]),
             acknowledged=bool(row["acknowledged"]),
         )
-
-    def _take(self, result: Result) -> None:
-        """Give a result's file a name among the assets. It keeps its own until the job is done, to be taken again."""
-        place = self.folder / ASSETS / result.sha256
-        if place.exists():
-            return
-        try:
-            place.hardlink_to(result.path)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            write_whole(place, result.path.read_bytes())
 
     def _clear_work(self, row: Row) -> None:
         if row.state in FINAL:

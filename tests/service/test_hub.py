@@ -277,7 +277,7 @@ def test_a_result_that_is_gone_from_the_disk_is_said(desk: Desk, scripted: Any, 
     result = result_of()
     scripted.updates = [Finished(scripted.started[0].job, 1, (result,), {})]
     desk.tick()
-    path, _ = store.asset(ANA, result.sha256) or (None, 0)
+    path, _ = store.results.find(ANA, result.sha256) or (None, 0)
     assert path
     path.unlink()
     assert desk.ask(Fetch(result.sha256, 0, 5)).code == "storage"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from backend.service.results import Kept
 from backend.service.retention import SWEEP_SECONDS, Retention, outdated
-from backend.service.store import Kept, Store
+from backend.service.store import Store
 from shared.errors import Storage
 from shared.messages import Generation, new_job_id
 
@@ -89,7 +90,7 @@ def test_a_full_disk_is_tried_again_later(
         raise Storage("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "drop_results", refuse)
+        patch.setattr(store.results, "drop", refuse)
         retention.tick(0.0)
     assert has_results(store, id)
     retention.tick(SWEEP_SECONDS)

@@ -12,7 +12,9 @@ import pytest
 
 from backend.errors import UserError
 from backend.service import database
-from backend.service.store import ASSETS, DATABASE, WORK, Store
+from backend.service.results import FOLDER as ASSETS
+from backend.service.results import Results
+from backend.service.store import DATABASE, WORK, Store
 from shared.errors import Conflict, NotFinished, Storage, TooMuch, UnknownJob
 from shared.limits import JOBS_UNFINISHED, LISTED_EVENTS, SEEDS
 from shared.messages import Generation, Reason, new_job_id
@@ -92,8 +94,8 @@ def test_two_artists_may_use_one_id_and_see_their_own(store: Store, result_of: A
     assert [event.job for event in store.events(BEN, 0)] == [id]
     result = result_of()
     done(store, [result], ANA)
-    assert store.asset(ANA, result.sha256) is not None
-    assert store.asset(BEN, result.sha256) is None
+    assert store.results.find(ANA, result.sha256) is not None
+    assert store.results.find(BEN, result.sha256) is None
 
 
 def test_seeds_of_variations_stay_seeds(store: Store) -> None:
@@ -130,7 +132,7 @@ def test_a_job_is_done_with_its_files(store: Store, clock: Any, result_of: Any) 
     state = store.state(ANA, row.id)
     assert [(asset.name, asset.sha256, asset.size) for asset in state.results] == [("mesh.glb", result.sha256, 6)]
     assert state.finished == clock.now
-    path, size = store.asset(ANA, result.sha256) or (Path(), 0)
+    path, size = store.results.find(ANA, result.sha256) or (Path(), 0)
     assert (path.read_bytes(), size) == (b"a mesh", 6)
     assert not store.work_folder(number).exists()
     assert store.durations() == [("builtin", "standard", 60.0)]
@@ -140,10 +142,10 @@ def test_two_jobs_may_share_a_file(store: Store, result_of: Any) -> None:
     first = done(store, [result_of(b"same")])
     result = result_of(b"same")
     second = done(store, [result])
-    store.drop_results([first])
-    assert store.asset(ANA, result.sha256) is not None
+    store.results.drop([first])
+    assert store.results.find(ANA, result.sha256) is not None
     assert (store.folder / ASSETS / result.sha256).exists()
-    store.drop_results([second])
+    store.results.drop([second])
     assert not (store.folder / ASSETS / result.sha256).exists()
 
 
@@ -162,15 +164,15 @@ def test_finishing_can_be_tried_again(store: Store, result_of: Any, monkeypatch:
     results = [result_of(b"one", "one"), result_of(b"two", "two")]
     taken = 0
 
-    def take(self: Store, result: Any) -> None:
+    def take(self: Results, result: Any) -> None:
         nonlocal taken
         taken += 1
         if taken == 2:
             raise OSError(28, "No space left on device")
         original(self, result)
 
-    original = Store._take
-    monkeypatch.setattr(Store, "_take", take)
+    original = Results._take
+    monkeypatch.setattr(Results, "_take", take)
     with pytest.raises(Storage, match="full"):
         store.finish(number, results, 1.0)
     assert store.row(number).state == State.RUNNING

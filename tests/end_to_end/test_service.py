@@ -1,0 +1,114 @@
+"""The service with the engine itself: a real job over a real socket, and kill -9 in the middle of it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.generate import CHECKPOINT_SECONDS
+from backend.home import VARIABLE
+from backend.service.keys import KeyRing
+from shared.client import Client, Patience
+from shared.messages import Generation, JobState, Live, new_job_id
+from shared.states import State
+
+PROMPT, STEPS, SEED = "a red mug", 300, 5
+LOST_SECONDS = 15.0
+
+
+class Server:
+    """python -m backend serve, in a folder of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.environment = {**os.environ, VARIABLE: str(home)}
+        self.keys = KeyRing(home / "keys")
+        self.start(0)
+
+    def start(self, port: int) -> None:
+        command = [sys.executable, "-m", "backend", "serve", "--port", str(port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=self.environment)
+        assert self.process.stdout
+        assert self.process.stdout.readline().startswith(b"ready")
+
+    def end(self, number: int) -> None:
+        self.process.send_signal(number)
+        assert self.process.stdout
+        self.process.stdout.close()
+        self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "home")
+    yield server
+    server.end(signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_kill_nine_of_the_server_costs_seconds_and_changes_nothing(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairing = server.keys.read_local()
+    assert pairing
+    job = new_job_id()
+    with Client(pairing, "tests", Patience(120.0)) as client:
+        client.submit((job,), Generation(PROMPT, preset="draft", steps=STEPS, seed=SEED))
+        reached, began = reach(client, job, CHECKPOINT_SECONDS + 2.0)
+        server.end(signal.SIGKILL)
+        seconds = time.monotonic() - began
+        server.start(pairing.port)
+        steps = [part.step for part in client.follow(job) if isinstance(part, Live) and part.step]
+        state = client.state(job)
+        assert (state.state, state.attempt) == (State.DONE, 2)
+        client.fetch_all(state, tmp_path)
+    lost = seconds * (reached - (steps[0] - 1)) / reached
+    with capsys.disabled():
+        print(f"\nkill -9 of the server after step {reached} of {STEPS}: went on from {steps[0]}, {lost:.1f} s lost")
+    assert 1 < steps[0] < reached
+    assert lost <= LOST_SECONDS
+    assert (tmp_path / "mesh.glb").read_bytes() == uninterrupted(tmp_path)
+
+
+def reach(client: Client, job: str, seconds: float) -> tuple[int, float]:
+    """Follow the job for so long after its first step; the last step that was seen, and when the first was."""
+    began = None
+    for part in client.follow(job):
+        if isinstance(part, Live) and part.step:
+            began = began or time.monotonic()
+            if time.monotonic() - began > seconds:
+                return part.step, began
+    raise AssertionError("the job ended too early")
+
+
+def uninterrupted(folder: Path) -> bytes:
+    """The mesh that the command line makes of the same request."""
+    request = [PROMPT, "--preset", "draft", "--steps", str(STEPS), "--seed", str(SEED), "--out", str(folder / "alone")]
+    command = [sys.executable, "-m", "backend", "generate", *request]
+    subprocess.run(command, check=True, capture_output=True)
+    return (folder / "alone" / "mesh.glb").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_real_job_from_submission_to_files(server: Server, tmp_path: Path) -> None:
+    pairing = server.keys.read_local()
+    assert pairing
+    with Client(pairing, "tests", Patience(60.0)) as client:
+        first, second = new_job_id(), new_job_id()
+        client.submit((first,), Generation(PROMPT, preset="draft"))
+        reach(client, first, 0.5)
+        client.cancel(first)
+        parts = list(client.follow(first))
+        assert isinstance(parts[-1], JobState)
+        assert parts[-1].state == State.CANCELLED
+        client.submit((second,), Generation(PROMPT, preset="draft"))
+        lives = [part for part in client.follow(second) if isinstance(part, Live)]
+        assert any(part.preview for part in lives)
+        assert any(part.coarse for part in lives)
+        client.fetch_all(client.state(second), tmp_path)
+    assert (tmp_path / "mesh.glb").read_bytes().startswith(b"glTF")
+    assert (tmp_path / "preview.png").read_bytes().startswith(b"\x89PNG")

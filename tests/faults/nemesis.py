@@ -1,0 +1,447 @@
+"""Break everything that can break, at random instants, and count what was lost.
+
+    python tests/faults/nemesis.py --faults 1000 --seed 0
+
+Artists (artist.py) reach a backend with fake workers (host.py) through a proxy (proxy.py). Faults come in bursts:
+server, workers and artists are killed, the server is frozen, connections are cut, stalled, delayed, sliced, garbled and
+refused, the disk is full, the folder of the results is away, the clock jumps. After each burst everything heals, and
+the time is taken until every artist knows the true state of the jobs again. In the end all jobs must be finished, and
+every result there, once and whole. Exit code 1 if not.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+from proxy import Proxy
+
+from backend.service.dispatch import CRASHES_FORGIVEN
+from backend.service.keys import KeyRing
+from shared.messages import Generation
+from shared.pairing import Pairing
+from shared.records import to_json
+from shared.states import FINAL
+
+HERE = Path(__file__).parent
+ARTISTS = 3
+BURST = 20
+WITHIN_SECONDS = 5.0
+
+
+class Process:
+    """A program that is started again when it was killed."""
+
+    def __init__(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
+        self._command, self._environment = command, environment
+        self._log = log.open("ab")
+        self._child: subprocess.Popen[bytes] | None = None
+        self.ready = threading.Event()
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid if self._child else 0
+
+    def start(self) -> None:
+        self.ready.clear()
+        self._child = subprocess.Popen(
+            self._command, stdout=subprocess.PIPE, stderr=self._log, env={**os.environ, **self._environment}
+        )
+        threading.Thread(target=self._hear, args=(self._child, self.ready), daemon=True).start()
+
+    def kill(self) -> None:
+        if self._child:
+            self._child.kill()
+            self._child.wait()
+
+    def signal(self, number: int) -> None:
+        if self._child and self._child.poll() is None:
+            self._child.send_signal(number)
+
+    def revive(self) -> None:
+        if self._child is None or self._child.poll() is not None:
+            self.start()
+
+    def ended(self) -> int | None:
+        return self._child.poll() if self._child else None
+
+    def close(self) -> None:
+        self.kill()
+        self._log.close()
+
+    def _hear(self, child: subprocess.Popen[bytes], ready: threading.Event) -> None:
+        assert child.stdout
+        with child.stdout:
+            for line in child.stdout:
+                if line.startswith(b"ready"):
+                    ready.set()
+
+
+class World:
+    """A backend, its artists, and what can happen to them."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.draw = random.Random(seed)
+        self.counts: Counter[str] = Counter()
+        self.worker_kills = 0
+        keys = KeyRing(folder / "keys")
+        port = free_port()
+        self.proxy = Proxy(port, seed)
+        environment = {"FAKE_EXECUTIONS": str(folder / "executions"), "PYTHONPATH": str(HERE.parent.parent)}
+        command = [sys.executable, str(HERE / "host.py"), str(folder), str(port)]
+        self.server = Process(command, folder / "server.log", environment)
+        self.server.ready.wait(30)
+        local = keys.read_local()
+        assert local
+        self.artists = []
+        for index in range(ARTISTS):
+            home = folder / f"artist{index}"
+            home.mkdir()
+            pairing = Pairing("127.0.0.1", self.proxy.port, local.server_key, keys.pair(f"artist {index}"))
+            (home / "pairing").write_text(str(pairing))
+            command = [sys.executable, str(HERE / "artist.py"), str(home), str(seed + index)]
+            self.artists.append(Process(command, home / "log", environment))
+        self.owners = {client.name: client.public for client in keys.clients()}
+        self._later: list[threading.Timer] = []
+
+    def homes(self) -> list[Path]:
+        return [self.folder / f"artist{index}" for index in range(ARTISTS)]
+
+    # --- faults ---
+
+    def faults(self) -> dict[str, Callable[[], None]]:
+        return {
+            "server killed": self.kill_server,
+            "worker killed": self.kill_worker,
+            "artist killed": self.kill_artist,
+            "server frozen": self.freeze_server,
+            "connections cut": self.proxy.cut,
+            "connections stalled": self.stall,
+            "connections delayed": self.delay,
+            "connections sliced": self.slice,
+            "connections garbled": self.proxy.garble,
+            "connections refused": self.refuse,
+            "disk full": self.fill_disk,
+            "results folder away": self.move_results,
+            "clock jumped": self.jump,
+        }
+
+    def inject(self) -> None:
+        name = self.draw.choice(list(self.faults()))
+        self.faults()[name]()
+        self.counts[name] += 1
+
+    def later(self, action: Callable[[], object], most: float) -> None:
+        timer = threading.Timer(self.draw.uniform(0.02, most), action)
+        timer.daemon = True
+        timer.start()
+        self._later.append(timer)
+
+    def kill_server(self) -> None:
+        self.server.kill()
+        self.later(self.server.revive, 0.3)
+
+    def kill_worker(self) -> None:
+        workers = children(self.server.pid)
+        if workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self.draw.choice(workers).kill()
+                self.worker_kills += 1
+
+    def kill_artist(self) -> None:
+        artist = self.draw.choice(self.artists)
+        artist.kill()
+        self.later(artist.revive, 0.2)
+
+    def freeze_server(self) -> None:
+        self.server.signal(signal.SIGSTOP)
+        self.later(lambda: self.server.signal(signal.SIGCONT), 0.5)
+
+    def stall(self) -> None:
+        self.proxy.stall()
+        self.later(self.proxy.flow, 0.6)
+
+    def delay(self) -> None:
+        self.proxy.delay = self.draw.uniform(0.001, 0.02)
+        self.later(lambda: setattr(self.proxy, "delay", 0.0), 0.5)
+
+    def slice(self) -> None:
+        self.proxy.sliced = True
+        self.later(lambda: setattr(self.proxy, "sliced", False), 0.5)
+
+    def refuse(self) -> None:
+        self.proxy.refusing = True
+        self.proxy.cut()
+        self.later(lambda: setattr(self.proxy, "refusing", False), 0.4)
+
+    def fill_disk(self) -> None:
+        (self.folder / "full").touch()
+        self.later(lambda: (self.folder / "full").unlink(missing_ok=True), 0.5)
+
+    def move_results(self) -> None:
+        with contextlib.suppress(OSError):
+            self.assets.rename(self.away)
+        self.later(self.bring_results_back, 0.4)
+
+    def bring_results_back(self) -> None:
+        if not self.away.exists():
+            return
+        if self.assets.exists():  # a server was started meanwhile, and made a new one
+            for path in self.assets.iterdir():
+                with contextlib.suppress(OSError):
+                    path.rename(self.away / path.name)
+            shutil.rmtree(self.assets)
+        self.away.rename(self.assets)
+
+    @property
+    def assets(self) -> Path:
+        return self.folder / "service" / "assets"
+
+    @property
+    def away(self) -> Path:
+        return self.folder / "service" / "assets.away"
+
+    def jump(self) -> None:
+        hours = self.draw.choice([-1, 1]) * self.draw.choice([1, 24, 24 * 365 * 10])
+        partial = self.folder / "clock.partial"
+        partial.write_text(str(3600.0 * hours))
+        partial.replace(self.folder / "clock")
+
+    def heal(self) -> float:
+        """End all faults; the moment from which on nothing was wrong any more."""
+        for timer in self._later:
+            timer.cancel()
+        self._later.clear()
+        (self.folder / "full").unlink(missing_ok=True)
+        self.server.signal(signal.SIGCONT)
+        self.bring_results_back()
+        self.server.revive()
+        for artist in self.artists:
+            artist.revive()
+        if not self.server.ready.wait(30):
+            raise SystemExit(f"the server does not start: {(self.folder / 'server.log').read_text()[-3000:]}")
+        self.proxy.heal()
+        return time.monotonic()
+
+    # --- the truth ---
+
+    def truth(self) -> "sqlite3.Connection":
+        """The server's own rows, read from outside."""
+        connection = sqlite3.connect(f"file:{self.folder}/service/jobs.sqlite?mode=ro", uri=True, timeout=10)
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    def last_events(self) -> dict[str, int]:
+        with contextlib.closing(self.truth()) as database:
+            rows = database.execute("SELECT owner, max(seq) AS last FROM events GROUP BY owner")
+            return {row["owner"]: row["last"] for row in rows}
+
+    def recovery(self, healed: float) -> float:
+        """Seconds until every artist has heard all that had happened when everything was healed."""
+        last = self.last_events()
+        while time.monotonic() - healed < 60:
+            views = [view(home) for home in self.homes()]
+            known = [
+                seen["at"] > healed and seen["cursor"] >= last.get(self.owners[f"artist {index}"], 0)
+                for index, seen in enumerate(views)
+            ]
+            if all(known):
+                return max(seen["at"] for seen in views) - healed
+            for artist in self.artists:
+                artist.revive()
+            time.sleep(0.01)
+        return float("inf")
+
+    def drain(self, seconds: float) -> None:
+        """Let all artists finish."""
+        for home in self.homes():
+            (home / "drain").touch()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and any(artist.ended() != 0 for artist in self.artists):
+            for artist in self.artists:
+                if artist.ended() not in (None, 0):
+                    artist.revive()
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        for process in (self.server, *self.artists):
+            process.close()
+
+
+def view(home: Path) -> dict:
+    try:
+        return json.loads((home / "view").read_text())
+    except FileNotFoundError:
+        return {"at": 0.0, "cursor": 0, "states": {}}
+
+
+def children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def journal(home: Path) -> Iterator[dict]:
+    for line in (home / "journal").read_bytes().split(b"\n")[:-1]:
+        yield json.loads(line)
+
+
+class Findings:
+    """What the journals of the artists and the server's rows say together."""
+
+    def __init__(self, world: World) -> None:
+        self.acknowledged = self.done = self.cancelled = self.failed = 0
+        self.wrong: list[str] = []
+        self.counts: Counter[str] = Counter()
+        with contextlib.closing(world.truth()) as database:
+            self.rows = {(row["owner"], row["id"]): row for row in database.execute("SELECT * FROM jobs")}
+            done = database.execute("SELECT owner, job FROM events WHERE state = 'done'")
+            self.many = sum(count > 1 for count in Counter(map(tuple, done)).values())
+        for index, home in enumerate(world.homes()):
+            self.examine(home, world.owners[f"artist {index}"])
+        lines = (world.folder / "executions").read_text().splitlines()
+        executions = Counter(json.loads(line)["folder"] for line in lines)
+        self.executions = sum(executions.values())
+        self.again = sum(count - 1 for count in executions.values())
+
+    def lose(self, what: str, id: str, why: str) -> None:
+        self.counts[what] += 1
+        self.wrong.append(f"{what}: job {id}: {why}")
+
+    def examine(self, home: Path, owner: str) -> None:
+        acknowledged, cancelled, fetched = set(), set(), set()
+        intended = {}
+        for entry in journal(home):
+            if entry["did"] == "intend":
+                intended |= {id: (entry["request"], index) for index, id in enumerate(entry["ids"])}
+            acknowledged |= set(entry.get("ids", [])) if entry["did"] == "acknowledged" else set()
+            cancelled |= {entry["id"]} if entry["did"] == "cancel" else set()
+            fetched |= {entry["id"]} if entry["did"] == "fetched" else set()
+        known = view(home)["states"]
+        for id in acknowledged:
+            self.acknowledged += 1
+            row = self.rows.get((owner, id))
+            if row is None:
+                self.lose("lost", id, "the server does not know it")
+            elif row["state"] not in FINAL:
+                self.lose("lost", id, f"it is still {row['state']}")
+            else:
+                self.examine_final(row, id in cancelled, id in fetched)
+                if known.get(id, "deleted") != row["state"]:  # what was deleted is listed no more
+                    self.lose("wrong state", id, f"the artist thinks it is {known.get(id)}, it is {row['state']}")
+        extra = {id for mine, id in self.rows if mine == owner} - set(intended)
+        for id in extra:
+            self.lose("duplicates", id, "nobody asked for it")
+        self.examine_files(home, fetched, intended)
+
+    def examine_final(self, row: sqlite3.Row, cancelled: bool, fetched: bool) -> None:
+        match row["state"]:
+            case "done" | "deleted":
+                self.done += 1
+                if not fetched:
+                    self.lose("lost", row["id"], "its result was not fetched")
+            case "cancelled":
+                self.cancelled += 1
+                if not cancelled:
+                    self.lose("lost", row["id"], "it was cancelled, and nobody wanted that")
+            case "failed":
+                self.failed += 1
+                if row["crashes"] < CRASHES_FORGIVEN:
+                    self.lose("lost", row["id"], f"it failed: {row['reason']}")
+
+    def examine_files(self, home: Path, fetched: set[str], intended: dict[str, tuple[dict, int]]) -> None:
+        for id in fetched:
+            folder = home / "results" / id
+            files = {path.name: path.read_bytes() for path in folder.iterdir()}
+            if set(files) != {"mesh.glb", "preview.png", "turntable.gif", "report.json"}:
+                self.lose("corrupt", id, f"there are {sorted(files)}")
+                continue
+            report = json.loads(files["report.json"])
+            request, index = intended[id]
+            digest = request_digest(request, index)
+            if report["digest"] != digest or hashlib.sha256(files["mesh.glb"]).hexdigest() != report["mesh"]:
+                self.lose("corrupt", id, "the result is not the one that was asked for")
+
+
+def request_digest(request: dict, index: int) -> str:
+    """What the fake worker makes of the request; see fake_worker.py."""
+    values = to_json(Generation(prompt=request["prompt"], seed=request["seed"] + index))
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faults", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", action="store_true", help="Leave the folder there, with all logs.")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    world = World(folder, options.seed)
+    recoveries, began = [], time.monotonic()
+    try:
+        while world.counts.total() < options.faults:
+            for _ in range(min(BURST, options.faults - world.counts.total())):
+                time.sleep(world.draw.expovariate(1 / 0.05))
+                world.inject()
+            recoveries.append(world.recovery(world.heal()))
+        world.drain(120)
+        findings = Findings(world)
+    finally:
+        world.close()
+    return report(world, findings, recoveries, time.monotonic() - began, options)
+
+
+def report(world: World, findings: Findings, recoveries: list[float], seconds: float, options) -> int:
+    print(f"{world.counts.total()} faults, seed {options.seed}, {seconds:.0f} s: ", end="")
+    print(", ".join(f"{name} {count}" for name, count in sorted(world.counts.items())))
+    print(
+        f"acknowledged jobs: {findings.acknowledged}; done {findings.done}, cancelled {findings.cancelled}, "
+        f"failed after {CRASHES_FORGIVEN + 1} killed workers {findings.failed}"
+    )
+    print(
+        f"lost {findings.counts['lost']}, duplicates {findings.counts['duplicates'] + findings.many}, "
+        f"corrupt or partial {findings.counts['corrupt']}, wrong states in the end {findings.counts['wrong state']}"
+    )
+    print(f"executions {findings.executions}, of these again after a crash {findings.again}")
+    late = sum(seconds > WITHIN_SECONDS for seconds in recoveries)
+    print(
+        f"states known again after a burst, {len(recoveries)} times: median {statistics.median(recoveries):.2f} s, "
+        f"longest {max(recoveries):.2f} s, later than {WITHIN_SECONDS:.0f} s {late}"
+    )
+    for line in findings.wrong[:20]:
+        print(line)
+    bad = bool(findings.wrong or findings.many or late)
+    if options.keep or bad:
+        print(f"logs are in {world.folder}")
+    else:
+        shutil.rmtree(world.folder)
+    return int(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
