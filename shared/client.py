@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import os
 import random
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,7 +23,16 @@ from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
 from . import limits
-from .errors import ConnectionLost, LinkError, NotPaired, ProtocolError, TransferError, Unreachable, WrongBackend
+from .errors import (
+    ConnectionLost,
+    LinkError,
+    NotPaired,
+    ProtocolError,
+    Stopped,
+    TransferError,
+    Unreachable,
+    WrongBackend,
+)
 from .messages import (
     Acknowledge,
     Asset,
@@ -76,7 +86,12 @@ class Client:
         self._patience = patience or Patience()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._numbers = itertools.count(1)
+        self._stopped = threading.Event()
         self._link: _Link | None = None
+
+    def stop(self) -> None:
+        """Let whatever waits here raise Stopped, now and from now on. The one method for other threads."""
+        self._stopped.set()
 
     def close(self) -> None:
         """End at once; nothing is waited for."""
@@ -214,7 +229,7 @@ class Client:
                     raise
                 self._patience.told(error, pause)
             # Many clients that lost one backend shall not all come back in the same moment.
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+            self._stopped.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311
             pause = min(2 * pause, limits.BACKOFF_MOST_SECONDS)
 
     def _send(self, message: Message) -> int:
@@ -240,7 +255,7 @@ class Client:
 
     def _connected(self) -> "_Link":
         if self._link is None:
-            self._link = _Link(self._context, self.pairing)
+            self._link = _Link(self._context, self.pairing, self._stopped)
         return self._link
 
     def _drop_link(self) -> None:
@@ -252,7 +267,8 @@ class Client:
 class _Link:
     """A socket and the monitor that tells why it does not connect."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", pairing: Pairing) -> None:
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", pairing: Pairing, stopped: threading.Event) -> None:
+        self._stopped = stopped
         host = f"[{pairing.host}]" if ":" in pairing.host else pairing.host
         self._where = f"{host}:{pairing.port}"
         self._welcomed = False
@@ -286,8 +302,10 @@ class _Link:
         """Return when the socket is ready. Raises LinkError at the deadline, or once it is known that it never will."""
         self._poller.register(self._socket, what)
         while True:
+            if self._stopped.is_set():
+                raise Stopped("the conversation was ended")
             left = deadline - time.monotonic()
-            ready = dict(self._poller.poll(round(max(0.0, left) * 1000)))
+            ready = dict(self._poller.poll(round(1000 * min(max(0.0, left), limits.STOP_SECONDS))))
             if self._monitor in ready:
                 self._explain(recv_monitor_message(self._monitor)["event"])
             elif self._socket in ready:

@@ -9,6 +9,7 @@
     │   ├── NotPaired       the backend does not know this computer's key
     │   └── WrongBackend    another backend answers there, or something else does
     ├── TransferError       what arrived is not what was promised
+    ├── Stopped             this side ended the conversation
     └── Refusal             the backend answered no
         ├── Malformed       it could not read the message
         ├── OtherVersion    it speaks another protocol version
@@ -79,6 +80,10 @@ class WrongBackend(LinkError):
 
 class TransferError(Trouble):
     usual_remedy = "fetch it again"
+
+
+class Stopped(Trouble):
+    usual_remedy = "begin another one"
 
 
 class Refusal(Trouble):

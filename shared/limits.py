@@ -75,6 +75,9 @@ LIVE_SECONDS = 0.25
 REPLY_SECONDS = 3.0
 """How long a client waits for an answer, beyond what it told the server to wait."""
 
+STOP_SECONDS = 0.1
+"""How soon a client that waits notices that it shall not."""
+
 CHUNK_SECONDS = 10.0
 """How much longer it waits for a chunk: what that takes at 50 kB/s."""
 

@@ -21,6 +21,7 @@ from shared.errors import (
     Malformed,
     NotPaired,
     ProtocolError,
+    Stopped,
     TransferError,
     Unreachable,
     WrongBackend,
@@ -276,6 +277,22 @@ def test_closing_waits_for_nothing(backend: Backend) -> None:
         client.state(JOB)
     client.close()
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("patience", [Patience(), Patience(None)])
+def test_another_thread_can_end_a_wait(backend: Backend, monkeypatch: pytest.MonkeyPatch, patience: Patience) -> None:
+    monkeypatch.setattr(limits, "REPLY_SECONDS", 30.0)
+    backend.script = lambda message: None
+    with Client(backend.pairing, "0.1.0", patience) as client:
+        stopper = threading.Thread(target=lambda: (_until(lambda: bool(backend.heard)), client.stop()))
+        stopper.start()
+        began = time.monotonic()
+        with pytest.raises(Stopped):
+            client.state(JOB)
+        with pytest.raises(Stopped):
+            client.state(JOB)
+        stopper.join()
+    assert time.monotonic() - began < 10
 
 
 def test_brackets_stand_around_ipv6(backend: Backend) -> None:
