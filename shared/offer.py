@@ -6,7 +6,7 @@ It travels in the answer to HELLO, so that a client knows none of this by heart.
 from dataclasses import dataclass
 
 from .limits import NAME_CHARACTERS
-from .records import Record, at_most, between, checked, each
+from .records import Record, at_most, between, checked, each, required
 
 MODELS, PRESETS, RANGES, WORDS = 64, 16, 16, 200
 """How many of each an offer may hold. The message's header is smaller than all of them together would be."""
@@ -16,10 +16,6 @@ _LARGEST = 2**53 - 1  # what JSON readers of every kind keep exact
 
 def _name(value: str) -> bool:
     return 1 <= len(value) <= NAME_CHARACTERS and value.isprintable()
-
-
-def _yes_or_no(value: object) -> bool:
-    return isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -45,14 +41,16 @@ class OfferedModel(Record):
     """A model that requests can name.
 
     licence: as its author states it. size: bytes. latent: whether it can take a latent field. objects, colours,
-    patterns: all that it knows, or nothing for a model that was taught on more than one can list.
+    patterns: all that it knows, or nothing for a model that was taught on more than one can list. words: all that
+    objects are called.
     """
 
     name: str = checked(_name)
     licence: str = checked(_name)
     size: int = checked(between(0, _LARGEST))
-    latent: bool = checked(_yes_or_no)
+    latent: bool = required()
     objects: tuple[str, ...] = checked(each(_name, WORDS))
+    words: tuple[str, ...] = checked(each(_name, WORDS))
     colours: tuple[str, ...] = checked(each(_name, WORDS))
     patterns: tuple[str, ...] = checked(each(_name, WORDS))
     presets: tuple[OfferedPreset, ...] = checked(at_most(PRESETS))

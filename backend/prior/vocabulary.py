@@ -68,6 +68,11 @@ class Vocabulary:
         words = (word for word in words_of(text) if word.isalnum())
         return tuple(dict.fromkeys(w for w in words if w not in self._meanings and w not in self._harmless))
 
+    @property
+    def object_words(self) -> tuple[str, ...]:
+        """All words that name an object, synonyms after each name."""
+        return tuple(word for word, (kind, _) in self._meanings.items() if kind == "shape")
+
     @cached_property
     def _meanings(self) -> dict[str, tuple[str, str]]:
         """For each meaningful word, its kind (a field of Subject) and the name it stands for."""
@@ -85,8 +90,7 @@ class Vocabulary:
 
     def _nearest(self, words: list[str]) -> tuple[str, ...]:
         """Known objects spelt most like one of `words`, filled up with others in their usual order."""
-        nouns = [word for word, (kind, _) in self._meanings.items() if kind == "shape"]
-        close = [match for word in words for match in get_close_matches(word, nouns, n=3, cutoff=0.5)]
+        close = [match for word in words for match in get_close_matches(word, self.object_words, n=3, cutoff=0.5)]
         names = [self._meanings[match][1] for match in close]
         return tuple(dict.fromkeys([*names, *self.objects]))[:_NEAREST]
 

@@ -56,6 +56,7 @@ def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedMode
         size=model.size,
         latent=folders.is_latent(model.folder),
         objects=vocabulary.objects if vocabulary else (),
+        words=vocabulary.object_words if vocabulary else (),
         colours=vocabulary.colours if vocabulary else (),
         patterns=vocabulary.patterns if vocabulary else (),
         presets=tuple(

@@ -55,6 +55,7 @@ OFFER = Offer(
             5,
             False,
             ("mug",),
+            ("mug", "cup"),
             ("red",),
             (),
             (OfferedPreset("draft", 60, 9, 9, "voxel", "x", 7.5, None),),

@@ -14,6 +14,7 @@ SMALL = OfferedModel(
     size=12,
     latent=False,
     objects=("mug",),
+    words=("mug", "cup"),
     colours=("red",),
     patterns=(),
     presets=(DRAFT,),
