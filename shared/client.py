@@ -204,7 +204,7 @@ class Client:
                 length = min(limits.CHUNK_BYTES, asset.size - offset)
                 under_way.append((self._send(Fetch(asset.sha256, offset, length)), length))
             number, length = under_way.popleft()
-            chunk = self._answer(number, Chunk, limits.CHUNK_SECONDS)
+            chunk = self._answer(number, Chunk)
             if (chunk.sha256, chunk.offset, chunk.size, len(chunk.body)) != (asset.sha256, done, asset.size, length):
                 raise TransferError(f"{asset.name} is not as long as the backend promised")
             write(chunk.body)

@@ -162,10 +162,11 @@ class Store:
             self._clear_work(self._apply(row["number"], Change.INTERRUPT))
         queued = self._database.execute("SELECT number FROM jobs WHERE state = 'queued'")
         waiting = {str(row["number"]) for row in queued}
-        self.results.remove_strays()
-        for path in (self.folder / WORK).iterdir():
-            if path.name not in waiting:
-                shutil.rmtree(path, ignore_errors=True)
+        with database.storage():
+            self.results.remove_strays()
+            for path in (self.folder / WORK).iterdir():
+                if path.name not in waiting:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def next_queued(self) -> Row | None:
         """The first job of the artist whose last turn is the longest ago: first come, first served, in rounds."""

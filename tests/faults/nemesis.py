@@ -121,6 +121,7 @@ class World:
             self.artists.append(Process(command, home / "log", environment))
         self.owners = {client.name: client.public for client in keys.clients()}
         self._later: list[threading.Timer] = []
+        self._moving = threading.Lock()
 
     def homes(self) -> list[Path]:
         return [self.folder / f"artist{index}" for index in range(ARTISTS)]
@@ -202,6 +203,10 @@ class World:
         self.later(self.bring_results_back, 0.4)
 
     def bring_results_back(self) -> None:
+        with self._moving:  # timers may meet here
+            self._bring_results_back()
+
+    def _bring_results_back(self) -> None:
         if not self.away.exists():
             return
         if self.assets.exists():  # a server was started meanwhile, and made a new one
@@ -265,8 +270,8 @@ class World:
             ]
             if all(known):
                 return max(seen["at"] for seen in views) - healed
-            for artist in self.artists:
-                artist.revive()
+            for process in (self.server, *self.artists):
+                process.revive()
             time.sleep(0.01)
         return float("inf")
 

@@ -370,3 +370,9 @@ def _everything(store: Store) -> bytes:
 
 def test_work_folders_lie_in_the_store(store: Store) -> None:
     assert store.work_folder(7) == store.folder / WORK / "7"
+
+
+def test_a_folder_that_vanishes_while_it_is_opened_is_the_disks_fault(store: Store) -> None:
+    (store.folder / ASSETS).rmdir()
+    with pytest.raises(Storage, match="cannot write its folder"):
+        store.recover()
