@@ -209,12 +209,12 @@ class World:
     def _bring_results_back(self) -> None:
         if not self.away.exists():
             return
-        if self.assets.exists():  # a server was started meanwhile, and made a new one
-            for path in self.assets.iterdir():
-                with contextlib.suppress(OSError):
-                    path.rename(self.away / path.name)
-            shutil.rmtree(self.assets)
-        self.away.rename(self.assets)
+        try:
+            self.away.rename(self.assets)
+        except OSError:  # a server was started meanwhile, and made a new one
+            for path in self.away.iterdir():
+                path.replace(self.assets / path.name)
+            self.away.rmdir()
 
     @property
     def assets(self) -> Path:
