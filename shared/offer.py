@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .limits import NAME_CHARACTERS
 from .records import Record, at_most, between, checked, each, required
 
-MODELS, PRESETS, RANGES, WORDS = 64, 16, 16, 200
+MODELS, PRESETS, RANGES, WORDS, POINTS = 64, 16, 16, 200, 64
 """How many of each an offer may hold. The message's header is smaller than all of them together would be."""
 
 _LARGEST = 2**53 - 1  # what JSON readers of every kind keep exact
@@ -57,6 +57,18 @@ class OfferedModel(Record):
 
 
 @dataclass(frozen=True)
+class OfferedSchedule(Record):
+    """At which noise level each step looks.
+
+    timesteps: from the first step to the last, evenly spaced, to be drawn; none where they are drawn by lot, or not
+    known yet.
+    """
+
+    name: str = checked(_name)
+    timesteps: tuple[int, ...] = checked(each(between(0, _LARGEST), POINTS), ())
+
+
+@dataclass(frozen=True)
 class Range(Record):
     """The least and the most that a request's number `name` may be."""
 
@@ -75,6 +87,6 @@ class Offer(Record):
     """All that a request can choose from; the usual model comes first."""
 
     models: tuple[OfferedModel, ...] = checked(at_most(MODELS))
-    schedules: tuple[str, ...] = checked(each(_name, WORDS))
+    schedules: tuple[OfferedSchedule, ...] = checked(at_most(PRESETS))
     fields: tuple[str, ...] = checked(each(_name, WORDS))
     ranges: tuple[Range, ...] = checked(at_most(RANGES))

@@ -1,5 +1,6 @@
 """python -m backend models: the diffusion models of this machine."""
 
+import json
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ _REVISION_SHOWN = 19  # "sha256:" and twelve digits
 
 @click.group()
 def models() -> None:
-    """The diffusion models of this machine: list, add, remove."""
+    """The diffusion models of this machine: list, look, add, remove."""
 
 
 @models.command("list")
@@ -31,18 +32,30 @@ def list_models() -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+@models.command("look")
+@click.argument("source", metavar="ID_OR_FOLDER")
+@click.pass_context
+def look_at_model(context: click.Context, source: str) -> None:
+    """Print as JSON what adding a model would bring: name, size in bytes, licence, revision. Downloads nothing."""
+    if _is_folder(source):
+        found = library.of_folder(Path(source))
+        name, size, licence, revision = found.name, found.size, found.licence, found.revision
+    else:
+        offer = hub.look_up(_hub(context), _hub_id(source))
+        name, size, licence, revision = offer.id, offer.size, offer.licence, offer.commit
+    click.echo(json.dumps({"name": name, "size": size, "licence": licence, "revision": revision}))
+
+
 @models.command("add")
 @click.argument("source", metavar="ID_OR_FOLDER")
 @click.option("--yes", is_flag=True, help="Download without asking.")
 @click.pass_context
 def add_model(context: click.Context, source: str, yes: bool) -> None:
     """Add a model: a diffusers folder, or an id of the Hugging Face hub such as owner/name."""
-    if Path(source).expanduser().is_dir():
+    if _is_folder(source):
         added = library.record(library.of_folder(Path(source)))
-    elif _HUB_ID.fullmatch(source):
-        added = _download(context.find_object(HfApi) or HfApi(), source, yes)
     else:
-        raise UserError(f'"{source}" is neither a folder nor a hub id; ids look like owner/name')
+        added = _download(_hub(context), _hub_id(source), yes)
     click.echo(f"added {added.name} ({_readable(added.size)}); use it with --guidance {added.name}")
 
 
@@ -60,6 +73,20 @@ def remove_model(name: str) -> None:
     """Forget the model NAME. Its files are deleted if they were downloaded; an added folder stays."""
     removed = library.remove(name)
     click.echo(f"removed {removed.name}")
+
+
+def _is_folder(source: str) -> bool:
+    return Path(source).expanduser().is_dir()
+
+
+def _hub_id(source: str) -> str:
+    if not _HUB_ID.fullmatch(source):
+        raise UserError(f'"{source}" is neither a folder nor a hub id; ids look like owner/name')
+    return source
+
+
+def _hub(context: click.Context) -> hub.Hub:
+    return context.find_object(HfApi) or HfApi()
 
 
 def _readable(size: int) -> str:

@@ -30,8 +30,9 @@ class Catalogue:
 
     def offer(self) -> Offer:
         """What can be asked for now."""
-        estimates = Estimates(self._finished(), self._facts().get("seconds_per_step"))
-        return offer(self._current(), self._device, estimates.seconds)
+        facts = self._facts()
+        estimates = Estimates(self._finished(), facts.get("seconds_per_step"))
+        return offer(self._current(), self._device, estimates.seconds, facts.get("curves", {}))
 
     def check(self, request: Generation) -> list[str]:
         """Warnings for the artist. Raises UserError for what cannot be done."""

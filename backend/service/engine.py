@@ -13,7 +13,9 @@ from typing import Any
 import torch
 
 from backend import machine
+from backend.engine import schedules
 from backend.engine.fields import Field
+from backend.engine.names import SCHEDULES
 from backend.engine.optimise import optimise
 from backend.errors import (
     DiskFullError,
@@ -38,6 +40,7 @@ from backend.generate import (
     out_of_memory,
 )
 from backend.guidance import library, prompts
+from backend.guidance.diffusion import DiffusionGuidance
 from backend.job import Job, planned
 from backend.request import Request
 from backend.service import previews
@@ -47,6 +50,7 @@ from backend.service.previews import Pace
 from backend.service.remaining import USUAL_SECONDS, Remaining
 from backend.service.worker import Listener, Standing, TaskError
 from shared.messages import Generation
+from shared.offer import POINTS
 from shared.records import from_json
 
 logger = logging.getLogger(__name__)
@@ -79,7 +83,8 @@ class TorchEngine:
     def warm_up(self, device: str) -> dict[str, Any]:
         """Take a few steps with the built-in model and look at what they made.
 
-        Facts: "device", what it is in words; "seconds_per_step", of the built-in model; "warm_up_seconds".
+        Facts: "device", what it is in words; "seconds_per_step", of the built-in model; "curves", the timesteps of
+        schedules, to be drawn; "warm_up_seconds".
         """
         begun = time.perf_counter()
         job, _ = planned(Request(_WARM_PROMPT, device=_kind(device)))
@@ -98,6 +103,7 @@ class TorchEngine:
         return {
             "device": (guidance.device.type == "cuda" and machine.gpu()) or machine.processor(),
             "seconds_per_step": round(self._per_step, 4),
+            "curves": _curves(guidance),
             "warm_up_seconds": round(time.perf_counter() - begun, 3),
         }
 
@@ -169,6 +175,12 @@ class _Reporter:
             return b"", b""
         finally:
             self._pace.made(begun, time.monotonic())
+
+
+def _curves(guidance: DiffusionGuidance) -> dict[str, list[int]]:
+    """The timesteps of the schedules that do not draw lots, at POINTS places."""
+    made = (schedules.make(name, guidance.abar, POINTS, guidance.size) for name in SCHEDULES)
+    return {table.name: list(table.timesteps) for table in made if isinstance(table, schedules.Table)}
 
 
 def _kind(device: str) -> str:

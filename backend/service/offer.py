@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
 
@@ -15,7 +15,7 @@ from backend.prior.vocabulary import Vocabulary
 from backend.request import RANGES, Request, check
 from shared.limits import HEADER_BYTES
 from shared.messages import Generation
-from shared.offer import Offer, OfferedModel, OfferedPreset, Range
+from shared.offer import Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +26,10 @@ Estimate = Callable[[str, str], float | None]
 """Seconds that a job takes, by the names of its model and preset; None: not known."""
 
 
-def offer(models: Sequence[ModelSource], device: str, estimate: Estimate) -> Offer:
+def offer(models: Sequence[ModelSource], device: str, estimate: Estimate, curves: Mapping[str, Sequence[int]]) -> Offer:
     """What a request may choose from on a `device` of the kind "cpu", "cuda" or "mps".
+
+    curves: timesteps of the schedules that have any, as far as they are known.
 
     A model that cannot be used or does not fit into the message is left out, and named in the log.
     """
@@ -44,7 +46,8 @@ def offer(models: Sequence[ModelSource], device: str, estimate: Estimate) -> Off
             break
         offered.append(one)
     ranges = tuple(Range(name, float(least), float(most)) for name, (least, most) in RANGES.items())
-    return Offer(tuple(offered), SCHEDULES, FIELDS, ranges)
+    schedules = tuple(OfferedSchedule(name, tuple(curves.get(name, ()))) for name in SCHEDULES)
+    return Offer(tuple(offered), schedules, FIELDS, ranges)
 
 
 def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedModel:

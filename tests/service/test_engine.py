@@ -121,6 +121,9 @@ def test_warm_facts(engine: TorchEngine) -> None:
     assert json.loads(json.dumps(facts)) == facts
     assert "core" in facts["device"]
     assert 0 < facts["seconds_per_step"] < facts["warm_up_seconds"]
+    curves = facts["curves"]
+    assert set(curves) == {"time_prior", "time_prior_ddpm", "linear", "sqrt"}  # uniform draws lots
+    assert all(curve == sorted(curve, reverse=True) and len(curve) == 64 for curve in curves.values())
 
 
 @pytest.mark.parametrize(

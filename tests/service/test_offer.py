@@ -35,7 +35,7 @@ def unknown(model: str, preset: str) -> None:
 
 
 def test_everything_that_is_offered_can_be_asked_for(builtin: ModelSource) -> None:
-    offered = offer([builtin], "cpu", lambda model, preset: len(model) + len(preset))
+    offered = offer([builtin], "cpu", lambda model, preset: len(model) + len(preset), {"linear": [900, 20]})
     (model,) = offered.models
     assert (model.name, model.licence, model.size, model.latent) == ("builtin", builtin.licence, builtin.size, False)
     assert asdict(Vocabulary()) == {"objects": model.objects, "colours": model.colours, "patterns": model.patterns}
@@ -44,11 +44,14 @@ def test_everything_that_is_offered_can_be_asked_for(builtin: ModelSource) -> No
         ("standard", 15),
         ("high", 11),
     ]
+    assert {schedule.name: schedule.timesteps for schedule in offered.schedules if schedule.timesteps} == {
+        "linear": (900, 20)
+    }
     for preset in model.presets:
         for schedule in offered.schedules:
             for field in offered.fields:
                 prompt = f"a {model.patterns[0]} {model.colours[-1]} {model.objects[-1]}"
-                asked = Generation(prompt, model=model.name, preset=preset.name, schedule=schedule, field=field)
+                asked = Generation(prompt, model=model.name, preset=preset.name, schedule=schedule.name, field=field)
                 assert checked(asked, [builtin])[1] == []
 
 
@@ -60,7 +63,7 @@ def with_number(name: str, value: float) -> Generation:
 
 
 def test_ranges_are_the_ones_that_requests_are_held_to(builtin: ModelSource) -> None:
-    ranges = offer([builtin], "cpu", unknown).ranges
+    ranges = offer([builtin], "cpu", unknown, {}).ranges
     assert {limits.name for limits in ranges} == {*WHOLE, "cfg", "level"}
     for limits in ranges:
         for value in (limits.least, limits.most):
@@ -72,7 +75,7 @@ def test_ranges_are_the_ones_that_requests_are_held_to(builtin: ModelSource) -> 
 
 
 def test_a_large_model_is_offered_by_what_the_device_can_do(large: ModelSource) -> None:
-    on_cpu, on_gpu = (offer([large], device, unknown).models[0] for device in ("cpu", "cuda"))
+    on_cpu, on_gpu = (offer([large], device, unknown, {}).models[0] for device in ("cpu", "cuda"))
     assert on_cpu.latent
     assert (on_cpu.objects, on_cpu.colours, on_cpu.patterns) == ((), (), ())
     assert {preset.field for preset in on_cpu.presets} == {"voxel"}
@@ -81,7 +84,7 @@ def test_a_large_model_is_offered_by_what_the_device_can_do(large: ModelSource) 
 
 
 def test_an_offer_survives_the_wire(builtin: ModelSource, large: ModelSource) -> None:
-    offered = offer([builtin, large], "cpu", unknown)
+    offered = offer([builtin, large], "cpu", unknown, {})
     assert from_json(Offer, json.loads(json.dumps(asdict(offered)))) == offered
 
 
@@ -100,14 +103,14 @@ def test_a_model_with_a_bad_vocabulary_is_left_out(
 ) -> None:
     (large.folder / "vocabulary.json").write_text(vocabulary)
     with caplog.at_level(logging.WARNING):
-        offered = offer([builtin, large], "cpu", unknown)
+        offered = offer([builtin, large], "cpu", unknown, {})
     assert [model.name for model in offered.models] == ["builtin"]
     assert re.search(f"'owner/name' is not offered.*{complaint}", caplog.text)
 
 
 @pytest.mark.parametrize("name", ["x" * 201, "a\0b", "half \udc80"])
 def test_a_model_whose_name_cannot_be_sent_is_left_out(builtin: ModelSource, large: ModelSource, name: str) -> None:
-    offered = offer([replace(large, name=name), builtin], "cpu", unknown)
+    offered = offer([replace(large, name=name), builtin], "cpu", unknown, {})
     assert [model.name for model in offered.models] == ["builtin"]
 
 
@@ -116,7 +119,7 @@ def test_models_beyond_the_room_of_a_message_are_left_out(
 ) -> None:
     copies = [replace(builtin, name=f"copy {number}") for number in range(60)]
     with caplog.at_level(logging.WARNING):
-        offered = offer([builtin, *copies], "cpu", unknown)
+        offered = offer([builtin, *copies], "cpu", unknown, {})
     assert 20 < len(offered.models) < 60
     assert 0.9 * MODELS_BYTES < len(json.dumps([asdict(model) for model in offered.models])) < 1.01 * MODELS_BYTES
     assert "too many" in caplog.text

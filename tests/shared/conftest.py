@@ -25,7 +25,7 @@ from shared.messages import (
     Submit,
     Welcome,
 )
-from shared.offer import Offer, OfferedModel, OfferedPreset, Range
+from shared.offer import Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
 
 JOB = "0b0e0d3c-4a53-4c5e-9f0a-1c2d3e4f5a6b"
 OTHER = "1b0e0d3c-4a53-4c5e-9f0a-1c2d3e4f5a6b"
@@ -61,7 +61,7 @@ OFFER = Offer(
             (OfferedPreset("draft", 60, 9, 9, "voxel", "x", 7.5, None),),
         ),
     ),
-    schedules=("linear",),
+    schedules=(OfferedSchedule("linear", (900, 20)),),
     fields=("voxel",),
     ranges=(Range("seed", 0.0, 7.0),),
 )

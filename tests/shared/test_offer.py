@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from shared.limits import NAME_CHARACTERS
-from shared.offer import MODELS, PRESETS, RANGES, WORDS, Offer, OfferedModel, OfferedPreset, Range
+from shared.offer import MODELS, PRESETS, RANGES, WORDS, Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
 from shared.records import from_json, to_json
 
 DRAFT = OfferedPreset("draft", 60, 5_000, 512, "voxel", "time_prior", 7.5, None)
@@ -19,7 +19,7 @@ SMALL = OfferedModel(
     patterns=(),
     presets=(DRAFT,),
 )
-OFFER = Offer((SMALL,), ("time_prior",), ("voxel",), (Range("steps", 1.0, 100.0),))
+OFFER = Offer((SMALL,), (OfferedSchedule("time_prior", (900, 20)),), ("voxel",), (Range("steps", 1.0, 100.0),))
 
 
 def as_sent(offer: Offer = OFFER) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def test_a_preset_that_cannot_be_is_refused(name: str, value: object) -> None:
 @pytest.mark.parametrize("name", ["models", "ranges", "schedules", "fields"])
 def test_long_lists_are_refused_and_the_longest_are_not(name: str) -> None:
     content = as_sent()
-    most = {"models": MODELS, "ranges": RANGES}.get(name, WORDS)
+    most = {"models": MODELS, "ranges": RANGES, "schedules": PRESETS}.get(name, WORDS)
     content[name] *= most
     assert len(getattr(from_json(Offer, content), name)) == most
     content[name].append(content[name][0])
