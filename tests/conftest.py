@@ -1,6 +1,7 @@
 """Fixtures that every room's tests share."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import psutil
 import pytest
 import torch
 
+from backend.home import VARIABLE
 from backend.service.keys import KeyRing
 from shared.pairing import Pairing
 
@@ -18,24 +20,26 @@ ROOT = Path(__file__).parent.parent
 
 
 class Host:
-    """A backend with fake workers as a process of its own: tests/faults/host.py."""
+    """A backend as a process of its own, in a folder; with fake workers (tests/faults/host.py), or the real one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, real: bool = False) -> None:
         self.folder = folder
         self.keys = KeyRing(folder / "keys")
         self.port = 0
+        self._real = real
         self.start()
 
     def start(self) -> None:
+        fake = [str(ROOT / "tests" / "faults" / "host.py"), str(self.folder), str(self.port)]
+        command = ["-m", "backend", "serve", "--port", str(self.port)] if self._real else fake
+        own = {"PYTHONPATH": str(ROOT), "FAKE_EXECUTIONS": str(self.folder / "executions"), VARIABLE: str(self.folder)}
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "faults" / "host.py"), str(self.folder), str(self.port)],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "FAKE_EXECUTIONS": str(self.folder / "executions")},
+            [sys.executable, *command], stdout=subprocess.PIPE, env={**os.environ, **own}, text=True
         )
         assert self.process.stdout
-        line = self.process.stdout.readline()
-        assert line.startswith(b"ready"), line
-        self.port = int(line.split()[1])
+        found = re.match(r"ready (?:at [\d.]+:)?(\d+)", line := self.process.stdout.readline())
+        assert found, line
+        self.port = int(found[1])
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)
@@ -60,6 +64,17 @@ class Host:
 def host(tmp_path: Path) -> Iterator[Host]:
     tmp_path.chmod(0o700)
     host = Host(tmp_path)
+    yield host
+    if host.process.poll() is None:
+        host.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def real_host(tmp_path: Path) -> Iterator[Host]:
+    """The backend itself, with the built-in model."""
+    folder = tmp_path / "real-host"
+    folder.mkdir(mode=0o700)
+    host = Host(folder, real=True)
     yield host
     if host.process.poll() is None:
         host.end(signal.SIGKILL)

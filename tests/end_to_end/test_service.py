@@ -1,18 +1,15 @@
 """The service with the engine itself: a real job over a real socket, and kill -9 in the middle of it."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backend.generate import CHECKPOINT_SECONDS
-from backend.home import VARIABLE
-from backend.service.keys import KeyRing
 from shared.client import Client, Patience
 from shared.messages import Generation, JobState, Live, new_job_id
 from shared.states import State
@@ -21,47 +18,18 @@ PROMPT, STEPS, SEED = "a red mug", 300, 5
 LOST_SECONDS = 15.0
 
 
-class Server:
-    """python -m backend serve, in a folder of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.environment = {**os.environ, VARIABLE: str(home)}
-        self.keys = KeyRing(home / "keys")
-        self.start(0)
-
-    def start(self, port: int) -> None:
-        command = [sys.executable, "-m", "backend", "serve", "--port", str(port)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=self.environment)
-        assert self.process.stdout
-        assert self.process.stdout.readline().startswith(b"ready")
-
-    def end(self, number: int) -> None:
-        self.process.send_signal(number)
-        assert self.process.stdout
-        self.process.stdout.close()
-        self.process.wait()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "home")
-    yield server
-    server.end(signal.SIGKILL)
-
-
 @pytest.mark.slow
 def test_kill_nine_of_the_server_costs_seconds_and_changes_nothing(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    real_host: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pairing = server.keys.read_local()
-    assert pairing
+    pairing = real_host.pairing
     job = new_job_id()
     with Client(pairing, "tests", Patience(120.0)) as client:
         client.submit((job,), Generation(PROMPT, preset="draft", steps=STEPS, seed=SEED))
         reached, began = reach(client, job, CHECKPOINT_SECONDS + 2.0)
-        server.end(signal.SIGKILL)
+        real_host.end(signal.SIGKILL)
         seconds = time.monotonic() - began
-        server.start(pairing.port)
+        real_host.start()
         steps = [part.step for part in client.follow(job) if isinstance(part, Live) and part.step]
         state = client.state(job)
         assert (state.state, state.attempt) == (State.DONE, 2)
@@ -94,9 +62,8 @@ def uninterrupted(folder: Path) -> bytes:
 
 
 @pytest.mark.slow
-def test_a_real_job_from_submission_to_files(server: Server, tmp_path: Path) -> None:
-    pairing = server.keys.read_local()
-    assert pairing
+def test_a_real_job_from_submission_to_files(real_host: Any, tmp_path: Path) -> None:
+    pairing = real_host.pairing
     with Client(pairing, "tests", Patience(60.0)) as client:
         first, second = new_job_id(), new_job_id()
         client.submit((first,), Generation(PROMPT, preset="draft"))

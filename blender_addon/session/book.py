@@ -1,0 +1,181 @@
+"""The jobs as the panel shows them, and what is known of the backend. Only the main thread touches it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..shared.errors import Trouble
+from ..shared.limits import SEEDS
+from ..shared.messages import Generation, JobState, Live, Welcome
+from ..shared.offer import OfferedModel, OfferedPreset
+from ..shared.states import FINAL, State
+from .mailbox import Changed, Connected, Fetched, Lost, News, NotFetched, Progress, Refused
+from .records import Note
+
+SENDING, REFUSED = "sending", "refused"
+"""States of a job that no backend has (yet)."""
+
+
+@dataclass
+class Entry:
+    """A job.
+
+    state: of `shared.states`, or one of the above. mine: whether it was asked for since Blender was started, so
+    that its object goes into the scene by itself. preview: the latest PNG; previews counts them. fetched: whether
+    the results are on this machine.
+    """
+
+    job: str
+    batch: str
+    request: Generation
+    created: float
+    state: str = SENDING
+    ahead: int | None = None
+    attempt: int = 0
+    seconds: float | None = None
+    warnings: tuple[str, ...] = ()
+    trouble: tuple[str, str] | None = None
+    live: Live | None = None
+    preview: bytes = b""
+    previews: int = 0
+    mine: bool = False
+    available: bool = False
+    fetched: bool = False
+    imported: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it may still change by itself."""
+        return self.state not in FINAL and self.state != REFUSED
+
+    @property
+    def fraction(self) -> float:
+        """How much of it is done, from 0 to 1, as far as is known."""
+        if self.state == State.DONE:
+            return 1.0
+        if self.live is None or not self.live.steps:
+            return 0.0
+        # The steps come first; what follows them takes about a third as long as they do.
+        return 0.75 * (self.live.step or 0) / self.live.steps if self.live.step is not None else 0.75
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """The results of a job are here, for the first time since it was asked for in this Blender: import them."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job of this Blender will not change any more: tell the artist if it failed."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """There is something new to see of a job: a picture, or a coarse mesh."""
+
+    job: str
+    coarse: bytes
+
+
+Effect = Arrived | Ended | Shown
+
+
+class Book:
+    """All jobs, the newest first, and the backend."""
+
+    def __init__(self, notes: Iterable[Note] = ()) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.welcome: Welcome | None = None
+        self.trouble: Trouble | None = None
+        for note in notes:
+            entry = Entry(note.job, note.batch, note.request, note.created, imported=note.imported)
+            self.entries[note.job] = entry
+
+    def newest_first(self) -> list[Entry]:
+        return sorted(self.entries.values(), key=lambda entry: (-entry.created, entry.request.seed))
+
+    def running(self) -> list[Entry]:
+        """Jobs that may still change, in the order in which they were asked for."""
+        return [entry for entry in reversed(self.newest_first()) if entry.running]
+
+    def model(self, name: str) -> OfferedModel | None:
+        """A model that the backend offers."""
+        models = self.welcome.offer.models if self.welcome else ()
+        return next((model for model in models if model.name == name), None)
+
+    def preset(self, model: str, name: str) -> OfferedPreset | None:
+        found = self.model(model)
+        return next((preset for preset in found.presets if preset.name == name), None) if found else None
+
+    def mean(self, jobs: tuple[str, ...], request: Generation, created: float) -> None:
+        """Note jobs that are about to be asked for."""
+        for index, job in enumerate(jobs):
+            seeded = Generation(**{**vars(request), "seed": (request.seed + index) % SEEDS})
+            self.entries[job] = Entry(job, jobs[0], seeded, created, mine=True)
+
+    def forget(self, job: str) -> None:
+        self.entries.pop(job, None)
+
+    def apply(self, news: News) -> list[Effect]:
+        """Take in news; what has to be done because of it."""
+        match news:
+            case Connected(welcome):
+                self.welcome, self.trouble = welcome, None
+            case Lost(trouble):
+                self.trouble = trouble
+            case Changed(state):
+                return self._changed(state)
+            case Refused(jobs, trouble):
+                self._refused(jobs, trouble)
+                return [Ended(job) for job in jobs if job in self.entries]
+            case Fetched(job):
+                return self._fetched(job)
+            case NotFetched(job, trouble):
+                if entry := self.entries.get(job):
+                    entry.trouble = (trouble.sentence, trouble.remedy)
+            case Progress():
+                return self._progress(news)
+        return []
+
+    def _changed(self, state: JobState) -> list[Effect]:
+        entry = self.entries.get(state.id)
+        if entry is None:
+            entry = Entry(state.id, state.batch, state.request, state.created, state=state.state)
+            self.entries[state.id] = entry
+        ended = entry.running and state.state in FINAL
+        entry.state, entry.ahead, entry.attempt = state.state, state.ahead, state.attempt
+        entry.warnings, entry.available = state.warnings, bool(state.results)
+        entry.trouble = (state.reason.sentence, state.reason.remedy) if state.reason else None
+        if state.started is not None and state.finished is not None:
+            entry.seconds = state.finished - state.started
+        if state.state in FINAL:
+            entry.live = None
+        # A job that is done has ended for the artist when its results are here.
+        return [Ended(state.id)] if ended and entry.mine and state.state != State.DONE else []
+
+    def _refused(self, jobs: tuple[str, ...], trouble: Trouble) -> None:
+        for job in jobs:
+            if entry := self.entries.get(job):
+                entry.trouble = (trouble.sentence, trouble.remedy)
+                if entry.state == SENDING:
+                    entry.state = REFUSED
+
+    def _fetched(self, job: str) -> list[Effect]:
+        entry = self.entries.get(job)
+        if entry is None or entry.fetched:
+            return []
+        entry.fetched = True
+        return [Arrived(job), Ended(job)] if entry.mine and not entry.imported else []
+
+    def _progress(self, news: Progress) -> list[Effect]:
+        entry = self.entries.get(news.live.job)
+        if entry is None or not entry.running:
+            return []
+        entry.live = news.live
+        if news.preview:
+            entry.preview = news.preview
+            entry.previews += 1
+        return [Shown(entry.job, news.coarse)] if news.preview or news.coarse else []

@@ -1,0 +1,301 @@
+"""The client thread: the only one that owns a socket, and one that never touches Blender.
+
+Commands come in over a queue, news goes out by the mailbox. Whatever happens to the backend or the network, the
+thread goes on: requests that got no answer are asked again, jobs that were meant are submitted, results that are
+done are fetched.
+"""
+
+import logging
+import os
+import queue
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..shared import limits
+from ..shared.client import Client
+from ..shared.errors import LinkError, NotFinished, Refusal, Stopped, TransferError, Trouble, UnknownJob
+from ..shared.messages import Generation, JobState, News
+from ..shared.pairing import Pairing
+from ..shared.states import State
+from .mailbox import Changed, Connected, Fetched, Lost, Mailbox, NotFetched, Progress, Refused
+from .records import Note, Notes
+
+logger = logging.getLogger(__name__)
+
+NEWS_SECONDS = 0.25
+"""How long to wait for news before looking for commands."""
+
+RETRY_SECONDS = 1.0
+"""Pause before a backend that is not there is tried again."""
+
+JOIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Make these jobs of one request."""
+
+    jobs: tuple[str, ...]
+    request: Generation
+    created: float
+
+
+@dataclass(frozen=True)
+class Cancel:
+    job: str
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Forget a job here and on the backend; one that still runs is cancelled instead."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Bring a job's results here (again)."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class MarkImported:
+    job: str
+
+
+Command = Generate | Cancel | Delete | Fetch | MarkImported
+
+
+class Link:
+    """A connection to one backend.
+
+    pairing: how to reach it, asked before each attempt; raises LinkError. folder: where notes and results are kept.
+    """
+
+    def __init__(self, pairing: Callable[[], Pairing], folder: Path, version: str, mailbox: Mailbox) -> None:
+        self._pairing = pairing
+        self._results = folder / "results"
+        self._notes = Notes(folder / "jobs")
+        self._version = version
+        self._mailbox = mailbox
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._client: Client | None = None
+        self._thread = threading.Thread(target=self._run, name="DreamTime client", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def send(self, command: Command) -> None:
+        """Have something done; what comes of it is news."""
+        self._commands.put(command)
+
+    def stop(self) -> bool:
+        """End the thread and its sockets, within a second; whether that came true."""
+        self._stopping.set()
+        client = self._client
+        if client is not None:
+            client.stop()
+        self._thread.join(JOIN_SECONDS)
+        return not self._thread.is_alive()
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._converse(self._pairing())
+            except Stopped:
+                return
+            except Trouble as error:
+                self._mailbox.put(Lost(error))
+                self._stopping.wait(RETRY_SECONDS)
+            except Exception:  # a thread that dies silently would leave the panel waiting for ever
+                logger.exception("the client thread failed")
+                self._mailbox.put(
+                    Lost(LinkError("the add-on's client failed", "see the system console, and report it"))
+                )
+                self._stopping.wait(RETRY_SECONDS)
+
+    def _converse(self, pairing: Pairing) -> None:
+        """Talk to the backend until the connection breaks."""
+        with Client(pairing, self._version) as client:
+            self._client = client
+            if self._stopping.is_set():
+                return
+            try:
+                _Conversation(client, pairing, self._notes, self._results, self._mailbox, self._commands).go_on()
+            finally:
+                self._client = None
+
+
+class _Conversation:
+    """One connection's worth of asking and answering."""
+
+    def __init__(
+        self,
+        client: Client,
+        pairing: Pairing,
+        notes: Notes,
+        results: Path,
+        mailbox: Mailbox,
+        commands: "queue.SimpleQueue[Command]",
+    ) -> None:
+        self._client = client
+        self._backend = pairing.server_key.hex()
+        self._folder = notes
+        self._results = results
+        self._mailbox = mailbox
+        self._commands = commands
+        self._notes = {note.job: note for note in notes.all() if note.backend == self._backend}
+        self._to_fetch: list[str] = []
+
+    def go_on(self) -> None:
+        """Until a Trouble is raised."""
+        self._mailbox.put(Connected(self._client.hello()))
+        boot, cursor, live = "", None, 0
+        while True:
+            news = self._client.news(cursor, live, 0.0 if cursor is None else NEWS_SECONDS)
+            if news.boot != boot:
+                self._reconcile()
+                self._mailbox.put(Connected(self._client.hello()))
+            boot, cursor, live = news.boot, news.cursor, news.live
+            self._hear(news)
+            self._obey()
+            self._fetch_one()
+
+    def _reconcile(self) -> None:
+        """What was meant is submitted, and what the backend says counts."""
+        for batch in {note.batch for note in self._notes.values() if not note.sent}:
+            meant = [note for note in self._notes.values() if note.batch == batch]
+            meant.sort(key=lambda note: (note.job != batch, note.request.seed))
+            self._submit(tuple(note.job for note in meant), meant[0].request)
+        for state in self._client.jobs():
+            self._tell(state)
+
+    def _hear(self, news: News) -> None:
+        for job in dict.fromkeys(event.job for event in news.events):
+            self._tell(self._client.state(job))
+        pictures = news.pictures()
+        for live in news.running:
+            self._mailbox.put(Progress(live, *pictures[live.job]))
+
+    def _tell(self, state: JobState) -> None:
+        if state.state == State.DELETED:
+            return
+        self._mailbox.put(Changed(state))
+        if state.state == State.DONE:
+            if (self._results / state.id).is_dir():
+                self._mailbox.put(Fetched(state.id))
+            elif state.results and state.id in self._notes and state.id not in self._to_fetch:
+                self._to_fetch.append(state.id)  # those of other machines are fetched when asked for
+
+    # --- commands ---
+
+    def _obey(self) -> None:
+        while not self._commands.empty():
+            command = self._commands.get()
+            try:
+                self._carry_out(command)
+            except LinkError:
+                self._commands.put(command)  # for the next connection
+                raise
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case Generate(jobs, request, created):
+                self._mean(jobs, request, created)
+                self._submit(jobs, request)
+            case Cancel(job):
+                self._ask(job, lambda: self._tell(self._client.cancel(job)))
+            case Delete(job):
+                self._ask(job, lambda: self._delete(job))
+            case Fetch(job):
+                self._to_fetch.insert(0, job)
+            case MarkImported(job):
+                self._keep(job, imported=True)
+
+    def _mean(self, jobs: tuple[str, ...], request: Generation, created: float) -> None:
+        """Remember what is about to be asked, so that it is asked even if Blender ends now."""
+        for index, job in enumerate(jobs):
+            if job not in self._notes:
+                seed = (request.seed + index) % limits.SEEDS
+                self._notes[job] = Note(job, jobs[0], replace(request, seed=seed), self._backend, created)
+                self._keep(job)
+
+    def _submit(self, jobs: tuple[str, ...], request: Generation) -> None:
+        try:
+            states = self._client.submit(jobs, request)
+        except Refusal as error:
+            self._mailbox.put(Refused(jobs, error))
+            for job in jobs:
+                self._forget(job)
+            return
+        for state in states:
+            self._keep(state.id, sent=True)
+            self._tell(state)
+
+    def _delete(self, job: str) -> None:
+        try:
+            self._client.delete(job)
+        except NotFinished:
+            self._tell(self._client.cancel(job))
+            return
+        except UnknownJob:
+            pass  # it is gone already
+        self._forget(job)
+        shutil.rmtree(self._results / job, ignore_errors=True)
+
+    def _ask(self, job: str, question: Callable[[], None]) -> None:
+        """Ask about a job; a no is told."""
+        try:
+            question()
+        except Refusal as error:
+            self._mailbox.put(Refused((job,), error))
+
+    def _fetch_one(self) -> None:
+        """Bring the results of one job here, whole, then acknowledge them."""
+        if not self._to_fetch:
+            return
+        job = self._to_fetch.pop(0)
+        place = self._results / job
+        partial = place.with_name(f"{job}.{os.getpid()}.partial")
+        try:
+            partial.mkdir(parents=True, exist_ok=True)
+            self._client.fetch_all(self._client.state(job), partial)
+            if place.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.replace(place)
+            self._mailbox.put(Fetched(job))
+        except LinkError:
+            self._to_fetch.insert(0, job)
+            raise
+        except (Refusal, TransferError) as error:
+            self._mailbox.put(NotFetched(job, error))
+        except OSError as error:
+            trouble = TransferError(f"the result cannot be written ({error.strerror})", "make room on this disk")
+            self._mailbox.put(NotFetched(job, trouble))
+
+    # --- notes ---
+
+    def _keep(self, job: str, **changes: bool) -> None:
+        note = self._notes.get(job)
+        if note is None:  # of a job that another Blender or the command line made
+            return
+        self._notes[job] = replace(note, **changes)
+        try:
+            self._folder.keep(self._notes[job])
+        except OSError as error:
+            logger.warning("a note cannot be written: %s", error)
+
+    def _forget(self, job: str) -> None:
+        self._notes.pop(job, None)
+        try:
+            self._folder.forget(job)
+        except OSError as error:
+            logger.warning("a note cannot be removed: %s", error)

@@ -1,0 +1,81 @@
+"""Where the lines lie that say how to reach a backend: one that was pasted, or that of this machine's own backend.
+
+They hold a secret, so they are files that only their owner can read, never properties, which end up in .blend files.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..shared.errors import LinkError
+from ..shared.pairing import Pairing, PairingError
+
+_LOCAL = "local.pairing"
+_REMOTE = "remote.pairing"
+
+
+class NotRunning(LinkError):
+    """No backend was ever started on this machine."""
+
+    usual_remedy = "press Start, or run python -m backend serve"
+
+
+class NoPairing(LinkError):
+    """No remote backend was paired with."""
+
+    usual_remedy = "run python -m backend pair NAME on its machine, and paste the line that it prints"
+
+
+def keep_remote(folder: Path, line: str) -> Pairing:
+    """Keep a pasted line. Raises PairingError if it is none, OSError if it cannot be written."""
+    pairing = Pairing.parse(line)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{_REMOTE}.partial"
+    partial.unlink(missing_ok=True)
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(f"{pairing}\n")
+    partial.replace(folder / _REMOTE)
+    return pairing
+
+
+def forget_remote(folder: Path) -> None:
+    (folder / _REMOTE).unlink(missing_ok=True)
+
+
+def remote(folder: Path) -> Pairing:
+    """The backend that was paired with. Raises NoPairing."""
+    try:
+        return Pairing.parse((folder / _REMOTE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NoPairing("no remote backend was paired with") from error
+    except (OSError, UnicodeDecodeError, PairingError) as error:
+        raise NoPairing(f"the pairing cannot be read ({error})") from error
+
+
+def local(home: Path) -> Pairing:
+    """This machine's backend: that of the add-on, whose folder is `home`, or one that was started by hand.
+
+    The one that was started last counts. Raises NotRunning.
+    """
+    found = [path for path in (keys / _LOCAL for keys in _key_folders(home)) if path.is_file()]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            return Pairing.parse(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, PairingError):
+            continue
+    raise NotRunning("no backend runs on this machine")
+
+
+def _key_folders(home: Path) -> Iterator[Path]:
+    """Where a backend keeps its keys: see backend/home.py."""
+    yield home / "keys"
+    if chosen := os.environ.get("DREAMTIME_HOME"):
+        yield Path(chosen) / "keys"
+    if sys.platform == "win32":
+        yield Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "dreamtime" / "dreamtime" / "keys"
+    elif sys.platform == "darwin":
+        yield Path("~/Library/Application Support/dreamtime/keys").expanduser()
+    else:
+        yield Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "dreamtime" / "keys"

@@ -1,0 +1,94 @@
+"""What the panel says: states, times and troubles in a few words."""
+
+import re
+from difflib import get_close_matches
+
+from ..shared.offer import OfferedModel
+from ..shared.states import State
+from .book import REFUSED, SENDING, Book, Entry
+
+STAGES = {
+    "loading": "Loading the model",
+    "optimising": "Shaping",
+    "surface": "Finding the surface",
+    "cleaning": "Cleaning",
+    "unwrapping": "Unwrapping",
+    "baking": "Painting",
+    "writing": "Writing",
+}
+
+_STATES = {
+    SENDING: "Sending",
+    REFUSED: "Refused",
+    State.QUEUED: "Waiting",
+    State.RUNNING: "Starting",
+    State.CANCELLING: "Cancelling",
+    State.DONE: "Done",
+    State.FAILED: "Failed",
+    State.CANCELLED: "Cancelled",
+}
+
+NEAREST = 4
+"""Objects offered instead of one that the model does not know."""
+
+
+def duration(seconds: float) -> str:
+    """About how long: "12 s", "4 min", "1 h 20 min"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def progress(entry: Entry) -> str:
+    """Where a job is, for the bar: "Shaping 34/180 · 12 s left"."""
+    live = entry.live
+    if live is None:
+        ahead = f", {entry.ahead} before it" if entry.ahead else ""
+        return f"{_STATES.get(entry.state, entry.state)}{ahead}"
+    stage = STAGES.get(live.stage, live.stage.capitalize())
+    step = f" {live.step}/{live.steps}" if live.step is not None and live.steps else ""
+    left = f" · {duration(live.eta)} left" if live.eta is not None else ""
+    return f"{stage}{step}{left}"
+
+
+def outcome(entry: Entry) -> str:
+    """How a finished job stands in the list."""
+    if entry.state == State.DONE and entry.fetched:
+        return "In the scene" if entry.imported else "Ready to import"
+    if entry.state == State.DONE:
+        return (
+            "Fetching"
+            if entry.available and entry.mine
+            else "On the backend"
+            if entry.available
+            else "Removed: too old"
+        )
+    return _STATES.get(entry.state, entry.state)
+
+
+def status(book: Book) -> tuple[str, str]:
+    """The backend in one line, and what to do if it does not work, or ""."""
+    if book.trouble:
+        return _sentence(book.trouble.sentence), _sentence(book.trouble.remedy)
+    if book.welcome is None:
+        return "Connecting", ""
+    if book.welcome.trouble:
+        sentence, _, remedy = book.welcome.trouble[0].partition("; ")
+        return _sentence(sentence), _sentence(remedy)
+    devices = ", ".join(device.partition(":")[0] for device in book.welcome.devices)
+    return f"{book.welcome.name} · {devices}", ""
+
+
+def nearest_objects(prompt: str, model: OfferedModel) -> tuple[str, ...]:
+    """Objects that the model knows, for a prompt that names none of them; () if it does, or if the model was taught on
+    more than one can list."""
+    words = re.findall(r"\w+", prompt.lower())
+    if not words or not model.words or any(word in model.words for word in words):
+        return ()
+    close = [match for word in words for match in get_close_matches(word, model.words, n=2, cutoff=0.6)]
+    return tuple(dict.fromkeys([*close, *model.objects]))[:NEAREST]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

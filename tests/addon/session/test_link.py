@@ -1,0 +1,228 @@
+"""The client thread against a real backend with fake workers."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+Module = Callable[[str], ModuleType]
+
+
+class Desk:
+    """A link and what it told, as the pump would take it in."""
+
+    def __init__(self, module: Module, pairing: Callable[[], Any], folder: Path) -> None:
+        self.m = module
+        self.book = module("session.book").Book(module("session.records").Notes(folder / "jobs").all())
+        self.mailbox = module("session.mailbox").Mailbox()
+        self.folder = folder
+        self.effects: list[Any] = []
+        self.link = module("session.link").Link(pairing, folder, "tests", self.mailbox)
+        self.link.start()
+
+    def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, (self.book.trouble, self.book.entries)
+            while (news := self.mailbox.take()) is not None:
+                self.effects += self.book.apply(news)
+            time.sleep(0.01)
+
+    def generate(self, prompt: str, count: int = 1, seed: int = 0) -> tuple[str, ...]:
+        messages = self.m("shared.messages")
+        jobs = tuple(messages.new_job_id() for _ in range(count))
+        request = messages.Generation(prompt, seed=seed)
+        self.book.mean(jobs, request, time.time())
+        self.link.send(self.m("session.link").Generate(jobs, request, time.time()))
+        return jobs
+
+    def send(self, kind: str, job: str) -> None:
+        self.link.send(getattr(self.m("session.link"), kind)(job))
+
+    def state(self, job: str) -> str:
+        return str(self.book.entries[job].state)
+
+    def seen(self, kind: str) -> list[str]:
+        return [effect.job for effect in self.effects if type(effect).__name__ == kind]
+
+
+@pytest.fixture
+def open_desk(module: Module, host: Any, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
+    desks: list[Desk] = []
+
+    def open_desk(pairing: Callable[[], Any] | None = None, folder: str = "user") -> Desk:
+        line = str(host.pairing)
+        parse = module("shared.pairing").Pairing.parse
+        desks.append(Desk(module, pairing or (lambda: parse(line)), tmp_path / folder))
+        return desks[-1]
+
+    yield open_desk
+    assert all(desk.link.stop() for desk in desks)
+
+
+@pytest.fixture
+def desk(open_desk: Callable[..., Desk]) -> Desk:
+    return open_desk()
+
+
+def test_from_generate_to_files(desk: Desk) -> None:
+    (job,) = desk.generate("a red mug steps=20 pace=0.02 preview=1")
+    desk.until(lambda: desk.book.entries[job].previews > 0)
+    entry = desk.book.entries[job]
+    assert (entry.state, entry.live.steps) == ("running", 20)
+    assert entry.preview.startswith(b"\x89PNG")
+    assert any(effect.coarse for effect in desk.effects if type(effect).__name__ == "Shown")
+    desk.until(lambda: desk.seen("Arrived") == [job])
+    assert desk.state(job) == "done"
+    assert (desk.folder / "results" / job / "mesh.glb").stat().st_size == 2000
+    assert [path.name for path in (desk.folder / "results").iterdir()] == [job]
+    assert desk.seen("Ended") == [job]
+
+
+def test_the_backend_and_what_it_offers_are_known(desk: Desk) -> None:
+    desk.until(lambda: desk.book.welcome is not None)
+    assert desk.book.model("builtin") is not None
+    assert desk.book.preset("builtin", "draft").steps == 60
+    assert desk.book.preset("builtin", "best") is None
+    assert desk.book.model("none") is None
+
+
+def test_variations_have_seeds_of_their_own(desk: Desk) -> None:
+    jobs = desk.generate("a red mug steps=1", count=3, seed=7)
+    desk.until(lambda: all(desk.state(job) == "done" for job in jobs))
+    assert [desk.book.entries[job].request.seed for job in jobs] == [7, 8, 9]
+    assert {desk.book.entries[job].batch for job in jobs} == {jobs[0]}
+
+
+def test_a_refusal_is_told_and_not_tried_again(desk: Desk, open_desk: Callable[..., Desk]) -> None:
+    (job,) = desk.generate("a unicorn")
+    desk.until(lambda: desk.state(job) == "refused")
+    assert "knows no object" in desk.book.entries[job].trouble[0]
+    assert desk.seen("Ended") == [job]
+    assert list((desk.folder / "jobs").iterdir()) == []
+
+
+def test_cancelling_and_deleting(desk: Desk) -> None:
+    (job,) = desk.generate("a red mug steps=1000 pace=0.02")
+    desk.until(lambda: desk.state(job) == "running")
+    desk.send("Cancel", job)
+    desk.until(lambda: desk.state(job) == "cancelled")
+    assert desk.seen("Ended") == [job]
+    desk.send("Delete", job)
+    desk.book.forget(job)
+    (other,) = desk.generate("a red mug steps=1")
+    desk.until(lambda: other in desk.seen("Arrived"))
+    assert job not in desk.book.entries
+    assert [path.stem for path in (desk.folder / "jobs").iterdir()] == [other]
+
+
+def test_deleting_removes_the_files_here(desk: Desk) -> None:
+    (job,) = desk.generate("a red mug steps=1")
+    desk.until(lambda: desk.seen("Arrived") == [job])
+    desk.send("Delete", job)
+    desk.until(lambda: not (desk.folder / "results" / job).exists())
+
+
+def test_a_failed_job_says_why(desk: Desk) -> None:
+    (job,) = desk.generate("a red mug steps=1 fail=out_of_memory")
+    desk.until(lambda: desk.seen("Ended") == [job])
+    assert desk.book.entries[job].trouble == (
+        "it failed with out_of_memory",
+        "take a smaller preset, or lower faces or texture",
+    )
+
+
+def test_a_killed_backend_costs_nothing(desk: Desk, host: Any) -> None:
+    (job,) = desk.generate("a red mug steps=60 pace=0.02")
+    desk.until(lambda: desk.state(job) == "running")
+    host.end(signal.SIGKILL)
+    desk.until(lambda: desk.book.trouble is not None and "no backend answers" in desk.book.trouble.sentence)
+    host.start()
+    desk.until(lambda: desk.seen("Arrived") == [job])
+    assert desk.book.trouble is None
+    assert desk.book.entries[job].attempt == 2
+
+
+def test_what_was_meant_while_the_backend_was_away_is_made_later(desk: Desk, host: Any) -> None:
+    desk.until(lambda: desk.book.welcome is not None)
+    host.end(signal.SIGKILL)
+    (job,) = desk.generate("a red mug steps=1")
+    time.sleep(0.05)
+    assert desk.state(job) == "sending"
+    host.start()
+    desk.until(lambda: desk.seen("Arrived") == [job])
+
+
+def test_a_blender_that_was_closed_finds_its_jobs_again(open_desk: Callable[..., Desk], host: Any) -> None:
+    first = open_desk()
+    (job,) = first.generate("a red mug steps=40 pace=0.02")
+    first.until(lambda: first.state(job) == "running")
+    assert first.link.stop()
+    second = open_desk()
+    assert second.state(job) == "sending"  # until the backend says more
+    second.until(lambda: second.book.entries[job].fetched)
+    assert second.state(job) == "done"
+    assert second.seen("Arrived") == []  # it goes into the scene when the artist says so
+    assert host.executions() == 1
+
+
+def test_a_request_that_was_never_sent_is_sent_after_a_restart(
+    open_desk: Callable[..., Desk], module: Module, host: Any, tmp_path: Path
+) -> None:
+    messages, records = module("shared.messages"), module("session.records")
+    job = messages.new_job_id()
+    request = messages.Generation("a red mug steps=1", seed=3)
+    records.Notes(tmp_path / "user" / "jobs").keep(
+        records.Note(job, job, request, host.pairing.server_key.hex(), time.time())
+    )
+    desk = open_desk()
+    desk.until(lambda: desk.book.entries[job].fetched)
+    assert desk.book.entries[job].request.seed == 3
+
+
+def test_jobs_of_another_machine_are_listed_and_fetched_when_asked_for(open_desk: Callable[..., Desk]) -> None:
+    here, there = open_desk(), open_desk(folder="other")
+    (job,) = there.generate("a red mug steps=1")
+    there.until(lambda: there.seen("Arrived") == [job])
+    here.until(lambda: job in here.book.entries and here.state(job) == "done")
+    assert (here.book.entries[job].available, here.book.entries[job].fetched) == (True, False)
+    here.send("Fetch", job)
+    here.until(lambda: here.book.entries[job].fetched)
+    assert (here.folder / "results" / job / "mesh.glb").is_file()
+
+
+def test_without_a_backend_the_reason_is_told_and_stopping_is_quick(
+    open_desk: Callable[..., Desk], module: Module
+) -> None:
+    def nowhere() -> Any:
+        raise module("session.pairings").NotRunning("no backend runs on this machine")
+
+    desk = open_desk(nowhere)
+    desk.until(lambda: desk.book.trouble is not None)
+    assert desk.book.trouble.remedy == "press Start, or run python -m backend serve"
+    began = time.monotonic()
+    assert desk.link.stop()
+    assert time.monotonic() - began < 1.0
+
+
+def test_stopping_with_a_dead_backend_is_quick(open_desk: Callable[..., Desk], host: Any) -> None:
+    desk = open_desk()
+    desk.until(lambda: desk.book.welcome is not None)
+    host.end(signal.SIGKILL)
+    time.sleep(0.05)
+    began = time.monotonic()
+    assert desk.link.stop()
+    assert time.monotonic() - began < 1.0
+
+
+def test_a_wrong_key_is_told(open_desk: Callable[..., Desk], module: Module, host: Any) -> None:
+    host.keys.pair("ana")
+    pairing = module("shared.pairing").Pairing("127.0.0.1", host.port, host.pairing.server_key, b"\1" * 32)
+    desk = open_desk(lambda: pairing)
+    desk.until(lambda: desk.book.trouble is not None)
+    assert "does not know this computer" in desk.book.trouble.sentence
+    assert "python -m backend pair NAME" in desk.book.trouble.remedy

@@ -1,0 +1,111 @@
+"""What the panel says."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+Module = Callable[[str], ModuleType]
+JOB = "0b0e0d3c-4a53-4c5e-9f0a-1c2d3e4f5a6b"
+
+
+@pytest.fixture
+def wording(module: Module) -> ModuleType:
+    return module("session.wording")
+
+
+@pytest.fixture
+def model(module: Module) -> Any:
+    return module("shared.offer").OfferedModel(
+        "builtin",
+        "GPL",
+        1,
+        False,
+        ("mug", "boat", "car", "hat", "cone"),
+        ("mug", "cup", "boat", "ship", "car", "hat"),
+        (),
+        (),
+        (),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (12.4, "12 s"), (89, "89 s"), (95, "2 min"), (3540, "59 min"), (4800, "1 h 20 min")],
+)
+def test_times_are_short(wording: ModuleType, seconds: float, text: str) -> None:
+    assert wording.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "nearest"),
+    [
+        ("", ()),
+        ("a red mug", ()),
+        ("a CUP, please", ()),
+        ("a bot", ("boat", "mug", "car", "hat")),
+        ("a unicorn", ("mug", "boat", "car", "hat")),
+        ("shi", ("ship", "mug", "boat", "car")),
+    ],
+)
+def test_the_nearest_objects_are_offered(
+    wording: ModuleType, model: Any, prompt: str, nearest: tuple[str, ...]
+) -> None:
+    assert wording.nearest_objects(prompt, model) == nearest
+
+
+def test_a_model_that_knows_everything_gets_no_suggestions(wording: ModuleType, model: Any) -> None:
+    everything = type(model)("sd", "x", 1, True, (), (), (), (), ())
+    assert wording.nearest_objects("a unicorn", everything) == ()
+
+
+def entry(module: Module, **facts: Any) -> Any:
+    made = module("session.book").Entry(JOB, JOB, module("shared.messages").Generation("a mug"), 1.0)
+    for name, value in facts.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_progress_in_words(module: Module, wording: ModuleType) -> None:
+    live = module("shared.messages").Live
+    assert wording.progress(entry(module)) == "Sending"
+    assert wording.progress(entry(module, state="queued", ahead=2)) == "Waiting, 2 before it"
+    shaping = live(JOB, 1, "optimising", 34, 180, 500, 12.3, 0, 0)
+    assert wording.progress(entry(module, state="running", live=shaping)) == "Shaping 34/180 · 12 s left"
+    baking = live(JOB, 1, "baking", None, None, None, None, 0, 0)
+    assert wording.progress(entry(module, state="running", live=baking)) == "Painting"
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"state": "done", "fetched": True}, "Ready to import"),
+        ({"state": "done", "fetched": True, "imported": True}, "In the scene"),
+        ({"state": "done", "available": True}, "On the backend"),
+        ({"state": "done", "available": True, "mine": True}, "Fetching"),
+        ({"state": "done"}, "Removed: too old"),
+        ({"state": "cancelled"}, "Cancelled"),
+        ({"state": "refused"}, "Refused"),
+    ],
+)
+def test_outcomes_in_words(module: Module, wording: ModuleType, facts: dict[str, Any], text: str) -> None:
+    assert wording.outcome(entry(module, **facts)) == text
+
+
+def test_the_status_says_what_is_wrong_and_what_to_do(module: Module, wording: ModuleType) -> None:
+    book, errors = module("session.book").Book(), module("shared.errors")
+    assert wording.status(book) == ("Connecting", "")
+    book.trouble = errors.NotPaired("the backend does not know this computer")
+    text, remedy = wording.status(book)
+    assert text == "The backend does not know this computer"
+    assert remedy.startswith("Run python -m backend pair NAME")
+    offer = module("shared.offer").Offer((), (), (), ())
+    welcome = module("shared.messages").Welcome("studio", "0.1.0", JOB, 1.0, ("cuda:0: idle",), (), offer)
+    book.trouble, book.welcome = None, welcome
+    assert wording.status(book) == ("studio · cuda", "")
+    full = module("shared.messages").Welcome(
+        "studio", "0.1.0", JOB, 1.0, ("cpu: idle",), ("the backend's disk is full; make room on its disk",), offer
+    )
+    book.welcome = full
+    assert wording.status(book) == ("The backend's disk is full", "Make room on its disk")
