@@ -1,0 +1,125 @@
+"""A result becomes an ordinary object: right in every respect that an artist would notice."""
+
+import json
+import sys
+from pathlib import Path
+
+import bpy
+import numpy as np
+from desk import module
+from mathutils import Matrix, Vector
+
+folder = Path(sys.argv[1])
+importer = module("importer")
+JOB = "0b0e0d3c-4a53-4c5e-9f0a-1c2d3e4f5a6b"
+
+
+def bring(size: float = 2.0, prompt: str = "a red mug") -> bpy.types.Object:
+    return importer.import_job(bpy.context, folder, prompt, JOB, size)
+
+
+def counts() -> tuple[int, ...]:
+    data = bpy.data
+    return tuple(len(kind) for kind in (data.objects, data.meshes, data.materials, data.images, data.collections))
+
+
+# --- in Object mode, at the cursor ---
+scene = bpy.context.scene
+scene.cursor.matrix = Matrix.Translation((1, 2, 3)) @ Matrix.Rotation(0.5, 4, "Z")
+found = bring()
+mesh = found.data
+assert (found.name, found.type) == ("Red Mug", "MESH")
+assert found.matrix_world == scene.cursor.matrix
+corners = np.array([vertex.co for vertex in mesh.vertices])
+low, high = corners.min(axis=0), corners.max(axis=0)
+assert abs((high - low).max() - 2.0) < 1e-5, "its largest extent is the size that was asked for"
+assert np.allclose((low + high)[:2], 0, atol=1e-5), "it stands in the middle"
+assert abs(low[2]) < 1e-6, "and on the ground"
+assert not mesh.validate(), "nothing had to be mended"
+assert all(polygon.use_smooth for polygon in mesh.polygons)
+sharp = np.array([value.value for value in mesh.attributes["sharp_edge"].data])
+assert sharp.sum() == int(sys.argv[2]), (sharp.sum(), "creases are sharp, and nothing else")
+edges = {tuple(sorted(edge.vertices)) for edge in mesh.edges}
+assert len(mesh.vertices) - len(edges) + len(mesh.polygons) == 2, "seams are welded: it is closed"
+assert bpy.context.view_layer.objects.active == found
+assert [thing.name for thing in bpy.context.selected_objects] == ["Red Mug"]
+assert [thing.name for thing in bpy.data.collections["DreamTime"].objects] == ["Red Mug"]
+assert found["dreamtime_prompt"] == "a red mug"
+assert json.loads(found["dreamtime_recipe"])["seed"] == found["dreamtime_seed"] == 7
+
+# --- its texture, packed, and at the right places ---
+texture = next(node for node in mesh.materials[0].node_tree.nodes if node.type == "TEX_IMAGE")
+image = texture.image
+assert image.packed_file is not None
+assert tuple(image.size) == (64, 64)
+pixels = np.array(image.pixels[:]).reshape(64, 64, 4)
+uvs = np.array([uv.vector for uv in mesh.uv_layers["UVMap"].uv])
+for polygon in mesh.polygons:  # the file's texture is red where the surface looks up, blue elsewhere
+    middle = uvs[list(polygon.loop_indices)].mean(axis=0)
+    colour = pixels[int(middle[1] * 64), int(middle[0] * 64), :3]
+    expected = (1, 0, 0) if polygon.normal.z > 0.9 else (0, 0, 1)
+    assert np.allclose(colour, expected, atol=0.02), (polygon.index, colour, expected)
+
+# --- again: another name, the same collection ---
+assert bring().name == "Red Mug.001"
+assert len([name for name in bpy.data.collections.keys() if name.startswith("DreamTime")]) == 1
+scene.collection.children.unlink(bpy.data.collections["DreamTime"])
+assert bring().name in bpy.context.view_layer.objects, "the collection is linked again"
+
+# --- any unit ---
+scene.unit_settings.scale_length = 0.01
+small = bring(size=1.0)
+assert abs(max(small.dimensions) - 100.0) < 1e-3
+scene.unit_settings.scale_length = 1.0
+
+# --- in Edit mode, nothing else is touched ---
+bpy.context.view_layer.objects.active = found
+bpy.ops.object.mode_set(mode="EDIT")
+before = len(found.data.vertices)
+another = bring(prompt="the blue box")
+assert another.name == "Blue Box"
+assert (bpy.context.mode, bpy.context.view_layer.objects.active) == ("EDIT_MESH", found)
+bpy.ops.object.mode_set(mode="OBJECT")
+assert len(found.data.vertices) == before
+
+# --- whole or not at all ---
+now = counts()
+original = importer._shade
+
+
+def fail(mesh: bpy.types.Mesh) -> None:
+    raise RuntimeError("no room")
+
+
+importer._shade = fail
+try:
+    bring()
+    raise SystemExit("it should have failed")
+except importer.ImportFailed as error:
+    assert "no room" in str(error)
+importer._shade = original
+assert counts() == now, (counts(), now)
+for content in (b"", b"glTF", (folder / "mesh.glb").read_bytes()[:-10]):
+    broken = folder / "broken"
+    broken.mkdir(exist_ok=True)
+    (broken / "mesh.glb").write_bytes(content)
+    try:
+        importer.import_job(bpy.context, broken, "a mug", JOB, 1.0)
+        raise SystemExit("it should have failed")
+    except importer.ImportFailed:
+        pass
+assert counts() == now
+
+# --- for the asset browser ---
+importer.mark_asset(found, folder / "preview.png")
+assert {tag.name for tag in found.asset_data.tags} == {"DreamTime", "a", "red", "mug"}
+
+# --- save and reopen ---
+path = str(folder / "saved.blend")
+bpy.ops.wm.save_as_mainfile(filepath=path)
+bpy.ops.wm.open_mainfile(filepath=path)
+again = bpy.data.objects["Red Mug"]
+image = next(node for node in again.data.materials[0].node_tree.nodes if node.type == "TEX_IMAGE").image
+assert np.array_equal(np.array(image.pixels[:]).reshape(64, 64, 4), pixels)
+assert Vector(again.location) == Vector((1, 2, 3))
+print("imported as it should be")

@@ -1,0 +1,41 @@
+"""Every operator's poll, and what the panel offers, with a backend that answers."""
+
+import bpy
+from desk import book, connected, generate, module, until
+
+until(connected)
+settings = bpy.context.scene.dreamtime
+for name in dir(bpy.ops.dreamtime):
+    getattr(bpy.ops.dreamtime, name).poll()
+assert not bpy.ops.dreamtime.generate.poll()
+settings.prompt = "a unicorn"
+assert not bpy.ops.dreamtime.generate.poll()
+assert bpy.ops.dreamtime.use_object(name="mug") == {"FINISHED"}
+assert settings.prompt == "a mug"
+settings.prompt = "a striped red unicorn"
+bpy.ops.dreamtime.use_object(name="hat")
+assert settings.prompt == "a striped red hat"
+assert bpy.ops.dreamtime.generate.poll()
+assert (settings.model, settings.preset, settings.schedule) == ("builtin", "standard", "preset")
+
+job = generate("a red mug steps=500 pace=0.02", seed=7)
+assert settings.seed != 7, "an unlocked seed is drawn anew"
+until(lambda: book().entries[job].live is not None)
+assert book().entries[job].request.seed == 7
+bpy.ops.dreamtime.cancel(job=job)
+until(lambda: book().entries[job].state == "cancelled")
+assert bpy.ops.dreamtime.copy_settings(job=job) == {"FINISHED"}
+assert (settings.seed, settings.lock_seed) == (7, True)
+bpy.ops.dreamtime.generate_again(job=job)
+(again,) = set(book().entries) - {job}
+assert book().entries[again].request == book().entries[job].request
+bpy.ops.dreamtime.cancel(job=again)
+until(lambda: book().entries[again].state == "cancelled")
+assert bpy.ops.dreamtime.delete(job=job) == {"FINISHED"}
+assert job not in book().entries
+
+failed = generate("a red mug steps=1 fail=out_of_memory")
+until(lambda: book().entries[failed].state == "failed")
+assert "smaller preset" in book().entries[failed].trouble[1]
+assert module("session.wording").outcome(book().entries[failed]) == "Failed"
+print("polls are right")

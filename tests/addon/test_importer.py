@@ -1,0 +1,45 @@
+"""Import into real Blenders."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.glb import write_glb
+
+HERE = Path(__file__).parent / "in_blender"
+CREASES = 12
+"""Edges of a box."""
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    """A folder with a box as a result: red above, blue elsewhere, every face with a place of its own in the texture."""
+    corners = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.3, 0.3) for z in (-0.2, 0.2)], np.float32)
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    triangles = np.array([(q[0], q[a], q[a + 1]) for q in quads for a in (1, 2)], np.int32)
+    uvs = np.zeros((12, 3, 2), np.float32)
+    for number in range(12):
+        column, row = divmod(number, 6)
+        left, low = column / 2 + 0.05, row / 6 + 0.02
+        uvs[number] = [(left, low), (left + 0.4, low), (left, low + 0.12)]
+    texture = np.zeros((64, 64, 3), np.uint8)
+    texture[..., 2] = 255
+    up = [number for number in range(12) if quads[number // 2] == quads[5]]
+    for number in up:
+        column, row = divmod(number, 6)
+        rows = slice(64 - round((row + 1) / 6 * 64), 64 - round(row / 6 * 64))  # pictures begin above
+        texture[rows, column * 32 : column * 32 + 32] = (255, 0, 0)
+    folder = tmp_path / "result"
+    folder.mkdir()
+    write_glb(Asset(TriangleMesh(corners, triangles), uvs, texture), folder / "mesh.glb", {"seed": 7})
+    return folder
+
+
+def test_a_result_becomes_an_ordinary_object(
+    blender: Path, run_blender: Callable[..., str], box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    assert "imported as it should be" in run_blender(blender, HERE / "import_result.py", box, CREASES)
