@@ -6,6 +6,10 @@ READY := $(VENV)/.ready
 # Blender comes as a package that needs Python 3.11 and an older numpy, so it gets an environment of its own.
 BLENDER := .venv-bpy
 BLENDER_READY := $(BLENDER)/.ready
+# The next generation of Blender wants Python 3.13, from the PATH or from pyenv.
+PYTHON313 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13) python3.13)
+BLENDER52 := .venv-bpy52
+BLENDER52_READY := $(BLENDER52)/.ready
 PROMPT ?= a yellow mushroom
 PRESET ?= standard
 
@@ -15,7 +19,7 @@ export GOMP_SPINCOUNT ?= 5000
 .PHONY: help demo compare test faults lint clean
 
 help:
-	@echo "make demo     set up, make an object from PROMPT=\"$(PROMPT)\", and put it into Blender: demo/"
+	@echo "make demo     set up, make an object from PROMPT=\"$(PROMPT)\" with the add-on in Blender: demo/"
 	@echo "make compare  the same PROMPT by time_prior and by uniform timesteps, side by side: demo/compare/"
 	@echo "make test     set up, then run the whole default test suite"
 	@echo "make faults   break the service on purpose, at length (about half an hour), and count what is lost"
@@ -23,20 +27,22 @@ help:
 	@echo "make clean    remove the virtual environments and what demo wrote"
 
 demo: $(READY) $(BLENDER_READY)
-	@echo "Making \"$(PROMPT)\" (half a minute on two cores) ..."
-	$(BIN)/python -m backend generate "$(PROMPT)" --preset $(PRESET) --out demo
+	@mkdir -p demo
 	@if [ -x $(BLENDER)/bin/python ]; then \
-		echo "Importing it into Blender and rendering it with Cycles (about half a minute) ..."; \
-		$(BLENDER)/bin/python blender_addon/demo.py demo/mesh.glb demo > demo/blender.log || \
+		echo "Making \"$(PROMPT)\" through a backend and the add-on in real Blender (about a minute on two cores) ..."; \
+		$(BLENDER)/bin/python blender_addon/demo.py $(BIN)/python "$(PROMPT)" $(PRESET) demo > demo/blender.log || \
 			{ tail demo/blender.log; exit 1; }; \
-		echo "wrote demo/render.png and demo/scene.blend"; \
+		echo "wrote demo/scene.blend, demo/render.png, demo/mesh.glb and demo/turntable.gif"; \
+	else \
+		echo "Making \"$(PROMPT)\" (half a minute on two cores) ..."; \
+		$(BIN)/python -m backend generate "$(PROMPT)" --preset $(PRESET) --out demo; \
 	fi
 
 compare: $(READY)
 	@echo "Making \"$(PROMPT)\" twice (about a minute on two cores) ..."
 	$(BIN)/python -m backend compare "$(PROMPT)" --preset $(PRESET) --out demo/compare
 
-test: $(READY) $(BLENDER_READY)
+test: $(READY) $(BLENDER_READY) $(BLENDER52_READY)
 	@echo "Running the default test suite (about five minutes on two cores) ..."
 	$(BIN)/python -m pytest
 	@echo "Checking that the tests of shared/ reach every branch of it ..."
@@ -55,7 +61,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(BLENDER) demo
+	rm -rf $(VENV) $(BLENDER) $(BLENDER52) demo
 
 $(READY): pyproject.toml requirements.lock
 	@echo "Creating $(VENV) and installing the pinned packages (a few minutes the first time) ..."
@@ -72,4 +78,15 @@ $(BLENDER_READY): requirements-bpy.lock
 		touch $@; \
 	else \
 		echo "Blender's package needs Python 3.11 (make PYTHON=python3.11); going on without Blender."; \
+	fi
+
+$(BLENDER52_READY): requirements-bpy52.lock
+	@mkdir -p $(BLENDER52)
+	@if $(PYTHON313) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; then \
+		echo "Creating $(BLENDER52) with Blender 5.2 as a package (400 MB the first time) ..."; \
+		$(PYTHON313) -m venv $(BLENDER52) && \
+		$(BLENDER52)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bpy52.lock && \
+		touch $@; \
+	else \
+		echo "Blender 5.2's package needs Python 3.13 (make PYTHON313=...); going on without Blender 5.2."; \
 	fi

@@ -1,0 +1,65 @@
+"""Which backend is used, and how to get one."""
+
+import bpy
+
+from .. import preferences, runtime
+from ..local_backend.process import Stage
+from .main import Sidebar, draw_start, wrapped
+
+
+class DREAMTIME_PT_backend(Sidebar, bpy.types.Panel):
+    bl_label = "Backend"
+    bl_parent_id = "DREAMTIME_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, chosen = self.layout, preferences.of(context)
+        layout.row().prop(chosen, "backend", expand=True)
+        book = runtime.current().book
+        if book.welcome:
+            column = layout.column(align=True)
+            column.label(text=f"Version {book.welcome.version}")
+            for device in book.welcome.devices:
+                column.label(text=device.replace(":", " ·", 1) if device.count(":") == 1 else device)
+        if chosen.backend == "REMOTE":
+            _draw_remote(layout)
+        else:
+            _draw_local(layout)
+
+
+def _draw_local(layout: bpy.types.UILayout) -> None:
+    """This computer's backend: how it stands, and what can be done."""
+    current = runtime.current()
+    status, installation = current.local_status, current.local.installation
+    if status.stage is Stage.INSTALLING and installation is not None:
+        row = layout.row(align=True)
+        row.progress(factor=installation.progress.fraction, text=installation.progress.phase)
+        row.operator("dreamtime.backend_cancel_install", text="", icon="X")
+        return
+    wrapped(layout, status.sentence, icon=_ICONS.get(status.stage, "NONE"))
+    if status.remedy:
+        wrapped(layout, status.remedy)
+    row = layout.row(align=True)
+    draw_start(row)
+    if status.stage in (Stage.STARTING, Stage.RUNNING, Stage.STOPPING):
+        row.operator("dreamtime.backend_stop", icon="PAUSE")
+    if status.log_tail:
+        row.operator("dreamtime.backend_log", icon="TEXT")
+
+
+_ICONS = {
+    Stage.RUNNING: "CHECKMARK",
+    Stage.CRASHED: "ERROR",
+    Stage.PORT_TAKEN: "ERROR",
+    Stage.OUTDATED: "ERROR",
+}
+
+
+def _draw_remote(layout: bpy.types.UILayout) -> None:
+    wrapped(layout, "On the other computer, run: python -m backend pair NAME")
+    row = layout.row(align=True)
+    row.operator("dreamtime.pair", icon="PASTEDOWN")
+    row.operator("dreamtime.unpair", text="", icon="X")
+
+
+CLASSES = (DREAMTIME_PT_backend,)

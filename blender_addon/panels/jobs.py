@@ -1,0 +1,93 @@
+"""The list of jobs: pictures, how they stand, and what can be done with them."""
+
+import bpy
+from bpy.props import StringProperty
+
+from .. import pictures, runtime
+from ..session import wording
+from ..session.book import REFUSED, Entry
+from ..shared.states import State
+from .main import Sidebar, wrapped
+
+PER_PAGE = 6
+_THUMBNAIL_SCALE = 3.0
+
+
+class DREAMTIME_PT_jobs(Sidebar, bpy.types.Panel):
+    bl_label = "Jobs"
+    bl_parent_id = "DREAMTIME_PT_main"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, view = self.layout, context.window_manager.dreamtime
+        finished = [entry for entry in runtime.current().book.newest_first() if not entry.running]
+        if not finished:
+            layout.label(text="Nothing was made yet")
+            return
+        pages = (len(finished) + PER_PAGE - 1) // PER_PAGE
+        page = min(view.page, pages - 1)
+        for entry in finished[page * PER_PAGE : (page + 1) * PER_PAGE]:
+            _draw_entry(layout, entry)
+        if pages > 1:
+            row = layout.row(align=True)
+            _page_button(row, "TRIA_LEFT", page - 1, page > 0)
+            row.label(text=f"{page + 1} of {pages}")
+            _page_button(row, "TRIA_RIGHT", page + 1, page < pages - 1)
+
+
+def _draw_entry(layout: bpy.types.UILayout, entry: Entry) -> None:
+    row = layout.box().row()
+    picture = pictures.icon(entry)
+    if picture:
+        row.template_icon(picture, scale=_THUMBNAIL_SCALE)
+    column = row.column(align=True)
+    column.label(text=entry.request.prompt)
+    took = f" · {wording.duration(entry.seconds)}" if entry.seconds and entry.state == State.DONE else ""
+    column.label(text=f"{wording.outcome(entry)}{took}")
+    if entry.trouble and entry.state in (State.FAILED, REFUSED, State.DONE):
+        wrapped(column, f"{entry.trouble[0][:1].upper()}{entry.trouble[0][1:]}", icon="ERROR")
+        wrapped(column, f"{entry.trouble[1][:1].upper()}{entry.trouble[1][1:]}")
+    buttons = column.row(align=True)
+    if entry.fetched:
+        buttons.operator("dreamtime.import_result", text="Import", icon="IMPORT").job = entry.job
+    elif entry.available:
+        buttons.operator("dreamtime.fetch", text="Fetch", icon="IMPORT").job = entry.job
+    else:
+        buttons.operator("dreamtime.generate_again", text="Retry", icon="FILE_REFRESH").job = entry.job
+    menu = buttons.operator("dreamtime.job_menu", text="", icon="DOWNARROW_HLT")
+    menu.job = entry.job
+
+
+def _page_button(row: bpy.types.UILayout, icon: str, page: int, enabled: bool) -> None:
+    part = row.row()
+    part.enabled = enabled
+    button = part.operator("wm.context_set_int", text="", icon=icon)
+    button.data_path, button.value = "window_manager.dreamtime.page", max(0, page)
+
+
+class DREAMTIME_OT_job_menu(bpy.types.Operator):
+    """More that can be done with this job"""
+
+    bl_idname = "dreamtime.job_menu"
+    bl_label = "Job"
+    bl_options = {"INTERNAL"}
+
+    job: StringProperty(options={"SKIP_SAVE", "HIDDEN"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        job = self.job
+
+        def draw(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
+            layout = menu.layout
+            layout.operator_context = "INVOKE_DEFAULT"
+            for name, icon in (
+                ("dreamtime.generate_again", "FILE_REFRESH"),
+                ("dreamtime.copy_settings", "COPYDOWN"),
+                ("dreamtime.delete", "TRASH"),
+            ):
+                layout.operator(name, icon=icon).job = job
+
+        context.window_manager.popup_menu(draw, title="Job")
+        return {"FINISHED"}
+
+
+CLASSES = (DREAMTIME_PT_jobs, DREAMTIME_OT_job_menu)

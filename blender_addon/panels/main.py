@@ -1,0 +1,159 @@
+"""The panel itself: what to make, Generate, and how far it is."""
+
+import bpy
+
+from .. import pictures, runtime
+from ..local_backend.process import Stage
+from ..session import wording
+from ..session.book import Book, Entry
+from ..shared.states import State
+
+CATEGORY = "DreamTime"
+_PICTURE_SCALE = 7.0
+_BARS = 4
+"""Jobs whose progress is shown; the list has all."""
+
+
+class Sidebar:
+    """Where the panels are."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = CATEGORY
+
+
+class DREAMTIME_PT_main(Sidebar, bpy.types.Panel):
+    bl_label = "DreamTime"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, book = self.layout, runtime.current().book
+        settings = context.scene.dreamtime
+        _draw_status(layout, book)
+        column = layout.column()
+        column.prop(settings, "prompt", text="", placeholder="A red mug")
+        _draw_suggestions(column, settings, book)
+        layout.row().prop(settings, "preset", expand=True)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.prop(settings, "model")
+        preset = book.preset(settings.model, settings.preset)
+        row = column.row(align=True)
+        row.prop(settings, "seed")
+        row.prop(settings, "lock_seed", text="", icon="LOCKED" if settings.lock_seed else "UNLOCKED")
+        column.prop(settings, "variations")
+        if preset and preset.seconds:
+            each = " each" if settings.variations > 1 else ""
+            column.label(text=f"About {wording.duration(preset.seconds)}{each}", icon="TIME")
+        column = layout.column()
+        column.scale_y = 1.6
+        column.operator("dreamtime.generate", icon="OUTLINER_OB_MESH")
+        for entry in book.running()[:_BARS]:
+            _draw_running(layout, entry)
+
+
+def _draw_status(layout: bpy.types.UILayout, book: Book) -> None:
+    """One line on the backend, and what to do if it does not work."""
+    text, remedy = wording.status(book)
+    if not remedy:
+        layout.label(text=text, icon="CHECKMARK" if book.welcome else "SORTTIME")
+        return
+    box = layout.box().column(align=True)
+    wrapped(box, text, icon="ERROR")
+    wrapped(box, remedy)
+    if book.trouble and not runtime.current().remote:
+        draw_start(box)
+
+
+def draw_start(layout: bpy.types.UILayout) -> None:
+    """The button that gets this computer's backend going, if there is one to press."""
+    stage = runtime.current().local_status.stage
+    if stage in (Stage.ABSENT, Stage.OUTDATED):
+        layout.operator("dreamtime.backend_install", icon="IMPORT")
+    elif stage in (Stage.STOPPED, Stage.CRASHED, Stage.PORT_TAKEN):
+        layout.operator("dreamtime.backend_start", text="Start Backend", icon="PLAY")
+
+
+def _draw_suggestions(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, book: Book) -> None:
+    model = book.model(settings.model)
+    nearest = wording.nearest_objects(settings.prompt, model) if model else ()
+    if not nearest:
+        return
+    layout.label(text="The model knows no such object. Perhaps:", icon="QUESTION")
+    row = layout.row(align=True)
+    for name in nearest:
+        row.operator("dreamtime.use_object", text=name.capitalize()).name = name
+
+
+def _draw_running(layout: bpy.types.UILayout, entry: Entry) -> None:
+    """A job's bar, its picture and its Cancel."""
+    box = layout.box()
+    box.label(text=entry.request.prompt)
+    row = box.row(align=True)
+    row.progress(factor=entry.fraction, text=wording.progress(entry))
+    button = row.row(align=True)
+    button.enabled = entry.state in (State.QUEUED, State.RUNNING)
+    button.operator("dreamtime.cancel", text="", icon="X").job = entry.job
+    if entry.previews:
+        box.template_icon(pictures.icon(entry), scale=_PICTURE_SCALE)
+    for warning in entry.warnings:
+        wrapped(box, warning[:1].upper() + warning[1:], icon="INFO")
+
+
+def wrapped(layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
+    """Lines of a sentence that fit into a narrow sidebar; labels do not wrap by themselves."""
+    lines, line = [], ""
+    for word in text.split():
+        if line and len(line) + len(word) >= _LINE:
+            lines.append(line)
+            line = ""
+        line = f"{line} {word}".strip()
+    for index, part in enumerate([*lines, line]):
+        layout.label(text=part, icon=icon if index == 0 else "BLANK1" if icon != "NONE" else "NONE")
+
+
+_LINE = 38
+"""Characters that fit into 280 pixels, less an icon."""
+
+
+class DREAMTIME_PT_advanced(Sidebar, bpy.types.Panel):
+    bl_label = "Advanced"
+    bl_parent_id = "DREAMTIME_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.dreamtime
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.prop(settings, "negative")
+        column.prop(settings, "size")
+        column.prop(context.window_manager.dreamtime, "sculpt")
+        column = layout.column(align=True)
+        column.prop(settings, "steps")
+        column.prop(settings, "cfg")
+        column.prop(settings, "schedule")
+        column.prop(settings, "field")
+        _draw_curve(layout, settings)
+        column = layout.column(align=True)
+        column.prop(settings, "faces")
+        column.prop(settings, "texture")
+
+
+def _draw_curve(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    """How the noise falls from the first step to the last."""
+    book = runtime.current().book
+    preset = book.preset(settings.model, settings.preset)
+    if book.welcome is None or preset is None:
+        return
+    name = preset.schedule if settings.schedule == "preset" else settings.schedule
+    found = next((known for known in book.welcome.offer.schedules if known.name == name), None)
+    if found and found.timesteps:
+        row = layout.split(factor=0.4)
+        label = row.column()
+        label.alignment = "RIGHT"
+        label.label(text="Noise")
+        row.template_icon(pictures.curve(found.name, found.timesteps), scale=3.0)
+
+
+CLASSES = (DREAMTIME_PT_main, DREAMTIME_PT_advanced)

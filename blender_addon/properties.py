@@ -1,0 +1,169 @@
+"""What the artist sets: per scene what to make, per Blender what to show."""
+
+import zlib
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+from . import runtime
+from .session import wording
+from .shared.limits import PROMPT_CHARACTERS, SEEDS, VARIATIONS
+from .shared.messages import Generation
+
+_Item = tuple[str, str, str, int]
+
+_USUAL = frozenset({"builtin", "standard", "preset"})
+"""What is chosen where nothing was."""
+
+_kept: dict[tuple[tuple[str, str, str], ...], list[_Item]] = {}
+"""Blender goes on reading the strings of items that a function returned, but does not keep them: somebody has to."""
+
+
+def _items(*choices: tuple[str, str, str]) -> list[_Item]:
+    return _kept.setdefault(choices, [(key, label, about, _number(key)) for key, label, about in choices])
+
+
+def _number(key: str) -> int:
+    """What Blender stores: of its own for each name, so that it means the same when the backend offers more or less."""
+    return 0 if key in _USUAL else zlib.crc32(key.encode()) >> 1
+
+
+def _models(self: "DREAMTIME_PG_settings", context: bpy.types.Context | None) -> list[_Item]:
+    welcome = runtime.current().book.welcome
+    models = welcome.offer.models if welcome else ()
+    choices = [(model.name, _model_label(model.name), f"Licence: {model.licence}") for model in models]
+    return _items(*(choices or [("builtin", "Built-in", "The small model that comes with DreamTime")]))
+
+
+def _model_label(name: str) -> str:
+    return "Built-in" if name == "builtin" else name.rpartition("/")[2]
+
+
+def _presets(self: "DREAMTIME_PG_settings", context: bpy.types.Context | None) -> list[_Item]:
+    model = runtime.current().book.model(self.model)
+    if model is None:
+        return _items(*((name, name.capitalize(), "") for name in ("draft", "standard", "high")))
+    choices = []
+    for preset in model.presets:
+        took = f", about {wording.duration(preset.seconds)}" if preset.seconds else ""
+        about = f"{preset.steps} steps, {preset.faces} faces, {preset.texture} px texture{took}"
+        choices.append((preset.name, preset.name.capitalize(), about))
+    return _items(*choices)
+
+
+def _schedules(self: "DREAMTIME_PG_settings", context: bpy.types.Context | None) -> list[_Item]:
+    welcome = runtime.current().book.welcome
+    names = [schedule.name for schedule in welcome.offer.schedules] if welcome else []
+    return _items(("preset", "As the preset has it", ""), *((name, name, "") for name in names))
+
+
+def _fields(self: "DREAMTIME_PG_settings", context: bpy.types.Context | None) -> list[_Item]:
+    welcome = runtime.current().book.welcome
+    names = welcome.offer.fields if welcome else ()
+    return _items(("preset", "As the preset has it", ""), *((name, name, "") for name in names))
+
+
+class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
+    """What to make."""
+
+    prompt: StringProperty(
+        name="Prompt",
+        description="What to make, in a few words",
+        maxlen=PROMPT_CHARACTERS,
+        options={"TEXTEDIT_UPDATE"},
+    )
+    negative: StringProperty(name="Negative", description="What to keep away from", maxlen=PROMPT_CHARACTERS)
+    model: EnumProperty(name="Model", description="The diffusion model that judges the object", items=_models)
+    preset: EnumProperty(name="Preset", description="How much work goes into the object", items=_presets)
+    seed: IntProperty(name="Seed", description="Another seed makes another object", min=0, max=SEEDS - 1)
+    lock_seed: BoolProperty(name="Lock Seed", description="Keep the seed instead of drawing a new one each time")
+    variations: IntProperty(
+        name="Variations",
+        description="How many objects to make, with seeds of their own",
+        min=1,
+        max=VARIATIONS,
+        default=1,
+    )
+    size: FloatProperty(
+        name="Size",
+        description="The largest extent of the object",
+        subtype="DISTANCE",
+        unit="LENGTH",
+        min=0.001,
+        soft_max=10.0,
+        default=1.0,
+    )
+    steps: IntProperty(name="Steps", description="Length of the optimisation; 0 is the preset's", min=0, max=1_000_000)
+    cfg: FloatProperty(
+        name="Guidance", description="How strictly to follow the prompt; 0 is the preset's", min=0, max=1000
+    )
+    faces: IntProperty(name="Faces", description="At most this many triangles; 0 is the preset's", min=0, max=1_000_000)
+    texture: IntProperty(name="Texture", description="Pixels per side; 0 is the preset's", min=0, max=8192)
+    schedule: EnumProperty(
+        name="Schedule", description="From coarse to fine: at which noise level each step looks", items=_schedules
+    )
+    field: EnumProperty(name="Field", description="What holds the object while it takes shape", items=_fields)
+
+    def request(self) -> Generation:
+        """What these settings ask for."""
+        return Generation(
+            prompt=" ".join(self.prompt.split()),
+            negative=" ".join(self.negative.split()),
+            model=self.model,
+            preset=self.preset,
+            seed=self.seed,
+            steps=self.steps or None,
+            schedule=None if self.schedule == "preset" else self.schedule,
+            field=None if self.field == "preset" else self.field,
+            cfg=self.cfg or None,
+            faces=self.faces or None,
+            texture=self.texture or None,
+        )
+
+    def take(self, request: Generation) -> None:
+        """Set everything as it was asked for then."""
+        self.prompt, self.negative, self.seed = request.prompt, request.negative, request.seed
+        self.steps, self.cfg = request.steps or 0, request.cfg or 0.0
+        self.faces, self.texture = request.faces or 0, request.texture or 0
+        chosen = {"model": request.model, "preset": request.preset}
+        chosen |= {"schedule": request.schedule or "preset", "field": request.field or "preset"}
+        for name, value in chosen.items():
+            if any(value == item[0] for item in _CHOICES[name](self, None)):
+                setattr(self, name, value)
+
+
+_CHOICES = {"model": _models, "preset": _presets, "schedule": _schedules, "field": _fields}
+
+
+class DREAMTIME_PG_view(bpy.types.PropertyGroup):
+    """What the panel shows; not kept in files."""
+
+    sculpt: BoolProperty(
+        name="Sculpt in Viewport", description="Show the rough shape in the viewport while it is made", default=True
+    )
+    page: IntProperty(name="Page", description="Which jobs the list shows", min=0)
+
+
+CLASSES = (DREAMTIME_PG_settings, DREAMTIME_PG_view)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.dreamtime = PointerProperty(type=DREAMTIME_PG_settings)
+    bpy.types.WindowManager.dreamtime = PointerProperty(type=DREAMTIME_PG_view)
+
+
+def unregister() -> None:
+    del bpy.types.WindowManager.dreamtime
+    del bpy.types.Scene.dreamtime
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)
+    _kept.clear()

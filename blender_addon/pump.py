@@ -1,0 +1,88 @@
+"""The pump: a timer that takes news from the client thread to Blender, a few milliseconds at a time."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import bpy
+
+from . import coarse_view, pictures, preferences, runtime
+from .session.book import Arrived, Book, Effect, Ended, Shown
+from .shared.states import State
+
+logger = logging.getLogger(__name__)
+
+BUDGET_SECONDS = 0.008
+"""What a tick may take, but for an import."""
+
+BUSY_SECONDS, IDLE_SECONDS = 0.1, 0.5
+"""Pauses between ticks: while jobs run, and while nothing happens."""
+
+
+def register() -> None:
+    bpy.app.timers.register(tick, first_interval=BUSY_SECONDS, persistent=True)
+
+
+def unregister() -> None:
+    if bpy.app.timers.is_registered(tick):
+        bpy.app.timers.unregister(tick)
+
+
+def tick() -> float:
+    """Take in what news there is time for; seconds until the next tick."""
+    current = runtime.current()
+    deadline = time.perf_counter() + BUDGET_SECONDS
+    changed = False
+    while time.perf_counter() < deadline and (news := current.mailbox.take()) is not None:
+        changed = True
+        for effect in current.book.apply(news):
+            _have(effect)
+    before, status = current.local_status, current.local.poll()
+    current.local_status = status
+    if changed or status != before:
+        _redraw()
+    return BUSY_SECONDS if changed or _busy(current.book) else IDLE_SECONDS
+
+
+def _busy(book: Book) -> bool:
+    return book.welcome is None or any(entry.running for entry in book.entries.values())
+
+
+def _have(effect: Effect) -> None:
+    """Do in Blender what news amount to."""
+    entry = runtime.current().book.entries[effect.job]
+    match effect:
+        case Shown(coarse=coarse):
+            if entry.preview:
+                pictures.keep(entry)
+            if coarse and bpy.context.window_manager.dreamtime.sculpt:
+                coarse_view.show(entry.job, coarse, bpy.context.scene.dreamtime.size)
+        case Arrived():
+            coarse_view.remove(entry.job)
+            if preferences.of(bpy.context).import_at_once:
+                _in_a_window(lambda: bpy.ops.dreamtime.import_result("EXEC_DEFAULT", True, job=entry.job))
+        case Ended():
+            coarse_view.remove(entry.job)
+            if entry.state != State.DONE and entry.trouble:
+                text = f"{entry.request.prompt}: {entry.trouble[0]}. {entry.trouble[1]}"
+                _in_a_window(lambda: bpy.ops.dreamtime.tell("EXEC_DEFAULT", text=text))
+
+
+def _in_a_window(call: Callable[[], object]) -> None:
+    """Call an operator as if a button in a window had; timers have none of their own."""
+    windows = bpy.context.window_manager.windows
+    if not windows:
+        call()
+        return
+    with bpy.context.temp_override(window=windows[0]):
+        call()
+
+
+def _redraw() -> None:
+    """Only the sidebars, which show the panel."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()

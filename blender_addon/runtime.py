@@ -1,0 +1,120 @@
+"""What lives as long as the add-on is enabled: the book of jobs, the link to the backend, and where files are kept.
+
+Only the main thread uses it. There is one runtime, because there is one add-on.
+"""
+
+import logging
+import tomllib
+from pathlib import Path
+
+import bpy
+
+from .local_backend.environment import Environment
+from .local_backend.machine import local_folder
+from .local_backend.process import LocalBackend
+from .session import pairings
+from .session.book import Book
+from .session.link import Command, Link
+from .session.mailbox import Mailbox
+from .session.records import Notes
+from .shared.errors import LinkError
+from .shared.pairing import Pairing
+
+logger = logging.getLogger(__name__)
+
+ADDON = __package__
+"""The extension's name, which depends on the repository that it was installed from."""
+
+
+def version() -> str:
+    """Of this add-on."""
+    manifest = tomllib.loads((Path(__file__).parent / "blender_manifest.toml").read_text(encoding="utf-8"))
+    return str(manifest["version"])
+
+
+def user_folder() -> Path:
+    """Where the add-on may write; it survives updates of the add-on."""
+    return Path(bpy.utils.extension_path_user(ADDON, create=True))
+
+
+class Runtime:
+    """Started when the add-on is enabled, stopped when it is disabled or Blender ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.book = Book(Notes(folder / "jobs").all())
+        self.mailbox = Mailbox()
+        self.local = LocalBackend(Environment(local_folder(folder)), version())
+        self.local_status = self.local.poll()
+        self.remote = False
+        self._link: Link | None = None
+
+    def results(self, job: str) -> Path:
+        """Where the fetched results of a job lie."""
+        return self.folder / "results" / job
+
+    def thumbnail(self, job: str) -> Path:
+        return self.folder / "thumbnails" / f"{job}.png"
+
+    def connect(self, remote: bool) -> None:
+        """Talk to this machine's backend, or to the one that was paired with. Ends the talk with another one."""
+        self.stop()
+        self.remote = remote
+        self.book.welcome = self.book.trouble = None
+        self._link = Link(self._pairing, self.folder, version(), self.mailbox)
+        self._link.start()
+
+    def send(self, command: Command) -> None:
+        if self._link is not None:
+            self._link.send(command)
+
+    def leave(self, keep_backend: bool) -> None:
+        """The add-on is disabled, or Blender ends. keep_backend: this computer's backend goes on with its jobs."""
+        self.stop()
+        self.local.leave(keep_backend)
+
+    def stop(self) -> None:
+        """End the thread and its sockets."""
+        if self._link is not None and not self._link.stop():
+            logger.warning("the client thread did not end in time")
+        self._link = None
+
+    def _pairing(self) -> Pairing:
+        """How to reach the backend; called by the client thread, so without a look at Blender's data."""
+        if not self.remote:
+            return pairings.local(self.local.environment.home)
+        found = pairings.remote(self.folder)
+        if not _loopback(found.host) and not bpy.app.online_access:
+            raise OfflineError("Blender may not go online")
+        return found
+
+
+class OfflineError(LinkError):
+    usual_remedy = "allow online access in Preferences > System > Network"
+
+
+def _loopback(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+_runtime: Runtime | None = None
+
+
+def start() -> Runtime:
+    global _runtime
+    _runtime = Runtime(user_folder())
+    return _runtime
+
+
+def stop(keep_backend: bool) -> None:
+    global _runtime
+    if _runtime is not None:
+        _runtime.leave(keep_backend)
+    _runtime = None
+
+
+def current() -> Runtime:
+    """The runtime of the enabled add-on."""
+    if _runtime is None:
+        raise RuntimeError("the add-on is not enabled")
+    return _runtime
