@@ -33,8 +33,8 @@ _FETCHED_KIB = 64 * 1024
 
 
 @contextmanager
-def backend(worker: str | None = None) -> Iterator[tuple[Pairing, int]]:
-    """A server in a folder of its own: how to reach it, and its process's id. worker: other than the engine's."""
+def backend(worker: str | None = None) -> Iterator[tuple[Pairing, int, Path]]:
+    """A server in a folder of its own: how to reach it, its process's id, and that folder. worker: not the engine's."""
     with tempfile.TemporaryDirectory() as home:
         command = [sys.executable, "-m", "backend", "serve", "--port", "0", *(["--worker", worker] if worker else [])]
         environment = {**os.environ, VARIABLE: home}
@@ -42,7 +42,7 @@ def backend(worker: str | None = None) -> Iterator[tuple[Pairing, int]]:
             server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # noqa: S603  # our own words
         try:
             pairing = _ready(server, Path(home))
-            yield pairing, server.pid
+            yield pairing, server.pid, Path(home)
         finally:
             server.terminate()
             server.wait()
@@ -50,7 +50,7 @@ def backend(worker: str | None = None) -> Iterator[tuple[Pairing, int]]:
 
 def message_rows(submissions: int = 200, artists: int = 20, jobs_each: int = 25) -> list[Row]:
     """Acknowledging, fetching and telling events."""
-    with backend(IDLE_WORKER) as (pairing, _), Client(pairing, "bench") as client:
+    with backend(IDLE_WORKER) as (pairing, _, _), Client(pairing, "bench") as client:
         rows = [_acknowledgement_row(client, submissions), _fetch_row(client)]
         _emptied(client)
         return [*rows, _events_row(pairing, artists, jobs_each)]
@@ -58,7 +58,7 @@ def message_rows(submissions: int = 200, artists: int = 20, jobs_each: int = 25)
 
 def device_rows(preset: str = "standard") -> list[Row]:
     """The first preview and the two ways to end a job, with the engine."""
-    with backend() as (pairing, pid), Client(pairing, "bench") as client:
+    with backend() as (pairing, pid, _), Client(pairing, "bench") as client:
         return [
             ("SUBMIT to first preview, warm", f"{_first_preview(client, preset):.2f} s"),
             ("CANCEL to free device, cooperative", f"{_cancelled(client, preset):.2f} s"),

@@ -31,8 +31,11 @@ def _items(*choices: tuple[str, str, str]) -> list[_Item]:
 
 
 def _number(key: str) -> int:
-    """What Blender stores: of its own for each name, so that it means the same when the backend offers more or less."""
-    return 0 if key in _USUAL else zlib.crc32(key.encode()) >> 1
+    """What Blender stores: of its own for each name, so that it means the same when the backend offers more or less.
+
+    Buttons hold it as a float, which is exact up to 24 bits.
+    """
+    return 0 if key in _USUAL else zlib.crc32(key.encode()) >> 8
 
 
 def _models(self: "DREAMTIME_PG_settings", context: bpy.types.Context | None) -> list[_Item]:

@@ -42,9 +42,7 @@ class DREAMTIME_PT_main(Sidebar, bpy.types.Panel):
         row.prop(settings, "seed")
         row.prop(settings, "lock_seed", text="", icon="LOCKED" if settings.lock_seed else "UNLOCKED")
         column.prop(settings, "variations")
-        if preset and preset.seconds:
-            each = " each" if settings.variations > 1 else ""
-            column.label(text=f"About {wording.duration(preset.seconds)}{each}", icon="TIME")
+        column.label(text=wording.expected(preset, settings.variations), icon="TIME")
         column = layout.column()
         column.scale_y = 1.6
         column.operator("dreamtime.generate", icon="OUTLINER_OB_MESH")
@@ -79,7 +77,7 @@ def _draw_suggestions(layout: bpy.types.UILayout, settings: bpy.types.PropertyGr
     nearest = wording.nearest_objects(settings.prompt, model) if model else ()
     if not nearest:
         return
-    layout.label(text="The model knows no such object. Perhaps:", icon="QUESTION")
+    layout.label(text="Not known to the model. Perhaps:", icon="QUESTION")
     row = layout.row(align=True)
     for name in nearest:
         row.operator("dreamtime.use_object", text=name.capitalize()).name = name
@@ -129,15 +127,23 @@ class DREAMTIME_PT_advanced(Sidebar, bpy.types.Panel):
         column.prop(settings, "negative")
         column.prop(settings, "size")
         column.prop(context.window_manager.dreamtime, "sculpt")
+        preset = runtime.current().book.preset(settings.model, settings.preset)
         column = layout.column(align=True)
-        column.prop(settings, "steps")
-        column.prop(settings, "cfg")
+        _draw_number(column, settings, "steps", preset and preset.steps)
+        _draw_number(column, settings, "cfg", preset and preset.cfg)
         column.prop(settings, "schedule")
         column.prop(settings, "field")
         _draw_curve(layout, settings)
         column = layout.column(align=True)
-        column.prop(settings, "faces")
-        column.prop(settings, "texture")
+        _draw_number(column, settings, "faces", preset and preset.faces)
+        _draw_number(column, settings, "texture", preset and preset.texture)
+
+
+def _draw_number(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, name: str, usual: float | None) -> None:
+    """A number that is the preset's where it is 0; then its label says which that is."""
+    label = settings.bl_rna.properties[name].name
+    hint = f" ({usual:g})" if usual and not getattr(settings, name) else ""
+    layout.prop(settings, name, text=f"{label}{hint}")
 
 
 def _draw_curve(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:

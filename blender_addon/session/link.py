@@ -10,6 +10,7 @@ import os
 import queue
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 NEWS_SECONDS = 0.25
 """How long to wait for news before looking for commands."""
+
+HELLO_SECONDS = 5.0
+"""How often to ask what the backend offers and how it is: estimates come with experience, and disks fill up."""
 
 RETRY_SECONDS = 1.0
 """Pause before a backend that is not there is tried again."""
@@ -156,13 +160,15 @@ class _Conversation:
 
     def go_on(self) -> None:
         """Until a Trouble is raised."""
-        self._mailbox.put(Connected(self._client.hello()))
-        boot, cursor, live = "", None, 0
+        boot, cursor, live, greet_at = "", None, 0, 0.0
         while True:
+            if time.monotonic() >= greet_at:
+                self._mailbox.put(Connected(self._client.hello()))
+                greet_at = time.monotonic() + HELLO_SECONDS
             news = self._client.news(cursor, live, 0.0 if cursor is None else NEWS_SECONDS)
             if news.boot != boot:
                 self._reconcile()
-                self._mailbox.put(Connected(self._client.hello()))
+                greet_at = 0.0
             boot, cursor, live = news.boot, news.cursor, news.live
             self._hear(news)
             self._obey()

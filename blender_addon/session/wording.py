@@ -3,7 +3,7 @@
 import re
 from difflib import get_close_matches
 
-from ..shared.offer import OfferedModel
+from ..shared.offer import OfferedModel, OfferedPreset
 from ..shared.states import State
 from .book import REFUSED, SENDING, Book, Entry
 
@@ -38,6 +38,13 @@ def duration(seconds: float) -> str:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def expected(preset: OfferedPreset | None, variations: int) -> str:
+    """How long the preset will take; the line is always there, so that nothing jumps."""
+    if preset is None or preset.seconds is None:
+        return "Time not known yet"
+    return f"About {duration(preset.seconds)}{' each' if variations > 1 else ''}"
 
 
 def progress(entry: Entry) -> str:

@@ -67,6 +67,14 @@ def entry(module: Module, **facts: Any) -> Any:
     return made
 
 
+def test_the_time_it_takes_is_always_said(module: Module, wording: ModuleType) -> None:
+    preset = module("shared.offer").OfferedPreset
+    assert wording.expected(None, 1) == "Time not known yet"
+    assert wording.expected(preset("draft", 1, 1, 1, "voxel", "linear", 1.0, None), 1) == "Time not known yet"
+    assert wording.expected(preset("draft", 1, 1, 1, "voxel", "linear", 1.0, 12.0), 1) == "About 12 s"
+    assert wording.expected(preset("draft", 1, 1, 1, "voxel", "linear", 1.0, 12.0), 3) == "About 12 s each"
+
+
 def test_progress_in_words(module: Module, wording: ModuleType) -> None:
     live = module("shared.messages").Live
     assert wording.progress(entry(module)) == "Sending"
