@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,6 +46,13 @@ class Host:
         self.process.stdout.close()
         return self.process.wait(10)
 
+    def close(self) -> None:
+        """However it ended."""
+        self.process.kill()
+        assert self.process.stdout
+        self.process.stdout.close()
+        self.process.wait()
+
     @property
     def pairing(self) -> Pairing:
         found = self.keys.read_local()
@@ -65,8 +71,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     tmp_path.chmod(0o700)
     host = Host(tmp_path)
     yield host
-    if host.process.poll() is None:
-        host.end(signal.SIGKILL)
+    host.close()
 
 
 @pytest.fixture
@@ -76,8 +81,7 @@ def real_host(tmp_path: Path) -> Iterator[Host]:
     folder.mkdir(mode=0o700)
     host = Host(folder, real=True)
     yield host
-    if host.process.poll() is None:
-        host.end(signal.SIGKILL)
+    host.close()
 
 
 @pytest.fixture
