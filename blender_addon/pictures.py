@@ -78,5 +78,6 @@ def _load(name: str, path: Path, again: bool) -> int:
     if again and name in loaded:
         del loaded[name]
     if name not in loaded:
-        loaded.load(name, str(path), "IMAGE")
+        picture = loaded.load(name, str(path), "IMAGE")
+        _ = picture.image_size[:]  # reads it now: left to Blender, a spinner stands there until it has time
     return int(loaded[name].icon_id)

@@ -33,7 +33,9 @@ def variables(**more: str) -> dict[str, str]:
 
 def quiet() -> Mapping[str, Any]:
     """For `subprocess`: no console window pops up on Windows."""
-    return {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW}
+    return {}
 
 
 def apart() -> Mapping[str, Any]:

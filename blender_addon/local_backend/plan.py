@@ -33,9 +33,9 @@ class Cost:
     seconds: int
 
 
-# CPU on Linux, Python 3.11: measured with `pip install --no-cache-dir --progress-bar raw -c requirements.lock` by
-# adding up the files, `du -sm env`, and `time` on two cores with a fast line. CUDA on Linux, Python 3.13: in the same
-# way. CUDA on Windows and Metal: not measured; from the sizes of their torch wheels.
+# Measured on Linux with `time pip install --no-cache-dir -c requirements.lock`, two cores and a fast line: the sum of
+# the sizes that pip prints, `du -sm` of the environment, and the whole time. CPU on Python 3.11: 333 MB, 1544 MB, 53 s;
+# CUDA on Python 3.13: 2870 MB, 5357 MB, 105 s. Those for Windows and macOS are estimates that nobody has measured.
 COSTS = {
     ("linux", "cpu"): Cost(340, 1600, 60),
     ("linux", "cuda"): Cost(2900, 5400, 120),

@@ -85,6 +85,20 @@ def test_progress_in_words(module: Module, wording: ModuleType) -> None:
     assert wording.progress(entry(module, state="running", live=baking)) == "Painting"
 
 
+def test_the_bar_never_goes_back(module: Module) -> None:
+    live = module("shared.messages").Live
+    stages = ("surface", "cleaning", "unwrapping", "baking", "writing")
+    standings = [
+        live(JOB, 1, "loading", None, None, None, None, 0, 0),
+        *(live(JOB, 1, "optimising", step, 60, 500, None, 0, 0) for step in (1, 30, 60)),
+        *(live(JOB, 1, stage, None, None, None, None, 0, 0) for stage in stages),
+    ]
+    fractions = [entry(module, state="running", live=standing).fraction for standing in standings]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0
+    assert fractions[-1] < entry(module, state="done").fraction == 1.0
+
+
 @pytest.mark.parametrize(
     ("facts", "text"),
     [
