@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,30 @@ def test_size_licence_and_commit_are_shown_before_anything_is_fetched(home: Path
     assert not home.exists()
 
 
+def test_a_look_tells_a_program_what_a_hub_model_would_be_and_fetches_nothing(home: Path) -> None:
+    api = FakeApi()
+    found = run("look", "owner/tiny", api=api)
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout) == {
+        "name": "owner/tiny",
+        "size": 3_200_000_000,
+        "licence": "mit",
+        "revision": COMMIT,
+    }
+    assert api.downloads == 0
+    assert not home.exists()
+
+
+def test_a_look_at_a_folder_adds_nothing(tmp_path: Path) -> None:
+    folder = shutil.copytree(model.BUILTIN, tmp_path / "mine")
+    told = json.loads(run("look", str(folder)).stdout)
+    assert told["name"] == "mine"
+    assert told["licence"] == "unknown"
+    assert told["size"] > 1_000_000
+    assert told["revision"].startswith("sha256:")
+    assert len(run("list").output.splitlines()) == 1
+
+
 @pytest.mark.parametrize(("options", "answer"), [((), "y\n"), (("--yes",), "")])
 def test_a_hub_model_is_fetched_after_consent(
     options: tuple[str, ...], answer: str, home: Path, monkeypatch: pytest.MonkeyPatch
@@ -90,6 +115,8 @@ def test_a_hub_model_is_fetched_after_consent(
     ("arguments", "says"),
     [
         (("add", "no such thing"), "neither a folder nor a hub id"),
+        (("look", "no such thing"), "neither a folder nor a hub id"),
+        (("look", "builtin/model/deep"), "neither a folder nor a hub id"),
         (("add", "."), "model_index.json is missing"),
         (("remove", "nothing"), "no added model"),
         (("remove", "builtin"), "stays"),

@@ -1,0 +1,53 @@
+"""Models of the local backend, by its own command."""
+
+import threading
+from typing import Any
+
+import pytest
+
+
+def test_a_look_tells_size_and_licence(m: Any, environment: Any) -> None:
+    offer = m.models.Models(environment, online=True).look("owner/name")
+    assert offer == m.models.ModelOffer("owner/name", 5_200_000_000, "mit", "0123")
+    assert str(offer) == "owner/name: 5.2 GB, licence mit"
+
+
+def test_adding_is_heard_and_an_id_is_never_an_option(m: Any, environment: Any) -> None:
+    heard: list[str] = []
+    m.models.Models(environment, online=True).add("--all", heard.append)
+    assert heard[0].startswith("models add --yes -- --all in ")
+
+
+def test_what_the_backend_complains_of_is_told(m: Any, environment: Any) -> None:
+    with pytest.raises(m.troubles.ModelError) as failed:
+        m.models.Models(environment, online=True).look("owner/unknown")
+    assert (failed.value.sentence, failed.value.remedy) == (
+        "the hub has no model owner/unknown",
+        "check the spelling",
+    )
+
+
+def test_offline_nothing_is_asked(m: Any, environment: Any) -> None:
+    models = m.models.Models(environment, online=False)
+    for ask in (models.look, models.add):
+        with pytest.raises(m.troubles.ModelError, match="Allow Online Access"):
+            ask("owner/name")
+
+
+def test_a_hub_that_does_not_answer_is_given_up(m: Any, environment: Any) -> None:
+    (environment.home / "behaviour").write_text("hang")
+    with pytest.raises(m.troubles.ModelError, match="does not answer"):
+        m.models.Models(environment, online=True).look("owner/name", seconds=0.3)
+
+
+def test_adding_can_be_cancelled(m: Any, environment: Any) -> None:
+    (environment.home / "behaviour").write_text("hang")
+    models = m.models.Models(environment, online=True)
+    threading.Timer(0.3, models.cancel).start()
+    with pytest.raises(m.troubles.ModelError, match="was cancelled; add it again"):
+        models.add("owner/name")
+
+
+def test_without_an_environment_it_says_so(m: Any, tmp_path: Any) -> None:
+    with pytest.raises(m.troubles.ModelError, match="cannot be run"):
+        m.models.Models(m.environment.Environment(tmp_path), online=True).look("owner/name")
