@@ -17,13 +17,14 @@ from backend.guidance import library
 from backend.guidance.library import ModelSource
 from backend.guidance.precision import Precision, best_precision
 from backend.guidance.prompts import ViewMode
+from backend.mesh import marching
 from backend.mesh.asset import MeshSettings
 from backend.presets import preset
 from backend.prior.vocabulary import Vocabulary
 from backend.request import Request, check, check_values
 from backend.tuning import tuned
 
-_PACKAGES = ("torch", "diffusers", "transformers", "tinycudann", "PyMCubes", "xatlas", "fast-simplification")
+_PACKAGES = ("torch", "diffusers", "transformers", "tinycudann", marching.PACKAGE, "xatlas", "fast-simplification")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import importlib.util
 import platform
 import shutil
+import sys
 from dataclasses import dataclass
 
 import click
@@ -14,7 +15,7 @@ _NEEDED = (
     "torch",
     "diffusers",
     "transformers",
-    "mcubes",
+    "skimage" if sys.version_info >= (3, 13) else "mcubes",
     "psutil",
     "scipy",
     "trimesh",

@@ -3,7 +3,6 @@
 Letters: G grid samples per axis, R rays, n samples.
 """
 
-import mcubes
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
@@ -14,6 +13,7 @@ from backend.engine.fields import BOUND, Field
 from backend.engine.rendering import Occupancy, march
 from backend.errors import UserError
 from backend.mesh.asset import TriangleMesh
+from backend.mesh.marching import marching_cubes
 
 _LEVEL_VIEWS = 6
 _LEVEL_ELEVATION = 20.0
@@ -123,7 +123,7 @@ def extract(density: Float32[np.ndarray, "G G G"], level: float) -> TriangleMesh
     # samples. A sample exactly at the level would give several vertices in one place: it counts as just inside.
     height = np.log((density + _SOFTENING * level) / ((1 + _SOFTENING) * level), dtype=np.float64)
     height[np.abs(height) < _CLEARANCE] = _CLEARANCE
-    vertices, triangles = mcubes.marching_cubes(height, 0.0)
+    vertices, triangles = marching_cubes(height)
     points = vertices * (2 * BOUND / (len(density) - 1)) - BOUND
     return TriangleMesh(points.astype(np.float32), triangles.astype(np.int32))
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-import mcubes
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from backend.mesh.marching import marching_cubes
 from backend.prior.render import normals
 from backend.prior.shapes import Shape
 
@@ -32,11 +32,11 @@ def exact_mesh(shape: Shape, variation: Float[Tensor, " v"], resolution: int = 1
     grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)
     # One slab at a time: some objects need a dozen temporaries per point.
     distance = torch.cat([shape.distance(slab, variation.expand(*slab.shape[:-1], -1)) for slab in grid.split(8)])
-    vertices, triangles = mcubes.marching_cubes(distance.numpy().astype(np.float64), 0.0)
+    vertices, triangles = marching_cubes(distance.numpy().astype(np.float64))
     spacing = (axis[1] - axis[0]).item()
     points = torch.from_numpy(vertices).float() * spacing + axis[0]
-    # PyMCubes takes large values for the inside; distances are large outside.
-    outwards = torch.from_numpy(triangles.astype(np.int64)).flip(-1)
+    # Marching takes large values for the inside; distances are large outside.
+    outwards = torch.from_numpy(triangles).flip(-1)
     return TriangleMesh(onto_surface(shape, points, variation), outwards)
 
 
