@@ -1,6 +1,7 @@
 """The pump: a timer that takes news from the client thread to Blender, a few milliseconds at a time."""
 
 import logging
+import textwrap
 import time
 from collections.abc import Callable
 
@@ -37,6 +38,7 @@ def tick() -> float:
         changed = True
         for effect in current.book.apply(news):
             _have(effect)
+    current.deliver()
     before, status = current.local_status, current.local.poll()
     current.local_status = status
     if changed or status != before:
@@ -60,22 +62,43 @@ def _have(effect: Effect) -> None:
         case Arrived():
             coarse_view.remove(entry.job)
             if preferences.of(bpy.context).import_at_once:
-                _in_a_window(lambda: bpy.ops.dreamtime.import_result("EXEC_DEFAULT", True, job=entry.job))
+                in_a_window(lambda: bpy.ops.dreamtime.import_result("EXEC_DEFAULT", True, job=entry.job))
         case Ended():
             coarse_view.remove(entry.job)
             if entry.state != State.DONE and entry.trouble:
                 text = f"{entry.request.prompt}: {entry.trouble[0]}. {entry.trouble[1]}"
-                _in_a_window(lambda: bpy.ops.dreamtime.tell("EXEC_DEFAULT", text=text))
+                tell(text)
 
 
-def _in_a_window(call: Callable[[], object]) -> None:
-    """Call an operator as if a button in a window had; timers have none of their own."""
+def in_a_window(call: Callable[[], object]) -> None:
+    """Call an operator as if a button in a window had; timers have none of their own. What it refuses is told."""
     windows = bpy.context.window_manager.windows
-    if not windows:
-        call()
+    try:
+        if windows:
+            with bpy.context.temp_override(window=windows[0]):
+                call()
+        else:
+            call()
+    except RuntimeError as error:  # what an operator reports as an error, which must not end the timer
+        tell(str(error).removeprefix("Error: ").strip())
+
+
+def tell(text: str) -> None:
+    """Say in a pop-up what went wrong, and in the log."""
+    logger.warning("%s", text)
+    windows = bpy.context.window_manager.windows
+    if bpy.app.background or not windows:  # Blender crashes on pop-ups that it cannot draw
         return
+
+    def draw(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
+        for line in textwrap.wrap(text, _POPUP_LINE):
+            menu.layout.label(text=line)
+
     with bpy.context.temp_override(window=windows[0]):
-        call()
+        bpy.context.window_manager.popup_menu(draw, title="DreamTime", icon="ERROR")
+
+
+_POPUP_LINE = 70
 
 
 def _redraw() -> None:

@@ -4,23 +4,30 @@ Only the main thread uses it. There is one runtime, because there is one add-on.
 """
 
 import logging
+import queue
+import threading
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import bpy
 
 from .local_backend.environment import Environment
 from .local_backend.machine import local_folder
+from .local_backend.models import Models
 from .local_backend.process import LocalBackend
 from .session import pairings
 from .session.book import Book
 from .session.link import Command, Link
 from .session.mailbox import Mailbox
 from .session.records import Notes
-from .shared.errors import LinkError
+from .shared.errors import LinkError, Trouble
 from .shared.pairing import Pairing
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ADDON = __package__
 """The extension's name, which depends on the repository that it was installed from."""
@@ -42,12 +49,15 @@ class Runtime:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.book = Book(Notes(folder / "jobs").all())
+        self.book = Book(Notes(folder / "jobs").all(), lambda job: self.results(job).is_dir())
         self.mailbox = Mailbox()
         self.local = LocalBackend(Environment(local_folder(folder)), version())
         self.local_status = self.local.poll()
         self.remote = False
+        self.adding: Models | None = None
+        self.adding_says = ""
         self._link: Link | None = None
+        self._outcomes: queue.SimpleQueue[tuple[Callable[[Any], None], Any]] = queue.SimpleQueue()
 
     def results(self, job: str) -> Path:
         """Where the fetched results of a job lie."""
@@ -64,6 +74,25 @@ class Runtime:
         self._link = Link(self._pairing, self.folder, version(), self.mailbox)
         self._link.start()
 
+    def run(self, work: Callable[[], T], then: Callable[[T | Trouble], None]) -> None:
+        """Do `work` in a thread, which must not touch Blender; the pump calls `then` with what it gave, or with the
+        Trouble that it raised."""
+
+        def labour() -> None:
+            try:
+                outcome: T | Trouble = work()
+            except Trouble as error:
+                outcome = error
+            self._outcomes.put((then, outcome))
+
+        threading.Thread(target=labour, name="DreamTime work", daemon=True).start()
+
+    def deliver(self) -> None:
+        """Hand on what threads have finished."""
+        while not self._outcomes.empty():
+            then, outcome = self._outcomes.get()
+            then(outcome)
+
     def send(self, command: Command) -> None:
         if self._link is not None:
             self._link.send(command)
@@ -71,6 +100,8 @@ class Runtime:
     def leave(self, keep_backend: bool) -> None:
         """The add-on is disabled, or Blender ends. keep_backend: this computer's backend goes on with its jobs."""
         self.stop()
+        if self.adding is not None:
+            self.adding.cancel()
         self.local.leave(keep_backend)
 
     def stop(self) -> None:

@@ -7,10 +7,14 @@ from bpy.props import StringProperty
 
 from .. import preferences, runtime
 from ..local_backend import machine, plan
+from ..local_backend.environment import Readiness
 from ..local_backend.install import Installation
+from ..local_backend.machine import Machine
+from ..local_backend.models import ModelOffer, Models
 from ..local_backend.plan import Plan
 from ..local_backend.process import Stage
 from ..local_backend.troubles import CannotInstall, CannotStart
+from ..pump import in_a_window, tell
 from ..session import pairings
 from ..shared.errors import Trouble
 from ..shared.pairing import PairingError
@@ -74,8 +78,12 @@ class DREAMTIME_OT_backend_install(bpy.types.Operator):
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if _found is None:
+            self.report({"INFO"}, "Looking at what this computer has")
+            runtime.current().run(lambda: machine.look(machine.interpreter()), _looked)
+            return {"FINISHED"}
         try:
-            self._plan = _planned()
+            self._plan = _planned(_found)
         except CannotInstall as error:
             return _refuse(self, error)
         return context.window_manager.invoke_props_dialog(self, width=480, title="Install a backend on this computer?")
@@ -87,7 +95,7 @@ class DREAMTIME_OT_backend_install(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            chosen = getattr(self, "_plan", None) or _planned()
+            chosen = getattr(self, "_plan", None) or _planned(_found or machine.look(machine.interpreter()))
             runtime.current().local.install(Installation(chosen, runtime.version()), bpy.app.online_access)
         except (CannotInstall, CannotStart) as error:
             return _refuse(self, error)
@@ -150,10 +158,118 @@ class DREAMTIME_OT_backend_log(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _planned() -> Plan:
+class DREAMTIME_OT_model_look(bpy.types.Operator):
+    """Add a diffusion model to this computer's backend; its size and licence are shown first"""
+
+    bl_idname = "dreamtime.model_look"
+    bl_label = "Add Model"
+
+    name: StringProperty(
+        name="Model", description="An id of the Hugging Face hub, such as owner/name", options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        current = runtime.current()
+        if current.local.environment.readiness(runtime.version()) is not Readiness.READY:
+            cls.poll_message_set("Install the backend on this computer first; elsewhere: python -m backend models add")
+            return False
+        if current.adding is not None:
+            cls.poll_message_set("A model is being added already")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self.name = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+        return context.window_manager.invoke_props_dialog(self, width=400)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        current, name = runtime.current(), self.name.strip()
+        models = Models(current.local.environment, bpy.app.online_access)
+        current.run(lambda: models.look(name), _offered)
+        self.report({"INFO"}, "Asking the hub for its size and licence")
+        return {"FINISHED"}
+
+
+class DREAMTIME_OT_model_add(bpy.types.Operator):
+    """Download this model under its licence"""
+
+    bl_idname = "dreamtime.model_add"
+    bl_label = "Download"
+    bl_options = {"INTERNAL"}
+
+    name: StringProperty(options={"SKIP_SAVE", "HIDDEN"})
+    offer: StringProperty(options={"SKIP_SAVE", "HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_props_dialog(
+            self, width=480, title="Download this model?", confirm_text="Download"
+        )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        self.layout.label(text=self.offer)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        current, name = runtime.current(), self.name
+        models = current.adding = Models(current.local.environment, bpy.app.online_access)
+
+        def hear(line: str) -> None:
+            current.adding_says = line.strip()
+
+        current.run(lambda: models.add(name, hear), _added)
+        return {"FINISHED"}
+
+
+class DREAMTIME_OT_model_cancel(bpy.types.Operator):
+    """Stop downloading; what is there already is kept for another try"""
+
+    bl_idname = "dreamtime.model_cancel"
+    bl_label = "Cancel"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        adding = runtime.current().adding
+        if adding is not None:
+            adding.cancel()
+        return {"FINISHED"}
+
+
+_found: Machine | None = None
+"""What this computer has, once somebody wanted to know: it takes seconds to find out."""
+
+
+def _looked(outcome: Machine | Trouble) -> None:
+    """The computer was looked at: go on with the dialogue."""
+    global _found
+    if isinstance(outcome, Trouble):
+        _tell(outcome)
+        return
+    _found = outcome
+    in_a_window(lambda: bpy.ops.dreamtime.backend_install("INVOKE_DEFAULT"))
+
+
+def _offered(outcome: ModelOffer | Trouble) -> None:
+    """The hub has answered: ask whether to go on."""
+    if isinstance(outcome, Trouble):
+        _tell(outcome)
+        return
+    in_a_window(lambda: bpy.ops.dreamtime.model_add("INVOKE_DEFAULT", name=outcome.name, offer=str(outcome)))
+
+
+def _added(outcome: Trouble | None) -> None:
+    current = runtime.current()
+    current.adding, current.adding_says = None, ""
+    if isinstance(outcome, Trouble):
+        _tell(outcome)
+
+
+def _tell(error: Trouble) -> None:
+    tell(f"{error.sentence[:1].upper()}{error.sentence[1:]}: {error.remedy}")
+
+
+def _planned(found: Machine) -> Plan:
     """Raises CannotInstall."""
     wheels = Path(__file__).parents[1] / "backend_wheel"
-    return plan.plan(runtime.current().local.environment.folder, wheels, machine.look(machine.interpreter()))
+    return plan.plan(runtime.current().local.environment.folder, wheels, found)
 
 
 def _refuse(operator: bpy.types.Operator, error: Trouble) -> set[str]:
@@ -169,4 +285,7 @@ CLASSES = (
     DREAMTIME_OT_backend_start,
     DREAMTIME_OT_backend_stop,
     DREAMTIME_OT_backend_log,
+    DREAMTIME_OT_model_look,
+    DREAMTIME_OT_model_add,
+    DREAMTIME_OT_model_cancel,
 )

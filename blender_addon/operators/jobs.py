@@ -8,7 +8,7 @@ from bpy.props import StringProperty
 
 from .. import importer, pictures, preferences, runtime
 from ..session import wording
-from ..session.book import REFUSED, Entry
+from ..session.book import REFUSED, SENDING, Entry
 from ..session.link import Cancel, Delete, Fetch, Generate, MarkImported
 from ..shared.limits import SEEDS
 from ..shared.messages import Generation, new_job_id
@@ -88,7 +88,11 @@ class DREAMTIME_OT_cancel(_OnJob, bpy.types.Operator):
     bl_label = "Cancel"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        runtime.current().send(Cancel(self.job))
+        if self.entry.state != SENDING:
+            runtime.current().send(Cancel(self.job))
+            return {"FINISHED"}
+        runtime.current().send(Delete(self.job))
+        runtime.current().book.forget(self.job)
         return {"FINISHED"}
 
 
@@ -172,20 +176,6 @@ class DREAMTIME_OT_delete(_OnJob, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class DREAMTIME_OT_tell(bpy.types.Operator):
-    """Say something in Blender's status bar"""
-
-    bl_idname = "dreamtime.tell"
-    bl_label = "DreamTime"
-    bl_options = {"INTERNAL"}
-
-    text: StringProperty(options={"SKIP_SAVE"})
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        self.report({"WARNING"}, self.text)
-        return {"FINISHED"}
-
-
 CLASSES = (
     DREAMTIME_OT_generate,
     DREAMTIME_OT_use_object,
@@ -195,5 +185,4 @@ CLASSES = (
     DREAMTIME_OT_generate_again,
     DREAMTIME_OT_copy_settings,
     DREAMTIME_OT_delete,
-    DREAMTIME_OT_tell,
 )

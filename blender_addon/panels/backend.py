@@ -45,6 +45,12 @@ def _draw_local(layout: bpy.types.UILayout) -> None:
         row.operator("dreamtime.backend_stop", icon="PAUSE")
     if status.log_tail:
         row.operator("dreamtime.backend_log", icon="TEXT")
+    if current.adding is None:
+        layout.operator("dreamtime.model_look", icon="ADD")
+        return
+    row = layout.row(align=True)
+    row.label(text=current.adding_says or "Downloading the model", icon="IMPORT")
+    row.operator("dreamtime.model_cancel", text="", icon="X")
 
 
 _ICONS = {

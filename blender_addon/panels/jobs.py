@@ -5,7 +5,7 @@ from bpy.props import StringProperty
 
 from .. import pictures, runtime
 from ..session import wording
-from ..session.book import REFUSED, Entry
+from ..session.book import ASKING, REFUSED, Entry
 from ..shared.states import State
 from .main import Sidebar, wrapped
 
@@ -51,7 +51,7 @@ def _draw_entry(layout: bpy.types.UILayout, entry: Entry) -> None:
         buttons.operator("dreamtime.import_result", text="Import", icon="IMPORT").job = entry.job
     elif entry.available:
         buttons.operator("dreamtime.fetch", text="Fetch", icon="IMPORT").job = entry.job
-    else:
+    elif entry.state != ASKING:
         buttons.operator("dreamtime.generate_again", text="Retry", icon="FILE_REFRESH").job = entry.job
     menu = buttons.operator("dreamtime.job_menu", text="", icon="DOWNARROW_HLT")
     menu.job = entry.job

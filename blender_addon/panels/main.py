@@ -5,7 +5,7 @@ import bpy
 from .. import pictures, runtime
 from ..local_backend.process import Stage
 from ..session import wording
-from ..session.book import Book, Entry
+from ..session.book import SENDING, Book, Entry
 from ..shared.states import State
 
 CATEGORY = "DreamTime"
@@ -90,7 +90,7 @@ def _draw_running(layout: bpy.types.UILayout, entry: Entry) -> None:
     row = box.row(align=True)
     row.progress(factor=entry.fraction, text=wording.progress(entry))
     button = row.row(align=True)
-    button.enabled = entry.state in (State.QUEUED, State.RUNNING)
+    button.enabled = entry.state in (SENDING, State.QUEUED, State.RUNNING)
     button.operator("dreamtime.cancel", text="", icon="X").job = entry.job
     if entry.previews:
         box.template_icon(pictures.icon(entry), scale=_PICTURE_SCALE)

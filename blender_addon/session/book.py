@@ -1,6 +1,6 @@
 """The jobs as the panel shows them, and what is known of the backend. Only the main thread touches it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..shared.errors import Trouble
@@ -11,8 +11,8 @@ from ..shared.states import FINAL, State
 from .mailbox import Changed, Connected, Fetched, Lost, News, NotFetched, Progress, Refused
 from .records import Note
 
-SENDING, REFUSED = "sending", "refused"
-"""States of a job that no backend has (yet)."""
+SENDING, REFUSED, ASKING = "sending", "refused", "asking"
+"""States of a job that no backend has yet, that it will not take, or that it has not told about since Blender began."""
 
 
 _SHAPED = 0.75
@@ -52,7 +52,7 @@ class Entry:
     @property
     def running(self) -> bool:
         """Whether it may still change by itself."""
-        return self.state not in FINAL and self.state != REFUSED
+        return self.state not in FINAL and self.state not in (REFUSED, ASKING)
 
     @property
     def fraction(self) -> float:
@@ -94,12 +94,15 @@ Effect = Arrived | Ended | Shown
 class Book:
     """All jobs, the newest first, and the backend."""
 
-    def __init__(self, notes: Iterable[Note] = ()) -> None:
+    def __init__(self, notes: Iterable[Note] = (), fetched: Callable[[str], bool] = lambda job: False) -> None:
+        """notes: of earlier days. fetched: whether a job's results are on this machine; then no backend is needed."""
         self.entries: dict[str, Entry] = {}
         self.welcome: Welcome | None = None
         self.trouble: Trouble | None = None
         for note in notes:
             entry = Entry(note.job, note.batch, note.request, note.created, imported=note.imported)
+            entry.fetched = note.sent and fetched(note.job)
+            entry.state = State.DONE if entry.fetched else ASKING if note.sent else SENDING
             self.entries[note.job] = entry
 
     def newest_first(self) -> list[Entry]:

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from ..shared.offer import OfferedModel, OfferedPreset
 from ..shared.states import State
-from .book import REFUSED, SENDING, Book, Entry
+from .book import ASKING, REFUSED, SENDING, Book, Entry
 
 STAGES = {
     "loading": "Loading the model",
@@ -20,6 +20,7 @@ STAGES = {
 _STATES = {
     SENDING: "Sending",
     REFUSED: "Refused",
+    ASKING: "Known when the backend answers",
     State.QUEUED: "Waiting",
     State.RUNNING: "Starting",
     State.CANCELLING: "Cancelling",

@@ -29,6 +29,7 @@ assert (settings.seed, settings.lock_seed) == (7, True)
 bpy.ops.dreamtime.generate_again(job=job)
 (again,) = set(book().entries) - {job}
 assert book().entries[again].request == book().entries[job].request
+until(lambda: book().entries[again].state != "sending")
 bpy.ops.dreamtime.cancel(job=again)
 until(lambda: book().entries[again].state == "cancelled")
 assert bpy.ops.dreamtime.delete(job=job) == {"FINISHED"}

@@ -17,7 +17,6 @@ OPERATORS = {
     "generate_again",
     "copy_settings",
     "delete",
-    "tell",
     "pair",
     "unpair",
     "backend_install",
@@ -25,6 +24,9 @@ OPERATORS = {
     "backend_start",
     "backend_stop",
     "backend_log",
+    "model_look",
+    "model_add",
+    "model_cancel",
     "job_menu",
 }
 PANELS = {"DREAMTIME_PT_main", "DREAMTIME_PT_advanced", "DREAMTIME_PT_jobs", "DREAMTIME_PT_backend"}

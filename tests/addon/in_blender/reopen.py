@@ -5,7 +5,7 @@ import sys
 from desk import book, connected, module, until
 
 job = sys.argv[1]
-assert book().entries[job].state == "sending", "remembered before the backend was asked"
+assert book().entries[job].state == "asking", "remembered before the backend was asked"
 until(connected)
 until(lambda: book().entries[job].fetched)
 entry = book().entries[job]

@@ -163,11 +163,22 @@ def test_a_blender_that_was_closed_finds_its_jobs_again(open_desk: Callable[...,
     first.until(lambda: first.state(job) == "running")
     assert first.link.stop()
     second = open_desk()
-    assert second.state(job) == "sending"  # until the backend says more
+    assert second.state(job) == "asking"  # until the backend says more
     second.until(lambda: second.book.entries[job].fetched)
     assert second.state(job) == "done"
     assert second.seen("Arrived") == []  # it goes into the scene when the artist says so
     assert host.executions() == 1
+
+
+def test_results_that_are_here_need_no_backend(open_desk: Callable[..., Desk], module: Module) -> None:
+    first = open_desk()
+    (job,) = first.generate("a red mug steps=1")
+    first.until(lambda: first.seen("Arrived") == [job])
+    assert first.link.stop()
+    notes = module("session.records").Notes(first.folder / "jobs").all()
+    book = module("session.book").Book(notes, lambda job: (first.folder / "results" / job).is_dir())
+    assert (book.entries[job].state, book.entries[job].fetched) == ("done", True)
+    assert module("session.wording").outcome(book.entries[job]) == "Ready to import"
 
 
 def test_a_request_that_was_never_sent_is_sent_after_a_restart(
