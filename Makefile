@@ -43,7 +43,7 @@ compare: $(READY)
 	$(BIN)/python -m backend compare "$(PROMPT)" --preset $(PRESET) --out demo/compare
 
 test: $(READY) $(BLENDER_READY) $(BLENDER52_READY)
-	@echo "Running the default test suite (about five minutes on two cores) ..."
+	@echo "Running the default test suite (about a quarter of an hour on two cores) ..."
 	$(BIN)/python -m pytest
 	@echo "Checking that the tests of shared/ reach every branch of it ..."
 	$(BIN)/python -m pytest tests/shared --quiet --durations=0 --durations-min=60 \

@@ -20,7 +20,7 @@ STAGES = {
 _STATES = {
     SENDING: "Sending",
     REFUSED: "Refused",
-    ASKING: "Known when the backend answers",
+    ASKING: "Backend away",
     State.QUEUED: "Waiting",
     State.RUNNING: "Starting",
     State.CANCELLING: "Cancelling",
