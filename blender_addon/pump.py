@@ -32,6 +32,7 @@ def unregister() -> None:
 def tick() -> float:
     """Take in what news there is time for; seconds until the next tick."""
     current = runtime.current()
+    current.online = bpy.app.online_access
     deadline = time.perf_counter() + BUDGET_SECONDS
     changed = False
     while time.perf_counter() < deadline and (news := current.mailbox.take()) is not None:

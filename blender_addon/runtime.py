@@ -54,6 +54,7 @@ class Runtime:
         self.local = LocalBackend(Environment(local_folder(folder)), version())
         self.local_status = self.local.poll()
         self.remote = False
+        self.online = bpy.app.online_access
         self.adding: Models | None = None
         self.adding_says = ""
         self._link: Link | None = None
@@ -111,11 +112,11 @@ class Runtime:
         self._link = None
 
     def _pairing(self) -> Pairing:
-        """How to reach the backend; called by the client thread, so without a look at Blender's data."""
+        """How to reach the backend; called by the client thread, which never looks at Blender."""
         if not self.remote:
             return pairings.local(self.local.environment.home)
         found = pairings.remote(self.folder)
-        if not _loopback(found.host) and not bpy.app.online_access:
+        if not _loopback(found.host) and not self.online:
             raise OfflineError("Blender may not go online")
         return found
 

@@ -32,6 +32,11 @@ def test_keys_that_are_refused_are_said_to_be(blender: Path, run_blender: Run, h
     assert "told apart" in run_blender(blender, HERE / "wrong_key.py", *lines)
 
 
+def test_a_backend_of_another_version_is_said_to_be(blender: Path, run_blender: Run, host: Any) -> None:
+    environment = {"DREAMTIME_HOME": str(host.folder)}
+    assert "versions are told apart" in run_blender(blender, HERE / "wrong_version.py", environment=environment)
+
+
 @pytest.mark.slow
 def test_a_prompt_becomes_an_object(blender: Path, run_blender: Run, real_host: Any, tmp_path: Path) -> None:
     environment = {"DREAMTIME_HOME": str(real_host.folder)}
