@@ -15,7 +15,7 @@ from ..local_backend.plan import Plan
 from ..local_backend.process import Stage
 from ..local_backend.troubles import CannotInstall, CannotStart
 from ..pump import in_a_window, tell
-from ..session import pairings
+from ..session import pairings, wording
 from ..shared.errors import Trouble
 from ..shared.pairing import PairingError
 
@@ -263,7 +263,7 @@ def _added(outcome: Trouble | None) -> None:
 
 
 def _tell(error: Trouble) -> None:
-    tell(f"{error.sentence[:1].upper()}{error.sentence[1:]}: {error.remedy}")
+    tell(f"{wording.sentence(error.sentence)}: {error.remedy}")
 
 
 def _planned(found: Machine) -> Plan:
@@ -273,7 +273,7 @@ def _planned(found: Machine) -> Plan:
 
 
 def _refuse(operator: bpy.types.Operator, error: Trouble) -> set[str]:
-    operator.report({"ERROR"}, f"{error.sentence[:1].upper()}{error.sentence[1:]}: {error.remedy}")
+    operator.report({"ERROR"}, f"{wording.sentence(error.sentence)}: {error.remedy}")
     return {"CANCELLED"}
 
 

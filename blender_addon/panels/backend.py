@@ -4,6 +4,7 @@ import bpy
 
 from .. import preferences, runtime
 from ..local_backend.process import Stage
+from ..session import wording
 from .main import Sidebar, draw_start, wrapped
 
 
@@ -36,9 +37,9 @@ def _draw_local(layout: bpy.types.UILayout) -> None:
         row.progress(factor=installation.progress.fraction, text=installation.progress.phase)
         row.operator("dreamtime.backend_cancel_install", text="", icon="X")
         return
-    wrapped(layout, status.sentence, icon=_ICONS.get(status.stage, "NONE"))
+    wrapped(layout, wording.sentence(status.sentence), icon=_ICONS.get(status.stage, "NONE"))
     if status.remedy:
-        wrapped(layout, status.remedy)
+        wrapped(layout, wording.sentence(status.remedy))
     row = layout.row(align=True)
     draw_start(row)
     if status.stage in (Stage.STARTING, Stage.RUNNING, Stage.STOPPING):

@@ -11,6 +11,7 @@ from .main import Sidebar, wrapped
 
 PER_PAGE = 6
 _THUMBNAIL_SCALE = 3.0
+_BESIDE_PICTURE = 75
 
 
 class DREAMTIME_PT_jobs(Sidebar, bpy.types.Panel):
@@ -44,8 +45,9 @@ def _draw_entry(layout: bpy.types.UILayout, entry: Entry) -> None:
     took = f" · {wording.duration(entry.seconds)}" if entry.seconds and entry.state == State.DONE else ""
     column.label(text=f"{wording.outcome(entry)}{took}")
     if entry.trouble and entry.state in (State.FAILED, REFUSED, State.DONE):
-        wrapped(column, f"{entry.trouble[0][:1].upper()}{entry.trouble[0][1:]}", icon="ERROR")
-        wrapped(column, f"{entry.trouble[1][:1].upper()}{entry.trouble[1][1:]}")
+        inset = _BESIDE_PICTURE if picture else 0
+        wrapped(column, wording.sentence(entry.trouble[0]), icon="ERROR", inset=inset)
+        wrapped(column, wording.sentence(entry.trouble[1]), inset=inset)
     buttons = column.row(align=True)
     if entry.fetched:
         buttons.operator("dreamtime.import_result", text="Import", icon="IMPORT").job = entry.job

@@ -1,11 +1,14 @@
 """The panel itself: what to make, Generate, and how far it is."""
 
+import blf
 import bpy
 
 from .. import pictures, runtime
 from ..local_backend.process import Stage
 from ..session import wording
 from ..session.book import SENDING, Book, Entry
+from ..session.pairings import NotRunning
+from ..shared.errors import Unreachable
 from ..shared.states import State
 
 CATEGORY = "DreamTime"
@@ -52,14 +55,19 @@ class DREAMTIME_PT_main(Sidebar, bpy.types.Panel):
 
 def _draw_status(layout: bpy.types.UILayout, book: Book) -> None:
     """One line on the backend, and what to do if it does not work."""
+    current = runtime.current()
     text, remedy = wording.status(book)
     if not remedy:
         layout.label(text=text, icon="CHECKMARK" if book.welcome else "SORTTIME")
         return
+    local = current.local_status
+    silent = not current.remote and isinstance(book.trouble, Unreachable | NotRunning)
+    if silent and local.stage in (Stage.CRASHED, Stage.PORT_TAKEN, Stage.STARTING):
+        text, remedy = local.sentence, local.remedy  # which knows more than that nobody answers
     box = layout.box().column(align=True)
-    wrapped(box, text, icon="ERROR")
-    wrapped(box, remedy)
-    if book.trouble and not runtime.current().remote:
+    wrapped(box, wording.sentence(text), icon="ERROR")
+    wrapped(box, wording.sentence(remedy))
+    if silent:
         draw_start(box)
 
 
@@ -95,23 +103,33 @@ def _draw_running(layout: bpy.types.UILayout, entry: Entry) -> None:
     if entry.previews:
         box.template_icon(pictures.icon(entry), scale=_PICTURE_SCALE)
     for warning in entry.warnings:
-        wrapped(box, warning[:1].upper() + warning[1:], icon="INFO")
+        wrapped(box, wording.sentence(warning), icon="INFO")
 
 
-def wrapped(layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
-    """Lines of a sentence that fit into a narrow sidebar; labels do not wrap by themselves."""
-    lines, line = [], ""
+def wrapped(layout: bpy.types.UILayout, text: str, icon: str = "NONE", inset: int = 0) -> None:
+    """A sentence in as many lines as it needs; labels do not wrap by themselves, and shorten what does not fit.
+
+    inset: pixels that stand beside it, but for its icon.
+    """
+    preferences, region = bpy.context.preferences, bpy.context.region
+    scale = preferences.system.ui_scale
+    width = region.width if region else _USUAL_WIDTH * scale
+    room = width - (_BESIDES + inset + (_ICON if icon != "NONE" else 0)) * scale
+    blf.size(_FONT, preferences.ui_styles[0].widget.points * scale)
+    lines = [""]
     for word in text.split():
-        if line and len(line) + len(word) >= _LINE:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}".strip()
-    for index, part in enumerate([*lines, line]):
-        layout.label(text=part, icon=icon if index == 0 else "BLANK1" if icon != "NONE" else "NONE")
+        longer = f"{lines[-1]} {word}".strip()
+        if blf.dimensions(_FONT, longer)[0] <= room or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    for index, line in enumerate(lines):
+        layout.label(text=line, icon=icon if index == 0 else "BLANK1" if icon != "NONE" else "NONE")
 
 
-_LINE = 38
-"""Characters that fit into 280 pixels, less an icon."""
+_FONT = 0
+_USUAL_WIDTH, _BESIDES, _ICON = 280, 70, 24
+"""Pixels: of the sidebar, of what frames a line in it, and of an icon."""
 
 
 class DREAMTIME_PT_advanced(Sidebar, bpy.types.Panel):

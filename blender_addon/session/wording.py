@@ -78,12 +78,12 @@ def outcome(entry: Entry) -> str:
 def status(book: Book) -> tuple[str, str]:
     """The backend in one line, and what to do if it does not work, or ""."""
     if book.trouble:
-        return _sentence(book.trouble.sentence), _sentence(book.trouble.remedy)
+        return sentence(book.trouble.sentence), sentence(book.trouble.remedy)
     if book.welcome is None:
         return "Connecting", ""
     if book.welcome.trouble:
-        sentence, _, remedy = book.welcome.trouble[0].partition("; ")
-        return _sentence(sentence), _sentence(remedy)
+        problem, _, remedy = book.welcome.trouble[0].partition("; ")
+        return sentence(problem), sentence(remedy)
     devices = ", ".join(device.partition(":")[0] for device in book.welcome.devices)
     return f"{book.welcome.name} · {devices}", ""
 
@@ -98,5 +98,6 @@ def nearest_objects(prompt: str, model: OfferedModel) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*close, *model.objects]))[:NEAREST]
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """With a capital, as it stands alone."""
     return text[:1].upper() + text[1:]
