@@ -8,16 +8,24 @@ vertices are whole again, z is up, and v runs upwards.
 import json
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 _HEADER = struct.Struct("<4sII")
 _CHUNK = struct.Struct("<I4s")
 _PNG = b"\x89PNG\r\n\x1a\n"
+_IHDR = struct.Struct(">8sI4sIIB")
 _TRIANGLES = 4
 _FORMATS = {(5126, "VEC3"): ("<f4", 3), (5126, "VEC2"): ("<f4", 2), (5125, "SCALAR"): ("<u4", 1)}
 """Component type and type of the accessors that are understood, as numpy has them."""
+
+
+_DESCRIPTION_BYTES = 2**20
+"""The JSON; the backend's has a few thousand. Parsed, it takes some thirty times as much memory."""
+
+_TEXTURE_PIXELS = 8192
+"""Per side, the most that a backend makes. A few bytes of PNG may promise far more, which Blender would unpack."""
 
 
 class GlbError(ValueError):
@@ -44,11 +52,12 @@ def read(data: bytes) -> Model:
         recipe = tree["asset"]["extras"]["recipe"]
         if part.get("mode", _TRIANGLES) != _TRIANGLES or not isinstance(recipe, dict):
             raise GlbError("the model is no triangle mesh with a recipe")
+        json.dumps(recipe, allow_nan=False)  # 1e999 is JSON, but what it is read as is not
         positions = _accessor(tree, binary, part["attributes"]["POSITION"], 3)
         texture_at = _accessor(tree, binary, part["attributes"]["TEXCOORD_0"], 2)
         indices = _accessor(tree, binary, part["indices"], 1).ravel()
         texture = _texture(tree, binary, part["material"])
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, GlbError):
             raise
         raise GlbError(f"the model is not built as expected ({type(error).__name__})") from error
@@ -69,8 +78,10 @@ def _chunks(data: bytes) -> tuple[dict[str, Any], memoryview]:
         raise GlbError("this is no GLB file")
     if length != len(data) or binary_size > len(binary):
         raise GlbError("the model is cut off")
+    if size > _DESCRIPTION_BYTES:
+        raise GlbError("the model's description is too large")
     try:
-        tree = json.loads(data[begin : begin + size])
+        tree = json.loads(data[begin : begin + size], parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise GlbError("the model's description cannot be read") from error
     if not isinstance(tree, dict):
@@ -101,6 +112,11 @@ def _texture(tree: dict[str, Any], binary: memoryview, material: int) -> bytes:
     png = bytes(binary[begin : begin + size])
     if len(png) < size or not png.startswith(_PNG):
         raise GlbError("the model's texture is no PNG")
+    if len(png) < _IHDR.size:
+        raise GlbError("the model's texture is cut off")
+    _, _, kind, width, height, depth = _IHDR.unpack_from(png)
+    if kind != b"IHDR" or depth != 8 or not (0 < width <= _TEXTURE_PIXELS and 0 < height <= _TEXTURE_PIXELS):
+        raise GlbError(f"the model's texture is not 8 bits deep and 1 to {_TEXTURE_PIXELS} pixels wide and high")
     return png
 
 
@@ -114,6 +130,8 @@ def _model(
         raise GlbError("a triangle of the model has a corner that is not there")
     if not (np.isfinite(positions).all() and np.isfinite(texture_at).all()):
         raise GlbError("the model holds numbers that are none")
+    if (positions == positions[0]).all():
+        raise GlbError("the model is a single point")
     upright = np.stack([positions[:, 0], -positions[:, 2], positions[:, 1]], axis=1)
     upright += 0.0  # -0 and 0 are one place
     # Whole rows compare far faster as one value each than as three.
@@ -123,6 +141,10 @@ def _model(
     uvs = texture_at[indices] * np.float32([1, -1]) + np.float32([0, 1])
     triangles = welded.ravel()[indices].reshape(-1, 3).astype(np.int32)
     return Model(upright[first], triangles, uvs.astype(np.float32), texture, recipe)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
 
 
 def _whole(value: Any) -> int:

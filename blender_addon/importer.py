@@ -5,22 +5,25 @@ comes whole or not at all.
 """
 
 import json
+import math
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
 from mathutils import Vector
 
-from . import glb
+from . import compat, glb
 from .glb import GlbError, Model
+from .shared.limits import SEEDS
 
 COLLECTION = "DreamTime"
 
-_CREASE_COSINE = np.cos(np.radians(40.0))
+_CREASE = math.radians(45.0)
 """Edges whose faces meet at a sharper angle are creases; the backend's own files are shaded alike."""
 
 _ROUGHNESS = 0.8
-_RECIPE = "dreamtime_recipe"
 
 
 class ImportFailed(Exception):
@@ -34,32 +37,30 @@ def import_job(context: bpy.types.Context, folder: Path, prompt: str, job: str, 
     """
     try:
         model = glb.read((folder / "mesh.glb").read_bytes())
+        with ExitStack() as undoing:  # whatever goes wrong, all that was made until then is removed
+            found = _object(_name(prompt), model, in_units(context.scene, size), undoing)
+            found.matrix_world = context.scene.cursor.matrix
+            found["dreamtime_prompt"], found["dreamtime_job"] = prompt, job
+            _remember(found, model.recipe)
+            _collection(context.scene, undoing).objects.link(found)
+            undoing.pop_all()
     except OSError as error:
         raise ImportFailed(f"The result cannot be read ({error.strerror}): fetch it again") from error
     except GlbError as error:
         raise ImportFailed(f"{str(error).capitalize()}: generate it again") from error
-    name = _name(prompt)
-    made: list[bpy.types.ID] = []
-    try:
-        found = _object(name, model, size / context.scene.unit_settings.scale_length, made)
-        found.matrix_world = context.scene.cursor.matrix
-        found["dreamtime_prompt"], found["dreamtime_job"] = prompt, job
-        found["dreamtime_seed"] = model.recipe.get("seed", 0)
-        found[_RECIPE] = json.dumps(model.recipe)
-        _collection(context.scene).objects.link(found)
+    except MemoryError as error:
+        raise ImportFailed("There is too little memory for the object: close other files or programs") from error
     except (RuntimeError, ValueError, TypeError) as error:
-        for thing in reversed(made):
-            bpy.data.batch_remove([thing])
-        raise ImportFailed(f"Blender cannot take the object ({error}): generate it again") from error
+        raise ImportFailed(f"Blender cannot take the object ({str(error).strip()}): generate it again") from error
     _select(context, found)
     return found
 
 
-def mark_asset(found: bpy.types.Object, preview: Path) -> None:
+def mark_asset(found: bpy.types.Object) -> None:
     """Offer the object in the asset browser, under its prompt."""
     found.asset_mark()
     found.asset_data.description = found["dreamtime_prompt"]
-    for tag in ("DreamTime", *found["dreamtime_prompt"].split()):
+    for tag in ("DreamTime", *_words(found["dreamtime_prompt"])):
         found.asset_data.tags.new(tag, skip_if_exists=True)
     found.asset_generate_preview()
 
@@ -72,28 +73,55 @@ def base(vertices: np.ndarray) -> np.ndarray:
     return middle
 
 
+def in_units(scene: bpy.types.Scene, metres: float) -> float:
+    """A length in the scene's units. Without a unit system the scale means nothing."""
+    settings = scene.unit_settings
+    return metres if settings.system == "NONE" else metres / settings.scale_length
+
+
 def scaled(vertices: np.ndarray, size: float) -> np.ndarray:
     """The vertices with the origin where the object stands and its largest extent `size`."""
+    vertices = vertices.astype(np.float64)  # differences of float32 may be too large for it
     extent = float((vertices.max(axis=0) - vertices.min(axis=0)).max())
-    return ((vertices - base(vertices)) * (size / extent)).astype(np.float32) if extent else vertices
+    return ((vertices - base(vertices)) * (size / extent)).astype(np.float32) if extent else vertices * 0
 
 
 def _name(prompt: str) -> str:
     """What the object is called: "Red Mug" for "a red mug"."""
-    words = [word for word in prompt.split() if word.lower() not in {"a", "an", "the"}]
-    return " ".join(words or ["Object"]).title()[:60]
+    return " ".join(word[0].upper() + word[1:] for word in _words(prompt) or ["Object"])[:60]
 
 
-def _object(name: str, model: Model, size: float, made: list[bpy.types.ID]) -> bpy.types.Object:
+def _words(prompt: str) -> list[str]:
+    """The words of a prompt that say something."""
+    return [word for word in prompt.split() if word.lower() not in {"a", "an", "the"}]
+
+
+def _object(name: str, model: Model, size: float, undoing: ExitStack) -> bpy.types.Object:
     mesh = bpy.data.meshes.new(name)
-    made.append(mesh)
+    undoing.callback(bpy.data.meshes.remove, mesh)
     fill(mesh, scaled(model.vertices, size), model.triangles)
     mesh.uv_layers.new(name="UVMap").uv.foreach_set("vector", model.uvs.ravel())
+    mesh.validate()  # welding may have made lines of triangles
+    if not mesh.polygons:
+        raise ValueError("it has no surface")
     _shade(mesh)
-    mesh.materials.append(_material(name, model.texture, made))
+    mesh.materials.append(_material(name, model.texture, undoing))
     found = bpy.data.objects.new(name, mesh)
-    made.append(found)
+    undoing.callback(bpy.data.objects.remove, found)
     return found
+
+
+def _remember(found: bpy.types.Object, recipe: dict[str, Any]) -> None:
+    """Keep the recipe with the object, and by themselves what artists look for in it."""
+    model = recipe.get("model")
+    known = {"preset": recipe.get("preset"), "model": model.get("name") if isinstance(model, dict) else None}
+    for key, value in known.items():
+        if isinstance(value, str):
+            found[f"dreamtime_{key}"] = value
+    seed = recipe.get("seed")
+    if type(seed) is int and 0 <= seed < SEEDS:
+        found["dreamtime_seed"] = seed
+    found["dreamtime_recipe"] = json.dumps(recipe)
 
 
 def fill(mesh: bpy.types.Mesh, vertices: np.ndarray, triangles: np.ndarray) -> None:
@@ -108,32 +136,26 @@ def fill(mesh: bpy.types.Mesh, vertices: np.ndarray, triangles: np.ndarray) -> N
 
 
 def _shade(mesh: bpy.types.Mesh) -> None:
-    """Smooth, but for edges at which the surface turns sharply: an attribute that every Blender since 4.1 heeds."""
-    normals = np.empty(3 * len(mesh.polygons), np.float32)
-    mesh.polygons.foreach_get("normal", normals)
-    edges = np.empty(len(mesh.loops), np.int32)
-    mesh.loops.foreach_get("edge_index", edges)
-    order = np.argsort(edges, kind="stable")
-    ranked, faces = edges[order], (order // 3)
-    first = np.flatnonzero(np.r_[ranked[1:] == ranked[:-1], False])
-    cosines = np.einsum("ij,ij->i", *(normals.reshape(-1, 3)[faces[first + step]] for step in (0, 1)))
-    sharp = np.zeros(len(mesh.edges), bool)
-    sharp[ranked[first]] = cosines < _CREASE_COSINE
-    attribute = mesh.attributes.new("sharp_edge", "BOOLEAN", "EDGE")
-    attribute.data.foreach_set("value", sharp)
+    """Smooth, but for edges at which the surface turns sharply: an attribute that every Blender since 4.1 heeds.
+
+    The operator Shade Auto Smooth would do it by a modifier, but needs Object mode and a selection.
+    """
+    mesh.polygons.foreach_set("use_smooth", np.ones(len(mesh.polygons), bool))
+    mesh.set_sharp_from_angle(angle=_CREASE)
 
 
-def _material(name: str, png: bytes, made: list[bpy.types.ID]) -> bpy.types.Material:
+def _material(name: str, png: bytes, undoing: ExitStack) -> bpy.types.Material:
     image = bpy.data.images.new(name, 1, 1)
-    made.append(image)
+    undoing.callback(bpy.data.images.remove, image)
     image.source = "FILE"
     image.pack(data=png, data_len=len(png))
-    image.filepath_raw = f"//{name}.png"
+    image.filepath_raw = f"//{bpy.path.clean_name(name)}.png"
     image.colorspace_settings.name = "sRGB"
+    if not image.size[0]:  # asking for the size decodes it: now, and not when it is first drawn
+        raise ValueError("its texture is damaged")
     material = bpy.data.materials.new(name)
-    made.append(material)
-    material.use_nodes = True
-    tree = material.node_tree
+    undoing.callback(bpy.data.materials.remove, material)
+    tree = compat.node_tree(material)
     shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
     shader.inputs["Roughness"].default_value = _ROUGHNESS
     texture = tree.nodes.new("ShaderNodeTexImage")
@@ -142,11 +164,17 @@ def _material(name: str, png: bytes, made: list[bpy.types.ID]) -> bpy.types.Mate
     return material
 
 
-def _collection(scene: bpy.types.Scene) -> bpy.types.Collection:
+def _collection(scene: bpy.types.Scene, undoing: ExitStack) -> bpy.types.Collection:
     """The add-on's collection, in the scene again if somebody unlinked it."""
-    collection = bpy.data.collections.get(COLLECTION) or bpy.data.collections.new(COLLECTION)
+    # One of that name may be linked from a library, and takes no objects.
+    own = (one for one in bpy.data.collections if one.name == COLLECTION and one.library is None)
+    collection = next(own, None)
+    if collection is None:
+        collection = bpy.data.collections.new(COLLECTION)
+        undoing.callback(bpy.data.collections.remove, collection)
     if collection not in scene.collection.children_recursive:
         scene.collection.children.link(collection)
+        undoing.callback(scene.collection.children.unlink, collection)
     return collection
 
 

@@ -12,7 +12,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from . import runtime
+from . import coarse_view, runtime
 from .session import wording
 from .shared.limits import PROMPT_CHARACTERS, SEEDS, VARIATIONS
 from .shared.messages import Generation
@@ -95,10 +95,9 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
         default=1,
     )
     size: FloatProperty(
-        name="Size",
-        description="The largest extent of the object",
-        subtype="DISTANCE",
-        unit="LENGTH",
+        # Not a length of Blender's, which would be shown in the scene's unit and counted in it twice.
+        name="Size in m",
+        description="The largest extent of the object in metres, whatever the scene's unit",
         min=0.001,
         soft_max=10.0,
         default=1.0,
@@ -145,11 +144,19 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
 _CHOICES = {"model": _models, "preset": _presets, "schedule": _schedules, "field": _fields}
 
 
+def _sculpt_changed(self: "DREAMTIME_PG_view", context: bpy.types.Context) -> None:
+    if not self.sculpt:
+        coarse_view.remove_all()
+
+
 class DREAMTIME_PG_view(bpy.types.PropertyGroup):
     """What the panel shows; not kept in files."""
 
     sculpt: BoolProperty(
-        name="Sculpt in Viewport", description="Show the rough shape in the viewport while it is made", default=True
+        name="Sculpt in Viewport",
+        description="Show the rough shape in the viewport while it is made",
+        default=True,
+        update=_sculpt_changed,
     )
     page: IntProperty(name="Page", description="Which jobs the list shows", min=0)
 

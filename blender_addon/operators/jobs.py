@@ -112,7 +112,7 @@ class DREAMTIME_OT_import_result(_OnJob, bpy.types.Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         if preferences.of(context).mark_asset:
-            importer.mark_asset(found, folder / "preview.png")
+            importer.mark_asset(found)
         entry.imported = True
         runtime.current().send(MarkImported(self.job))
         self.report({"INFO"}, f"{found.name} is in the scene")

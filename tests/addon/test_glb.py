@@ -97,6 +97,10 @@ def change(tree: dict[str, Any], *path: Any, value: Any) -> dict[str, Any]:
         (("images", 0, "bufferView"), 0, "no PNG"),
         (("images", 0), {"uri": "http://example.org/x.png"}, "as expected"),
         (("materials",), [], "as expected"),
+        (("bufferViews", 2, "byteLength"), 10**9, "no PNG"),
+        (("bufferViews", 2, "byteLength"), 20, "texture is cut off"),
+        (("asset", "extras", "recipe", "cfg"), float("nan"), "cannot be read"),
+        (("asset", "extras", "recipe", "cfg"), "x" * 2**20, "too large"),
     ],
 )
 def test_what_is_laid_out_otherwise_is_refused(glb: ModuleType, data: bytes, path: Any, value: Any, told: str) -> None:
@@ -116,6 +120,46 @@ def test_numbers_that_are_none_are_refused(glb: ModuleType, data: bytes, bad: fl
     changed = binary[:offset] + struct.pack("<f", bad) + binary[offset + 4 :]
     with pytest.raises(glb.GlbError, match=told):
         glb.read(whole(tree, changed))
+
+
+def test_a_recipe_that_nobody_could_write_again_is_refused(glb: ModuleType, data: bytes) -> None:
+    tree, binary = parts(data)
+    text = json.dumps(change(tree, "asset", "extras", "recipe", "cfg", value="here")).encode()
+    for number in (b"1e999", b"-1e999", b"[" * 900 + b"1e999" + b"]" * 900):
+        with pytest.raises(glb.GlbError, match=r"as expected|cannot be read"):
+            glb.read(whole(text.replace(b'"here"', number), binary))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "depth", "fine"),
+    [
+        (8192, 1, 8, True),
+        (8193, 1, 8, False),
+        (1, 8193, 8, False),
+        (2**32 - 1, 2**32 - 1, 8, False),
+        (0, 1, 8, False),
+        (1, 0, 8, False),
+        (16, 16, 16, False),
+    ],
+)
+def test_a_texture_that_would_fill_the_memory_is_refused(
+    glb: ModuleType, data: bytes, width: int, height: int, depth: int, fine: bool
+) -> None:
+    at = data.index(b"IHDR") + 4
+    changed = data[:at] + struct.pack(">IIB", width, height, depth) + data[at + 9 :]
+    if fine:
+        assert glb.read(changed).texture[16:25] == struct.pack(">IIB", width, height, depth)
+    else:
+        with pytest.raises(glb.GlbError, match="8192 pixels"):
+            glb.read(changed)
+
+
+def test_a_model_of_one_point_is_refused(glb: ModuleType, data: bytes) -> None:
+    tree, binary = parts(data)
+    accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"]["POSITION"]]
+    offset, size = tree["bufferViews"][accessor["bufferView"]]["byteOffset"], 12 * accessor["count"]
+    with pytest.raises(glb.GlbError, match="single point"):
+        glb.read(whole(tree, binary[:offset] + bytes(size) + binary[offset + size :]))
 
 
 def test_a_corner_that_is_not_there_is_refused(glb: ModuleType, data: bytes) -> None:
@@ -163,3 +207,11 @@ def test_whatever_the_bytes_there_is_a_model_or_a_sentence(glb: ModuleType, data
         else:
             assert model.triangles.max() < len(model.vertices)
     assert refused > 10_000
+
+
+def test_random_bytes_are_no_model(glb: ModuleType) -> None:
+    draw = random.Random(0)
+    heads = (b"", b"glTF", struct.pack("<4sI", b"glTF", 2))
+    for _ in range(20_000):
+        with pytest.raises(glb.GlbError):
+            glb.read(draw.choice(heads) + draw.randbytes(draw.randrange(80)))

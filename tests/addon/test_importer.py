@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from backend.mesh.asset import Asset, TriangleMesh
 from backend.mesh.glb import write_glb
@@ -43,3 +44,26 @@ def test_a_result_becomes_an_ordinary_object(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     assert "imported as it should be" in run_blender(blender, HERE / "import_result.py", box, CREASES)
+
+
+def test_an_import_is_one_step_of_undo(
+    blender: Path, run_blender: Callable[..., str], box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    assert "done again as it should be" in run_blender(blender, HERE / "undo.py", box)
+
+
+def test_a_result_shows_its_texture_at_once(
+    blender: Path, run_blender: Callable[..., str], box: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    run_blender(blender, HERE / "look.py", box, tmp_path / "seen.png")
+    seen = np.asarray(Image.open(tmp_path / "seen.png"), np.float32) / 255
+    whole = seen[..., 3] == 1
+    assert 0.1 < whole.mean() < 0.9
+    colours = seen[whole][:, :3]
+    red = colours[:, 0] > colours[:, 2]
+    assert 0.1 < red.mean() < 0.9, "the box is red above and blue at its sides"
+    # White light on a surface that is not quite dull adds some of itself.
+    np.testing.assert_allclose(np.median(colours[red], axis=0), [1, 0, 0], atol=0.3)
+    np.testing.assert_allclose(np.median(colours[~red], axis=0), [0, 0, 1], atol=0.3)

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -72,6 +74,8 @@ small = bring(size=1.0)
 assert abs(max(small.dimensions) - 100.0) < 1e-3
 scene.unit_settings.scale_length = 1.0
 
+assert scene.dreamtime.bl_rna.properties["size"].unit == "NONE", "or the scene's unit would count twice"
+
 # --- in Edit mode, nothing else is touched ---
 bpy.context.view_layer.objects.active = found
 bpy.ops.object.mode_set(mode="EDIT")
@@ -108,11 +112,67 @@ for content in (b"", b"glTF", (folder / "mesh.glb").read_bytes()[:-10]):
         raise SystemExit("it should have failed")
     except importer.ImportFailed:
         pass
+data = (folder / "mesh.glb").read_bytes()
+at = data.index(b"IDAT") + 4
+(broken / "mesh.glb").write_bytes(data[:at] + bytes(200) + data[at + 200 :])
+try:
+    importer.import_job(bpy.context, broken, "a mug", JOB, 1.0)
+    raise SystemExit("it should have failed")
+except importer.ImportFailed as error:
+    assert "texture is damaged" in str(error)
+assert counts() == now
+bpy.data.collections["DreamTime"].name = "Mine"
+original = importer._remember
+
+
+def fail_late(*_: object) -> None:
+    raise MemoryError
+
+
+importer._remember = fail_late
+try:
+    bring()
+    raise SystemExit("it should have failed")
+except importer.ImportFailed as error:
+    assert "too little memory" in str(error)
+importer._remember = original
 assert counts() == now
 
+# --- what a strange backend may say ---
+for seed, model, prompt in ((10**30, 5, "a kid's toy"), ("7", None, "red/blue box")):
+    recipe = {"seed": seed, "model": model, "preset": [1]}
+    odd = importer._object(importer._name(prompt), importer.glb.read(data), 1.0, ExitStack())
+    importer._remember(odd, recipe)
+    assert json.loads(odd["dreamtime_recipe"]) == recipe
+    assert not {"dreamtime_seed", "dreamtime_model", "dreamtime_preset"} & set(odd.keys())
+    assert odd.name == {"a kid's toy": "Kid's Toy", "red/blue box": "Red/blue Box"}[prompt]
+model = importer.glb.read(data)
+flat = replace(model, triangles=np.concatenate([model.triangles, model.triangles[:1] * 0]))
+flat = replace(flat, uvs=np.concatenate([model.uvs, model.uvs[:3]]))
+mended = importer._object("Flat", flat, 1.0, ExitStack()).data
+assert (len(mended.polygons), mended.validate()) == (12, False), "lines are no triangles"
+huge = importer.scaled(np.float32([[-3e38, 0, 0], [3e38, 3e38, 0]]), 2.0)
+assert np.allclose(huge, [[-1, -0.5, 0], [1, 0.5, 0]])
+
+# --- a scene without units ---
+scene.unit_settings.system, scene.unit_settings.scale_length = "NONE", 0.01
+assert abs(max(bring(size=1.0).dimensions) - 1.0) < 1e-5
+scene.unit_settings.system, scene.unit_settings.scale_length = "METRIC", 1.0
+
+# --- a library's collection of the same name is left alone ---
+library = str(folder / "library.blend")
+bpy.ops.wm.save_as_mainfile(filepath=library, copy=True)
+bpy.data.collections["DreamTime"].name = "Mine"
+with bpy.data.libraries.load(library, link=True) as (_, wanted):
+    wanted.collections = ["DreamTime"]
+held = len(bpy.data.collections["DreamTime"].objects)
+(home,) = bring().users_collection
+assert (home.name, home.library, len(home.objects)) == ("DreamTime", None, 1)
+assert held == len(next(one for one in bpy.data.collections if one.library).objects)
+
 # --- for the asset browser ---
-importer.mark_asset(found, folder / "preview.png")
-assert {tag.name for tag in found.asset_data.tags} == {"DreamTime", "a", "red", "mug"}
+importer.mark_asset(found)
+assert {tag.name for tag in found.asset_data.tags} == {"DreamTime", "red", "mug"}
 
 # --- save and reopen ---
 path = str(folder / "saved.blend")
