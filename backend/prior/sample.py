@@ -12,8 +12,7 @@ from backend.prior.captions import example_prompts
 from backend.prior.model import Prior
 from backend.prior.pictures import save_sheet
 from backend.prior.vocabulary import UnknownObjectError, Vocabulary
-
-_LONGEST_PROMPT = 300
+from shared.limits import PROMPT_CHARACTERS
 
 
 @torch.no_grad()
@@ -52,8 +51,8 @@ def _checked(prompt: str, vocabulary: Vocabulary) -> None:
     """Refuse a prompt that the model cannot draw, and name the words that it will not heed."""
     if not prompt.strip():
         raise click.BadParameter('the prompt is empty; try "a red mug"')
-    if len(prompt) > _LONGEST_PROMPT:
-        raise click.BadParameter(f"the prompt has {len(prompt)} characters; shorten it to {_LONGEST_PROMPT}")
+    if len(prompt) > PROMPT_CHARACTERS:
+        raise click.BadParameter(f"the prompt has {len(prompt)} characters; shorten it to {PROMPT_CHARACTERS}")
     try:
         warning = vocabulary.knows(prompt).warning
     except UnknownObjectError as error:
