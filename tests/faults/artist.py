@@ -76,8 +76,8 @@ class Artist:
             for event in news.events:
                 self.states[event.job] = event.state
             boot, cursor, live = news.boot, news.cursor, news.live
-            self.show(cursor)
             self.care()
+            self.show(cursor)
             unfinished = [id for id in self.acknowledged - self.deleted if self.states.get(id) not in FINAL]
             if (self.folder / "drain").exists():
                 if not unfinished and not self.to_fetch() and set(self.intended) == self.acknowledged:
