@@ -60,17 +60,22 @@ Schedule = Table | Uniform
 
 @dataclass(frozen=True)
 class TimePrior:
-    """W_p of DreamTime: flat on [m2, m1], a Gaussian flank of width s1 above m1 and s2 below m2."""
+    """W_p of DreamTime: flat on [m2, m1], a Gaussian flank of width s1 above m1 and s2 below m2.
+
+    times_ddpm: W_d * W_p instead, see `ddpm_weight`.
+    """
 
     m1: float = 800.0
     m2: float = 500.0
     s1: float = 300.0
     s2: float = 100.0
+    times_ddpm: bool = False
 
     def weight(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """W_p(t), 1 at its largest."""
+        """W_p(t), 1 at its largest; or W_d(t) W_p(t), not normalised."""
         above, below = (t - self.m1).clamp(min=0) / self.s1, (self.m2 - t).clamp(min=0) / self.s2
-        return torch.exp(-(above.square() + below.square()) / 2)
+        prior = torch.exp(-(above.square() + below.square()) / 2)
+        return ddpm_weight(t) * prior if self.times_ddpm else prior
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,13 @@ class TimePriorDdpm:
 
     def weight(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """W_d(t) W_p(t), not normalised."""
-        abar = stable_diffusion_abar()[t.long()]
-        return torch.sqrt((1 - abar) / abar) * torch.exp(-((t - self.m) / self.s).square() / 2)
+        return ddpm_weight(t) * torch.exp(-((t - self.m) / self.s).square() / 2)
+
+
+def ddpm_weight(t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """W_d(t) = sqrt((1 - abar) / abar) for Stable Diffusion's abar: how strongly noise outweighs the image."""
+    abar = stable_diffusion_abar()[t.long()]
+    return torch.sqrt((1 - abar) / abar)
 
 
 def make(

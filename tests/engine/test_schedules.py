@@ -38,6 +38,13 @@ def test_the_rows_of_the_sheet(name: str) -> None:
     assert [t[round(share * len(t))] for share in SHARES] == pytest.approx(ROWS[name], abs=1)
 
 
+def test_the_rows_of_the_sheet_for_both_weights_together() -> None:
+    both = make("time_prior", ABAR, 10_000, time_prior=TimePrior(times_ddpm=True))
+    assert isinstance(both, Table)
+    found = [both.timesteps[round(share * 10_000)] for share in SHARES]
+    assert found == pytest.approx((979, 958, 918, 833, 695, 549, 375), abs=1)
+
+
 @pytest.mark.parametrize("name", BANDS)
 def test_the_bands_of_the_sheet(name: str) -> None:
     t = torch.tensor(table(name))
