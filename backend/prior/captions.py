@@ -129,8 +129,14 @@ def with_articles(text: str) -> str:
 
 def example_prompts() -> list[str]:
     """One prompt per object, going through the colours: what sample sheets show."""
+    return every_caption()[: len(OBJECT_WORDS)]
+
+
+def every_caption() -> list[str]:
+    """Every object in every colour. Wherever the list is cut, objects and colours are mixed."""
     colours = list(COLOUR_WORDS)
-    named = ((colours[(5 * i) % len(colours)], name) for i, name in enumerate(OBJECT_WORDS))
+    rounds = range(len(colours))
+    named = ((colours[(5 * i + shift) % len(colours)], name) for shift in rounds for i, name in enumerate(OBJECT_WORDS))
     return [with_articles(f"{{article}} {colour} {name}") for colour, name in named]
 
 

@@ -73,10 +73,15 @@ class Judge(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Verdict:
         """Judge images in [0, 1]."""
+        features = self.features(images)
+        return Verdict(*(head(features).float().log_softmax(-1) for head in self.heads))
+
+    def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B f"]:
+        """What the judge sees in images in [0, 1]: alike for pictures that are alike to it."""
         if images.shape[-2:] != (SIZE, SIZE):
             images = nn.functional.interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True)
-        features = self.hidden(self.trunk(2 * images - 1))
-        return Verdict(*(head(features).float().log_softmax(-1) for head in self.heads))
+        seen: Tensor = self.hidden(self.trunk(2 * images - 1))
+        return seen
 
 
 class _Residual(nn.Module):
