@@ -22,7 +22,7 @@ from backend.engine.optimise import optimise
 from backend.engine.rendering import Rendering
 from backend.engine.schedules import stable_diffusion_abar
 from backend.engine.shading import over
-from backend.gallery import BACKGROUND
+from backend.evaluation.measures import BACKGROUND
 from backend.generate import MESH, generate, make_field
 from backend.guidance import library, prompts
 from backend.guidance.diffusion import DiffusionGuidance, Parts

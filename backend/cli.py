@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": ("compare", "Make one prompt by two schedules with the same seed and budget, side by side."),
     "delete": ("jobs", "Remove a finished job and its results from the backend."),
     "doctor": ("doctor", "Print what this machine has and lacks, with the fix for each lack."),
+    "evaluate": ("evaluate", "Compare the schedules as the paper does, and say what holds here."),
     "fetch": ("jobs", "Bring the results of a job here, checked byte for byte."),
     "follow": ("jobs", "Show the progress of a job until it is finished."),
     "gallery": ("gallery", "Make one object of each kind that the built-in model knows, and judge them."),
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         return _refuse(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; jobs of a backend go on, and a generate command does with --resume", err=True)
+        click.echo("stopped; jobs of a backend go on, and generate and evaluate commands do with --resume", err=True)
         return 130
 
 

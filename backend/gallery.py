@@ -15,36 +15,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backend.engine.cameras import framing
-from backend.engine.shading import Lights, over
+from backend.evaluation.measures import F_THRESHOLD, best_f_score, judged, mesh_pictures, right_grey
 from backend.generate import MESH, generate
 from backend.job import planned
-from backend.mesh import raycast
-from backend.mesh.asset import Asset, TriangleMesh
-from backend.mesh.fidelity import f_score
 from backend.mesh.glb import read_glb
 from backend.mesh.pictures import lit
-from backend.prior.judge import Judge, judging_views
-from backend.prior.materials import COLOURS
-from backend.prior.meshes import exact_mesh
-from backend.prior.shapes import SHAPES, VARIATIONS
+from backend.prior.judge import Judge
 from backend.request import Request
 
-AMBIENT = 0.5
-BACKGROUND = 0.6
-GREY = 0.6
-_PIXELS = 64
 SHEET_PIXELS = 128
-
-F_THRESHOLD = 0.05
-"""Metres that a point may be off the true surface; objects are about 1.6 across."""
-_VARIATIONS = 6
-_QUARTER_TURNS = 4
-_REFERENCE_RESOLUTION = 64
 
 
 @dataclass(frozen=True)
 class Marks:
-    """One object, judged. right_caption: the object and colour asked for score highest of all captions.
+    """One object, judged. right_caption: of all captions the one asked for scores highest, see `measures.judged`.
 
     right_object, right_grey: the object does, textured and grey. f_score: the best against procedural
     variations of the object in quarter turns.
@@ -70,16 +54,13 @@ def marks_for(request: Request, judge: Judge, out: Path) -> Marks:
     report = generate(job, out, resume=False)
     asset, _ = read_glb(out / MESH)
     subject = judge.vocabulary.knows(request.prompt).subject
-    shape, colour = judge.vocabulary.objects.index(subject.shape), subject.colour
-    textured, grey = pictures(asset)
-    seen, felt = judge(textured).together(), judge(grey).together()
-    captions = seen.captions[0].flatten().argmax().item()
-    asked = shape * len(COLOURS) + (judge.vocabulary.colours.index(colour) if colour else 0)
+    textured, grey = mesh_pictures(asset)
+    seen = judged(judge, textured, subject).measures
     return Marks(
         prompt=request.prompt,
-        right_caption=captions == asked,
-        right_object=seen.objects[0].argmax().item() == shape,
-        right_grey=felt.objects[0].argmax().item() == shape,
+        right_caption=seen["r_precision"] == 1,
+        right_object=seen["object"] == 1,
+        right_grey=right_grey(judge, grey, subject) == 1,
         f_score=best_f_score(asset.mesh, subject.shape),
         psnr=report.psnr,
         silhouette_iou=report.silhouette_iou,
@@ -100,39 +81,6 @@ def shown(mesh: Path) -> Float[Tensor, "2 3 H W"]:
         margin=torch.full((2,), 1.05),
     )
     return lit(read_glb(mesh)[0], cameras, SHEET_PIXELS)
-
-
-def pictures(asset: Asset) -> tuple[Float[Tensor, "8 3 H W"], Float[Tensor, "8 3 H W"]]:
-    """The judging views of a mesh, lit from the camera: textured, and in plain grey."""
-    cameras = judging_views()
-    count = len(cameras.azimuth)
-    lights = Lights(cameras.backward, torch.full((count,), AMBIENT))
-    background = torch.full((count, 3), BACKGROUND)
-    textured = raycast.render(asset, cameras, _PIXELS, lights)
-    grey = raycast.render(asset, cameras, _PIXELS, lights, plain=torch.full((count, 3), GREY))
-    first, second = (over(view.colour, view.opacity, background) for view in (textured, grey))
-    return first, second
-
-
-def best_f_score(mesh: TriangleMesh, shape_name: str) -> float:
-    """The F-score against the best of a few procedural variations, each in four turns around z."""
-    shape = next(shape for shape in SHAPES if shape.name == shape_name)
-    generator = torch.Generator().manual_seed(0)
-    scores = []
-    for variation in torch.rand(_VARIATIONS, VARIATIONS, generator=generator):
-        exact = exact_mesh(shape, variation, _REFERENCE_RESOLUTION)
-        triangles = exact.triangles.numpy().astype(np.int32)
-        for quarter in range(_QUARTER_TURNS):
-            reference = TriangleMesh(turned(exact.vertices.numpy(), quarter), triangles)
-            scores.append(f_score(mesh, reference, F_THRESHOLD, generator))
-    return max(scores)
-
-
-def turned(points: Float[np.ndarray, "V 3"], quarter: int) -> Float[np.ndarray, "V 3"]:
-    """Points after `quarter` quarter turns around z."""
-    angle = quarter * math.pi / 2
-    c, s = round(math.cos(angle)), round(math.sin(angle))
-    return points @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], dtype=points.dtype)
 
 
 def table(all_marks: Sequence[Marks]) -> str:

@@ -1,0 +1,80 @@
+"""python -m backend evaluate: does TP-SDS win here?"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import click
+from tqdm import tqdm
+
+from backend import machine
+from backend.engine.names import SCHEDULES, ScheduleName
+from backend.errors import UserError
+from backend.evaluation import report
+from backend.evaluation.runs import PROMPTS, SUITES, Suite, planned_runs
+from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_out, prepared
+
+_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+@click.command()
+@click.option("--suite", type=click.Choice([*SUITES, "all"]), default="all", show_default=True)
+@click.option("--prompts", type=click.IntRange(1, len(PROMPTS)), default=len(PROMPTS), show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many for each prompt.")
+@click.option("--schedules", default=",".join(SCHEDULES), show_default=True, help="Their names, with commas.")
+@click.option("--budgets", default="30,60,120", show_default=True, help="Numbers of steps, with commas.")
+@click.option("--guidance", default="builtin", show_default=True, help="builtin, an added model, or a folder.")
+@click.option("--clip", type=_FOLDER, help="A CLIP model, in transformers' layout, that judges as well.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/evaluation"), show_default=True)
+@click.option("--resume", is_flag=True, help="Go on with the rows in OUT.")
+@click.option("--report-only", is_flag=True, help="Run nothing: report on the rows in OUT.")
+def evaluate(
+    suite: str,
+    prompts: int,
+    seeds: int,
+    schedules: str,
+    budgets: str,
+    guidance: str,
+    clip: Path | None,
+    device: str,
+    out: Path,
+    resume: bool,
+    report_only: bool,
+) -> None:
+    """Compare the schedules as the paper does: rows, plots and a report that says what holds here, in OUT."""
+    names, steps = _schedules(schedules), _budgets(budgets)
+    if not report_only:
+        bench = prepared(guidance, device, clip)
+        for name in SUITES if suite == "all" else (cast(Suite, suite),):
+            runs = planned_runs(name, prompts, seeds, names, steps)
+            _follow(name, carried_out(bench, name, runs, out, resume), len(runs))
+            if name == "2d":
+                _follow("gradients", all_gradients(bench, out), GRADIENT_PROMPTS)
+    for finding in report.write(report.read(out), machine.described()):
+        click.echo(finding.sentence)
+    click.echo(f"wrote {out / report.MARKDOWN}")
+
+
+def _follow(what: str, doing: Iterator[object], total: int) -> None:
+    with tqdm(doing, total=total, desc=what) as bar:
+        for now in bar:
+            bar.set_postfix_str(str(now))
+
+
+def _schedules(text: str) -> list[ScheduleName]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in SCHEDULES:
+            raise UserError(f'there is no schedule "{name}"; choose of {", ".join(SCHEDULES)}')
+    return cast(list[ScheduleName], names)
+
+
+def _budgets(text: str) -> list[int]:
+    try:
+        steps = [int(word) for word in text.split(",")]
+    except ValueError:
+        raise UserError(f'"{text}" are no numbers of steps; try --budgets 30,60,120') from None
+    if min(steps) < 1:
+        raise UserError("a budget needs at least one step")
+    return steps

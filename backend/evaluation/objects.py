@@ -1,0 +1,90 @@
+"""Runs in 3D: a field is optimised, looked at from eight sides and measured; some are made meshes, too."""
+
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from backend.engine.fields import Field, TrainableField
+from backend.engine.optimise import NonFiniteError, optimise
+from backend.errors import UserError
+from backend.evaluation import measures
+from backend.evaluation.clip import Clip
+from backend.evaluation.rows import Row
+from backend.evaluation.runs import VARIANTS, Run
+from backend.generate import make_field
+from backend.guidance import prompts
+from backend.guidance.diffusion import DiffusionGuidance
+from backend.job import Job, planned
+from backend.latents import displayed
+from backend.mesh.build import build
+from backend.prior.captions import Subject
+from backend.prior.judge import Judge
+from backend.prior.shapes import SHAPES
+from backend.request import Request
+
+_POINTS = 6_000
+WITH_FRONT = frozenset(shape.name for shape in SHAPES if shape.has_front)
+
+
+def job_of(run: Run, guidance: str, device: str) -> Job:
+    """The job that makes what `run` names."""
+    variant = VARIANTS[run.variant]
+    asked = Request(run.prompt, guidance=guidance, device=device, seed=run.seed)
+    job, _ = planned(replace(asked, steps=run.steps, schedule=run.schedule, **variant.request))
+    return replace(job, optimisation=replace(job.optimisation, **variant.optimisation))
+
+
+def measured(
+    job: Job, run: Run, guidance: DiffusionGuidance, net: Judge, clip: Clip | None, mesh: bool
+) -> tuple[Row, Float[Tensor, "8 3 H W"]]:
+    """Carry out a run, measure its result and show it. mesh: export it and measure that too, as "mesh_..."."""
+    asked = net.vocabulary.knows(job.prompt).subject
+    field = make_field(job, guidance.channels, guidance.device)
+    begun = time.monotonic()
+    try:
+        _optimise(field, job, guidance)
+        failure = ""
+    except NonFiniteError as error:  # before the step that would spoil the field: it is measured as it was
+        failure = str(error)
+    seconds = round(time.monotonic() - begun, 3)
+    shown = displayed(field, guidance)
+    textured, grey = measures.field_pictures(shown, guidance.device)
+    judged = measures.judged(net, textured, asked)
+    found = {**judged.measures, "grey": measures.right_grey(net, grey, asked)}
+    if asked.shape in WITH_FRONT:
+        found["janus"] = measures.janus(net, textured)
+    if clip is not None:
+        found["clip"] = clip.precision(textured, job.prompt)
+    solid = measures.solid(shown, guidance.device)
+    found["f_score"] = measures.best_f_score(solid.mesh, asked.shape, _POINTS) if solid else 0.0
+    if mesh:
+        found |= _of_mesh(job, shown, guidance.device, net, asked)
+    cells = measures.packed(solid.cells) if solid else ""
+    return Row(run, found, seconds, tuple(judged.features.tolist()), cells, failure), textured
+
+
+def _optimise(field: TrainableField, job: Job, guidance: DiffusionGuidance) -> None:
+    perp_neg = prompts.PerpNeg() if job.perp_neg else None
+    texts = prompts.encode(guidance, job.prompt, job.negative, job.view_mode, perp_neg)
+    for _ in optimise(field, guidance, texts, job.optimisation, job.seed):
+        pass
+
+
+def _of_mesh(job: Job, field: Field, device: torch.device, net: Judge, asked: Subject) -> dict[str, float]:
+    """What the exported mesh scores."""
+    try:
+        asset = build(field, job.mesh, device, lambda stage: nullcontext())
+    except UserError:  # there is no object in the field
+        return dict.fromkeys(("mesh_r_precision", "mesh_object", "mesh_grey", "mesh_f_score"), 0.0)
+    textured, grey = measures.mesh_pictures(asset)
+    seen = measures.judged(net, textured, asked).measures
+    return {
+        "mesh_r_precision": seen["r_precision"],
+        "mesh_object": seen["object"],
+        "mesh_grey": measures.right_grey(net, grey, asked),
+        "mesh_f_score": measures.best_f_score(asset.mesh, asked.shape, _POINTS),
+    }

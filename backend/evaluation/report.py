@@ -1,0 +1,283 @@
+"""The report: what holds here, and the figures behind it. It is written from what a folder holds, and nothing else."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from backend.engine.names import SCHEDULES
+from backend.errors import UserError
+from backend.evaluation import claims, gradients, plots, rows, statistics
+from backend.evaluation.claims import LABELS, Finding, of_schedule
+from backend.evaluation.gradients import Gradients
+from backend.evaluation.rows import Row
+from backend.evaluation.runs import ABLATIONS, DEFAULT, SUITES, Suite, picture_of
+from backend.evaluation.statistics import Interval
+from backend.presets import PRESETS
+
+MARKDOWN, JSON = "report.md", "report.json"
+
+_TITLES: Mapping[Suite, str] = {"2d": "Images", "3d": "Objects"}
+_PLOTTED: Mapping[Suite, tuple[str, ...]] = {
+    "2d": ("r_precision", "confidence"),
+    "3d": ("r_precision", "view_precision", "confidence", "grey", "f_score"),
+}
+_COMPARED = ("r_precision", "confidence", "grey", "f_score")
+_OF_MESHES = ("r_precision", "object", "grey", "f_score")
+
+_READING = f"""## How to read this
+
+- R-precision: of all captions the judge knows, 22 objects in 12 colours, plain or with one of 3 patterns, the one asked
+  for scores highest, eight views together. The judge took no part in guidance, but knows the same small world.
+- Confidence: the probability that the judge gives to the caption asked for, in the mean over views. Grey: it names the
+  object from renders without colours. F-score: precision and recall of the surface within 0.05 m of the best of six
+  true shapes in four turns; objects are about 1.6 m across. A front on both sides: of objects that have a front, the
+  view opposite the most front-like one looks like a front, too.
+- Differences are paired by prompt, seed and budget; brackets hold {statistics.CONFIDENCE:.0%} bootstrap intervals over
+  prompts. "Reproduced": the interval shows a gain (or, for half the steps, excludes a loss of {statistics.RELEVANT}).
+  "Not reproduced": it excludes a gain of {statistics.RELEVANT}. Otherwise "undecided" at this sample size. Many claims
+  are tested at once, each by itself: one in twenty intervals misses.
+- Regularisation, learning rate and cfg were chosen on time_prior before; whatever favour that is, it is time_prior's.
+- Seconds come from a shared machine; only their ratios within pairs are used."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is in a folder. facts: what its rows depend on."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    rows: Mapping[Suite, Sequence[Row]]
+    gradients: Sequence[Gradients]
+
+
+def read(folder: Path) -> Found:
+    """All that was measured. Raises UserError if that is nothing."""
+    paths = {suite: rows.path_of(folder, suite) for suite in SUITES}
+    found = {suite: list(rows.read(path).values()) for suite, path in paths.items()}
+    if not any(found.values()):
+        raise UserError(f"{folder} holds no rows to report on: run an evaluation first")
+    facts = next(rows.read_facts(paths[suite]) for suite in SUITES if found[suite])
+    return Found(folder, facts, found, gradients.load(folder / gradients.FILE))
+
+
+def write(found: Found, machine: str) -> list[Finding]:
+    """Write the report and its pictures beside the rows, and return what holds."""
+    answers = _answers(found)
+    parts = [_head(found, machine), _sentences(answers)]
+    parts += [_schedules(found, suite) for suite in _TITLES if found.rows[suite]]
+    parts += [_gradients(found)] if found.gradients else []
+    parts += [_ablations(found)] if found.rows["ablations"] else []
+    parts += [_presets(found.rows["presets"])] if found.rows["presets"] else []
+    (found.folder / MARKDOWN).write_text("\n\n".join([*parts, _READING]) + "\n")
+    (found.folder / JSON).write_text(json.dumps(_as_json(found, answers), indent=1) + "\n")
+    return [answer for group in answers.values() for answer in group]
+
+
+def _answers(found: Found) -> dict[str, list[Finding]]:
+    answers = {title: claims.findings(found.rows[suite]) for suite, title in _TITLES.items() if found.rows[suite]}
+    if found.gradients:
+        answers["The gradient"] = [claims.frequency(found.gradients)]
+    return answers
+
+
+def _as_json(found: Found, answers: Mapping[str, Sequence[Finding]]) -> dict[str, Any]:
+    means = {
+        suite: [
+            {"schedule": schedule, "steps": steps, "measure": name, **asdict(interval)}
+            for schedule, steps, name, interval in _means(found.rows[suite], LABELS)
+        ]
+        for suite in _TITLES
+    }
+    findings = {title: [asdict(answer) for answer in group] for title, group in answers.items()}
+    return {"facts": found.facts, "findings": findings, "means": means}
+
+
+def _head(found: Found, machine: str) -> str:
+    counts = ", ".join(f"{len(group)} runs of {suite}" for suite, group in found.rows.items() if group)
+    ended = sum(bool(row.failure) for group in found.rows.values() for row in group)
+    return f"""# Does TP-SDS win here?
+
+Made by `python -m backend evaluate`: {counts}; {ended} of them ended early, at a loss that was not finite.
+Model {found.facts["model"]} ({found.facts["revision"][:19]}), {found.facts["device"]}, {found.facts["precision"]}.
+Report written on: {machine}."""
+
+
+def _sentences(answers: Mapping[str, Sequence[Finding]]) -> str:
+    lines = ["## What holds"]
+    for title, group in answers.items():
+        lines += [f"\n{title}:\n", *(f"- {answer.sentence}" for answer in group)]
+    return "\n".join(lines)
+
+
+def _schedules(found: Found, suite: Suite) -> str:
+    group, names = found.rows[suite], [name for name in _PLOTTED[suite] if statistics.measured(found.rows[suite], name)]
+    plots.by_budget(group, names, found.folder / f"{suite}.png")
+    prompts, seeds = ({getattr(row.run, name) for row in group} for name in ("prompt", "seed"))
+    parts = [
+        f"## {_TITLES[suite]}",
+        f"{len(prompts)} prompts, {len(seeds)} seeds.",
+        _table_of_means(group, [name for name in LABELS if statistics.measured(group, name)]),
+        f"![by budget]({suite}.png)",
+        _between_schedules(found, suite),
+        _table_of_diversity(group),
+        _sheet(found, suite, sorted(seeds)),
+    ]
+    if suite == "3d":
+        parts.append(_meshes(group))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _means(group: Sequence[Row], names: Iterable[str]) -> Iterable[tuple[str, int, str, Interval]]:
+    for schedule in SCHEDULES:
+        for steps in sorted({row.run.steps for row in group}):
+            here = [row for row in of_schedule(group, schedule) if row.run.steps == steps]
+            for name in names:
+                interval = statistics.mean(statistics.measured(here, name))
+                if interval is not None:
+                    yield schedule, steps, name, interval
+
+
+def _table_of_means(group: Sequence[Row], names: Sequence[str]) -> str:
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for schedule, steps, name, interval in _means(group, names):
+        cells.setdefault((schedule, str(steps)), {})[name] = _brackets(interval)
+    head = ("schedule", "steps", *(LABELS[name] for name in names))
+    return _table(head, [(*key, *(found.get(name, "") for name in names)) for key, found in cells.items()])
+
+
+def _between_schedules(found: Found, suite: Suite) -> str:
+    groups: dict[str, list[Row]] = {schedule: of_schedule(found.rows[suite], schedule) for schedule in SCHEDULES}
+    parts = []
+    for base in ("uniform", "time_prior"):
+        compared = _compared(groups, base, found.folder / f"{suite}-minus-{base}.png")
+        parts.append(f"Each schedule minus {base}, over all budgets:\n\n{compared}")
+    return "\n\n".join(parts)
+
+
+def _table_of_diversity(group: Sequence[Row]) -> str:
+    lines = []
+    for schedule in SCHEDULES:
+        for steps in sorted({row.run.steps for row in group}):
+            here = [row for row in of_schedule(group, schedule) if row.run.steps == steps]
+            kinds = [statistics.mean(statistics.diversity(here, kind)) for kind in claims.KINDS]
+            if any(kinds):
+                lines.append((schedule, str(steps), *(_brackets(one) if one else "" for one in kinds)))
+    if not lines:
+        return ""
+    table = _table(("schedule", "steps", *claims.KINDS.values()), lines)
+    return f"How much correct results of one prompt differ from seed to seed:\n\n{table}"
+
+
+def _sheet(found: Found, suite: Suite, seeds: Sequence[int]) -> str:
+    """A sheet of what runs of the largest budget made, where their pictures are still there."""
+    group = found.rows[suite]
+    steps = max(row.run.steps for row in group)
+    prompts = list(dict.fromkeys(row.run.prompt for row in group))
+    if suite == "2d":
+        runs, told = plots.seeds_of(prompts[:3], seeds, steps), f"one row each; {len(seeds)} seeds of each prompt"
+    else:
+        runs, told = plots.prompts_of(prompts[:10], steps), "one row each"
+    pictures = {run: path for run in runs if (path := picture_of(run, found.folder)).exists()}
+    name = f"{suite}-sheet.png"
+    if pictures:
+        plots.sheet(runs, pictures, len(runs) // len(SCHEDULES), found.folder / name)
+    elif not (found.folder / name).exists():
+        return ""
+    return f"After {steps} steps, by {', '.join(SCHEDULES)}, {told}:\n\n![sheet]({name})"
+
+
+def _meshes(group: Sequence[Row]) -> str:
+    exported = [row for row in group if "mesh_r_precision" in row.measures]
+    if not exported:
+        return ""
+    lines = []
+    for name in _OF_MESHES:
+        field, mesh = (statistics.mean(statistics.measured(exported, f"{of}{name}")) for of in ("", "mesh_"))
+        if field and mesh:
+            lines.append((LABELS[name], _brackets(field), _brackets(mesh)))
+    table = _table(("measure", "field", "exported mesh"), lines)
+    return f"A random {len(exported)} of the runs were also exported as meshes:\n\n{table}"
+
+
+def _gradients(found: Found) -> str:
+    plots.frequencies(found.gradients, found.folder / "frequencies.png")
+    plots.gradient_sheet(found.gradients, found.folder / "gradients.png")
+    lines = [
+        (str(t), f"{_mean_at(found, 'centroid', index):.3f}", f"{_mean_at(found, 'share_high', index):.3f}")
+        for index, t in enumerate(gradients.TIMESTEPS)
+    ]
+    shown = ", ".join(map(str, gradients.SHOWN))
+    return "\n\n".join(
+        [
+            "## The gradient",
+            f"At images half made, {len(found.gradients)} prompts, in the mean over noises; t is Stable Diffusion's.",
+            _table(("t", "mean spatial frequency, cycles per pixel", "share of power above 1/4"), lines),
+            "![frequencies](frequencies.png)",
+            f"A row for each prompt: the image, and what is wanted of it at t = {shown}:",
+            "![gradients](gradients.png)",
+        ]
+    )
+
+
+def _mean_at(found: Found, name: str, index: int) -> float:
+    return sum(getattr(one, name)[index] for one in found.gradients) / len(found.gradients)
+
+
+def _ablations(found: Found) -> str:
+    group = found.rows["ablations"]
+    variants = {name: [row for row in group if row.run.variant == name] for name in (DEFAULT, *ABLATIONS)}
+    compared = _compared(variants, DEFAULT, found.folder / "ablations.png")
+    told = f"time_prior with one change each, minus time_prior as it is, {group[0].run.steps} steps:"
+    return f"## One change at a time\n\n{told}\n\n{compared}"
+
+
+def _compared(groups: Mapping[str, Sequence[Row]], base: str, plot: Path) -> str:
+    """Every group minus that of `base`, as a table and a plot."""
+    names = [name for name in _COMPARED if statistics.measured(groups[base], name)]
+    differences = {
+        name: {
+            group: difference
+            for group, found in groups.items()
+            if group != base and (difference := _difference(found, groups[base], name)) is not None
+        }
+        for name in names
+    }
+    if not names or not all(differences.values()):
+        return "Too few runs."
+    plots.differences(differences, plot)
+    lines = [(group, *(_brackets(differences[name][group], "+") for name in names)) for group in differences[names[0]]]
+    return f"{_table(('', *(LABELS[name] for name in names)), lines)}\n\n![differences]({plot.name})"
+
+
+def _difference(first: Sequence[Row], second: Sequence[Row], measure: str) -> Interval | None:
+    return statistics.difference(statistics.measured(first, measure), statistics.measured(second, measure))
+
+
+def _presets(group: Sequence[Row]) -> str:
+    """The presets on the captions that all of them made, and each on all that it made."""
+    made = {name: [row for row in group if row.run.variant == name] for name in PRESETS}
+    common = set.intersection(*({row.run.prompt for row in found} for found in made.values()))
+    names = tuple(f"mesh_{name}" for name in _OF_MESHES)
+    lines = []
+    for preset, found in made.items():
+        for told, rows_of in (("common", [row for row in found if row.run.prompt in common]), ("all", found)):
+            means = [statistics.mean(statistics.measured(rows_of, name)) for name in names]
+            cells = [_brackets(one) if one else "" for one in means]
+            lines.append((preset, f"{told} {len(rows_of)}", *cells))
+    table = _table(("preset", "captions", *(LABELS[name] for name in _OF_MESHES)), lines)
+    missed = sorted(row.run.prompt for row in made["standard"] if row.measures.get("mesh_r_precision") == 0)
+    return (
+        f"## The presets\n\nExported meshes, every caption of an object in a colour with seed 0:\n\n{table}\n\n"
+        f"Standard's captions that the judge takes for others: {', '.join(missed) or 'none'}."
+    )
+
+
+def _brackets(interval: Interval, sign: str = "") -> str:
+    return f"{interval.mean:{sign}.3f} ({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rule = ["---"] * len(head)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))

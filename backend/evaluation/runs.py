@@ -1,0 +1,149 @@
+"""What is compared: prompts, schedules, budgets and seeds, and what an ablation changes.
+
+A run is named by what makes it: two of the same name are the same run.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from backend.engine.names import ScheduleName
+from backend.engine.schedules import TimePrior
+from backend.presets import PRESETS, preset
+from backend.prior.captions import every_caption
+
+Suite = Literal["2d", "3d", "ablations", "presets"]
+SUITES: tuple[Suite, ...] = get_args(Suite)
+
+PROMPTS = (
+    "a red chair",
+    "a striped red mug",
+    "a blue robot",
+    "a turquoise table",
+    "a checkered blue cube",
+    "a green car",
+    "a pink lamp",
+    "a spotted purple mushroom",
+    "an orange rocket",
+    "a black hammer",
+    "a striped green cylinder",
+    "a yellow duck",
+    "a white dumbbell",
+    "a spotted yellow hat",
+    "a brown house",
+    "a blue mug",
+    "a checkered purple donut",
+    "a purple boat",
+    "a red bowl",
+    "a striped orange cone",
+    "a white snowman",
+    "a spotted turquoise bowl",
+    "a gray tree",
+    "a checkered white lamp",
+)
+"""Hard ones: thin parts, hollows, fronts, patterns. Of easy ones every schedule gets nearly all right."""
+
+DEFAULT = "default"
+ABLATION_STEPS, ABLATION_PROMPTS, ABLATION_SEEDS = 60, 12, 2
+
+_COMPARED_CAPTIONS = 44
+_MESHES = 60
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs from the defaults, besides the schedule and the steps: fields of `Request` and of `Settings`."""
+
+    request: Mapping[str, Any] = field(default_factory=dict)
+    optimisation: Mapping[str, Any] = field(default_factory=dict)
+
+
+ABLATIONS: Mapping[str, Variant] = {
+    "m1=700": Variant(optimisation={"time_prior": TimePrior(m1=700.0)}),
+    "m1=900": Variant(optimisation={"time_prior": TimePrior(m1=900.0)}),
+    "m2=300": Variant(optimisation={"time_prior": TimePrior(m2=300.0)}),
+    "m2=600": Variant(optimisation={"time_prior": TimePrior(m2=600.0)}),
+    "s1=150": Variant(optimisation={"time_prior": TimePrior(s1=150.0)}),
+    "s1=600": Variant(optimisation={"time_prior": TimePrior(s1=600.0)}),
+    "s2=50": Variant(optimisation={"time_prior": TimePrior(s2=50.0)}),
+    "s2=200": Variant(optimisation={"time_prior": TimePrior(s2=200.0)}),
+    "W_d * W_p": Variant(optimisation={"time_prior": TimePrior(times_ddpm=True)}),
+    "weight one": Variant(optimisation={"weight": "one"}),
+    "no decay": Variant(optimisation={"final_rate": 1.0}),
+    "cfg=4": Variant(request={"cfg": 4.0}),
+    "cfg=15": Variant(request={"cfg": 15.0}),
+    "cfg=30": Variant(request={"cfg": 30.0}),
+    "hashgrid": Variant(request={"field": "hashgrid"}),
+}
+"""One change each to time_prior as it comes."""
+
+VARIANTS: Mapping[str, Variant] = {
+    DEFAULT: Variant(),
+    **ABLATIONS,
+    **{name: Variant(request={"preset": name}) for name in PRESETS},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One optimisation. variant: a name in `VARIANTS`."""
+
+    suite: Suite
+    variant: str
+    schedule: ScheduleName
+    steps: int
+    prompt: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.prompt}, {self.variant}, {self.schedule}, {self.steps} steps, seed {self.seed}"
+
+
+def planned_runs(
+    suite: Suite, prompts: int, seeds: int, schedules: Sequence[ScheduleName], budgets: Sequence[int]
+) -> list[Run]:
+    """The runs of a suite, in an order that compares everything on few prompts before it goes to the next.
+
+    Only "2d" and "3d" heed the numbers: ablations and presets have sizes of their own.
+    """
+    match suite:
+        case "2d" | "3d":
+            return [
+                Run(suite, DEFAULT, schedule, steps, prompt, seed)
+                for seed in range(seeds)
+                for prompt in PROMPTS[:prompts]
+                for steps in budgets
+                for schedule in schedules
+            ]
+        case "ablations":
+            return [
+                Run(suite, variant, "time_prior", ABLATION_STEPS, prompt, seed)
+                for seed in range(ABLATION_SEEDS)
+                for prompt in PROMPTS[:ABLATION_PROMPTS]
+                for variant in (DEFAULT, *ABLATIONS)
+            ]
+        case "presets":
+            return list(_presets())
+
+
+def _presets() -> Iterator[Run]:
+    """All presets on the same captions, and Standard on all the others, too."""
+    for index, prompt in enumerate(every_caption()):
+        for name in PRESETS if index < _COMPARED_CAPTIONS else ("standard",):
+            chosen = preset(name, small=True, device="cpu")
+            yield Run("presets", name, chosen.schedule, chosen.steps, prompt, 0)
+
+
+def meshed(runs: Sequence[Run]) -> set[Run]:
+    """The runs whose field is also made a mesh: all presets, and of "3d" a random _MESHES."""
+    fields = [run for run in runs if run.suite == "3d"]
+    drawn = random.Random(0).sample(fields, min(_MESHES, len(fields)))
+    return {*drawn, *(run for run in runs if run.suite == "presets")}
+
+
+def picture_of(run: Run, folder: Path) -> Path:
+    """Where what a run made is to be seen."""
+    name = f"{run.prompt}, {run.variant}, {run.schedule}, {run.steps}, {run.seed}.png"
+    return folder / run.suite / name.replace(" * ", "").replace(" ", "_")

@@ -1,0 +1,147 @@
+"""What differences are worth: paired by prompt, seed and budget, with bootstrap intervals over prompts.
+
+Seeds of one prompt are alike, so prompts, not runs, are what is drawn again: an interval says what other
+prompts of this kind would give.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from scipy.stats import bootstrap
+
+from backend.evaluation.measures import unpacked
+from backend.evaluation.rows import Row
+
+CONFIDENCE = 0.95
+RELEVANT = 0.02
+"""Smaller differences of a measure from 0 to 1 do not matter: nobody would see them."""
+
+_RESAMPLES = 10_000
+
+Verdict = Literal["reproduced", "not reproduced", "undecided"]
+
+Kind = Literal["features", "cells"]
+
+Key = tuple[str, int, int]
+"""Prompt, seed and budget: what two values must share to be a pair."""
+
+Values = Mapping[Key, float]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over `count` prompts and the ends of its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+def interval(values: Iterable[float]) -> Interval | None:
+    """The mean of one value for each prompt, by percentile bootstrap; None for fewer than two, which say nothing."""
+    sample = np.fromiter(values, float)
+    if len(sample) < 2:
+        return None
+    if np.ptp(sample) == 0:  # no resample differs
+        return Interval(float(sample[0]), float(sample[0]), float(sample[0]), len(sample))
+    found = bootstrap(
+        (sample,), np.mean, n_resamples=_RESAMPLES, confidence_level=CONFIDENCE, method="percentile", rng=0
+    ).confidence_interval
+    return Interval(float(sample.mean()), float(found.low), float(found.high), len(sample))
+
+
+def by_prompt(values: Values) -> dict[str, float]:
+    """The mean over the seeds and budgets of each prompt."""
+    gathered = defaultdict(list)
+    for (prompt, _, _), value in values.items():
+        gathered[prompt].append(value)
+    return {prompt: float(np.mean(found)) for prompt, found in gathered.items()}
+
+
+def mean(values: Values) -> Interval | None:
+    """The mean over prompts."""
+    return interval(by_prompt(values).values())
+
+
+def difference(first: Values, second: Values) -> Interval | None:
+    """`first` - `second` over the pairs that both hold."""
+    return mean({key: first[key] - second[key] for key in first.keys() & second.keys()})
+
+
+def ratio(first: Values, second: Values) -> Interval | None:
+    """`first` / `second` - 1 over the pairs that both hold, in the geometric mean: 0.05 is five per cent more.
+
+    The arithmetic mean of ratios of two equally noisy values is above 1.
+    """
+    found = mean({key: math.log(first[key] / second[key]) for key in first.keys() & second.keys()})
+    if found is None:
+        return None
+    return Interval(math.expm1(found.mean), math.expm1(found.low), math.expm1(found.high), found.count)
+
+
+def better(found: Interval | None, relevant: float = RELEVANT) -> Verdict:
+    """Whether a difference shows a gain: the whole interval above 0; or none that matters: all below `relevant`."""
+    if found is not None and found.low > 0:
+        return "reproduced"
+    if found is not None and found.high < relevant:
+        return "not reproduced"
+    return "undecided"
+
+
+def as_good(found: Interval | None, relevant: float = RELEVANT) -> Verdict:
+    """Whether a difference shows no loss that matters: all above -`relevant`; or shows one: all below 0."""
+    if found is not None and found.low > -relevant:
+        return "reproduced"
+    if found is not None and found.high < 0:
+        return "not reproduced"
+    return "undecided"
+
+
+def measured(rows: Iterable[Row], measure: str) -> dict[Key, float]:
+    """One measure of each row that has it. "seconds" is one, too."""
+    found = {}
+    for row in rows:
+        key = (row.run.prompt, row.run.seed, row.run.steps)
+        if measure == "seconds":
+            found[key] = row.seconds
+        elif measure in row.measures:
+            found[key] = row.measures[measure]
+    return found
+
+
+def diversity(rows: Iterable[Row], kind: Kind) -> dict[Key, float]:
+    """How much the seeds of a prompt and budget differ, pair by pair, among correct results only; seed 0 in the key.
+
+    features: 1 - cosine of how the judge sees them. cells: 1 - intersection over union of their shapes.
+    """
+    groups = defaultdict(list)
+    for row in rows:
+        if row.measures.get("r_precision") == 1 and (kind == "features" or row.cells):
+            groups[row.run.prompt, 0, row.run.steps].append(row)
+    apart = _features_apart if kind == "features" else _cells_apart
+    return {
+        key: float(np.mean([apart(one, other) for one, other in combinations(group, 2)]))
+        for key, group in groups.items()
+        if len(group) > 1
+    }
+
+
+def _features_apart(one: Row, other: Row) -> float:
+    first, second = np.array(one.features), np.array(other.features)
+    return float(1 - first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
+
+
+def _cells_apart(one: Row, other: Row) -> float:
+    first, second = unpacked(one.cells), unpacked(other.cells)
+    return float(1 - (first & second).sum() / max((first | second).sum(), 1))
+
+
+def at_half(values: Values) -> dict[Key, float]:
+    """The values of budgets N / 2 under the keys of N: to be paired with runs of twice the length."""
+    return {(prompt, seed, 2 * steps): value for (prompt, seed, steps), value in values.items()}

@@ -1,0 +1,96 @@
+"""Carry out the runs of a suite, one after the other in one process with a warm model."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from backend.evaluation import gradients, images, objects
+from backend.evaluation.clip import Clip
+from backend.evaluation.rows import Row, Rows
+from backend.evaluation.runs import DEFAULT, PROMPTS, Run, Suite, meshed, picture_of
+from backend.generate import load_guidance
+from backend.guidance import library
+from backend.guidance.diffusion import DiffusionGuidance
+from backend.job import Job, planned, versions
+from backend.prior import judge
+from backend.prior.captions import every_caption
+from backend.prior.judge import Judge
+from backend.prior.pictures import save_sheet
+from backend.request import Request
+
+GRADIENT_PROMPTS, _HALF_MADE = 8, 20
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all runs share. name, device: as a request names them. clip: None if CLIP is not to judge as well."""
+
+    name: str
+    device: str
+    guidance: DiffusionGuidance
+    net: Judge
+    clip: Clip | None
+    facts: dict[str, Any]
+
+
+def prepared(name: str, device: str, clip: Path | None) -> Bench:
+    """Load the models. Raises UserError."""
+    job, _ = planned(Request(PROMPTS[0], guidance=name, device=device))
+    chooser = Clip(clip, sorted({*PROMPTS, *every_caption()})) if clip else None
+    return Bench(
+        name=name,
+        device=device,
+        guidance=load_guidance(job),
+        net=judge.load(library.builtin().folder),
+        clip=chooser,
+        facts=_facts(job, clip),
+    )
+
+
+def _facts(job: Job, clip: Path | None) -> dict[str, Any]:
+    """What every figure depends on, but for what the runs say themselves."""
+    varied = ("steps", "schedule")
+    return {
+        "model": job.model.name,
+        "revision": job.model.revision,
+        "device": job.device,
+        "precision": job.precision,
+        "clip": clip.name if clip else None,
+        "defaults": {name: value for name, value in asdict(job.optimisation).items() if name not in varied},
+        "versions": versions(),
+    }
+
+
+def carried_out(bench: Bench, suite: Suite, runs: Sequence[Run], folder: Path, resume: bool) -> Iterator[Run]:
+    """Yields each run as it begins, and keeps its row and picture in `folder`; those done before are passed over."""
+    rows = Rows(folder, suite, bench.facts, resume)
+    done = rows.read()
+    with_mesh = meshed(runs)
+    for run in runs:
+        yield run
+        if run in done:
+            continue
+        row, pictures = _carried_out(bench, run, run in with_mesh)
+        save_sheet(pictures, picture_of(run, folder), columns=len(pictures), zoom=1)
+        rows.append(row)
+
+
+def _carried_out(bench: Bench, run: Run, mesh: bool) -> tuple[Row, Float[Tensor, "V 3 H W"]]:
+    job = objects.job_of(run, bench.name, bench.device)
+    if run.suite == "2d":
+        return images.measured(job, run, bench.guidance, bench.net, bench.clip)
+    return objects.measured(job, run, bench.guidance, bench.net, bench.clip, mesh)
+
+
+def all_gradients(bench: Bench, folder: Path) -> Iterator[str]:
+    """Yields each of a few prompts as its gradients begin to be measured, at an image half made, and keeps them."""
+    found = []
+    for prompt in PROMPTS[:GRADIENT_PROMPTS]:
+        yield prompt
+        job = objects.job_of(Run("2d", DEFAULT, "uniform", _HALF_MADE, prompt, 0), bench.name, bench.device)
+        found.append(gradients.gradients(bench.guidance, prompt, images.optimised(job, bench.guidance)))
+    gradients.save(found, folder / gradients.FILE)

@@ -1,0 +1,88 @@
+"""The evaluation from the command line, whole, on tiny budgets."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from backend.cli import main
+from backend.evaluation import report, rows
+from backend.evaluation.runs import ABLATIONS, DEFAULT, planned_runs
+from backend.evaluation.suites import carried_out, prepared
+
+TINY = ["--prompts", "2", "--seeds", "1", "--schedules", "time_prior,uniform", "--budgets", "2,4"]
+
+
+def test_the_whole_path_and_on_from_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.commands.evaluate.GRADIENT_PROMPTS", 1)
+    monkeypatch.setattr("backend.evaluation.suites.GRADIENT_PROMPTS", 1)
+    monkeypatch.setattr("backend.evaluation.gradients._NOISES", 2)
+    monkeypatch.setattr("backend.evaluation.runs._MESHES", 1)
+    for suite in ("2d", "3d"):
+        assert main(["evaluate", "--suite", suite, *TINY, "--out", str(tmp_path)]) == 0
+        made = rows.read(rows.path_of(tmp_path, suite))
+        assert set(made) == set(planned_runs(suite, 2, 1, ("time_prior", "uniform"), (2, 4)))
+        assert not [row.failure for row in made.values() if row.failure]
+    assert all("f_score" in row.measures for row in made.values())
+    assert sum("mesh_f_score" in row.measures for row in made.values()) == 1
+    said = capsys.readouterr().out
+    assert "time_prior is as good in half the steps as uniform" in said
+    text = (tmp_path / report.MARKDOWN).read_text()
+    assert "## Images" in text
+    assert "## Objects" in text
+    assert "## The gradient" in text
+    for name in ("2d.png", "3d.png", "2d-sheet.png", "3d-sheet.png", "gradients.png", "frequencies.png"):
+        assert (tmp_path / name).stat().st_size > 500
+
+    # One row is lost: it alone is made again, and is what it was.
+    path = rows.path_of(tmp_path, "3d")
+    whole = path.read_bytes()
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+    assert main(["evaluate", "--suite", "3d", *TINY, "--out", str(tmp_path)]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(["evaluate", "--suite", "3d", *TINY, "--out", str(tmp_path), "--resume"]) == 0
+    again = rows.read(path)
+    assert list(again) == list(made)
+    last = list(made)[-1]
+    assert again[last].measures == made[last].measures
+    assert again[last].cells == made[last].cells
+
+    # The report comes from the rows alone.
+    (tmp_path / report.MARKDOWN).unlink()
+    assert main(["evaluate", "--report-only", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / report.MARKDOWN).exists()
+
+
+def test_an_ablation_and_a_preset_are_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.evaluation.runs.ABLATION_STEPS", 2)
+    bench = prepared("builtin", "cpu", None)
+    runs = [run for run in planned_runs("ablations", 1, 1, (), ()) if run.variant in (DEFAULT, "cfg=15", "no decay")][
+        :3
+    ]
+    assert list(carried_out(bench, "ablations", runs, tmp_path, resume=False)) == runs
+    made = rows.read(rows.path_of(tmp_path, "ablations"))
+    assert {run.variant for run in made} == {DEFAULT, "cfg=15", "no decay"} <= {DEFAULT, *ABLATIONS}
+    assert len({json.dumps(asdict(row)["features"]) for row in made.values()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--schedules", "time_prior,linnear"], 'there is no schedule "linnear"; choose of time_prior'),
+        (["--budgets", "60,many"], "try --budgets 30,60,120"),
+        (["--budgets", "0"], "at least one step"),
+        (["--prompts", "99"], "1<=x<=24"),
+        (["--guidance", "nowhere"], "nowhere"),
+        (["--report-only"], "holds no rows"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    assert main(["evaluate", "--out", str(tmp_path / "out"), *options]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1

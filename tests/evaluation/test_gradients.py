@@ -1,0 +1,49 @@
+"""The frequency measure on pictures whose answer is known, and gradients of a model that wants one picture."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from backend.evaluation import gradients
+from backend.evaluation.gradients import Gradients, spectrum
+from backend.evaluation.suites import prepared
+
+
+def waves(cycles: int, size: int = 32) -> torch.Tensor:
+    """Stripes of `cycles` periods over the picture."""
+    phase = 2 * torch.pi * cycles * torch.arange(size) / size
+    return torch.sin(phase).expand(3, size, size) + 5.0  # the level must not matter
+
+
+@pytest.mark.parametrize("cycles", [1, 4, 9, 15])
+def test_stripes_have_their_own_frequency(cycles: int) -> None:
+    centroid, high = spectrum(waves(cycles), waves(cycles))
+    assert centroid == pytest.approx(cycles / 32)
+    assert high == pytest.approx(float(cycles > 8), abs=1e-9)
+
+
+def test_noise_that_two_estimates_do_not_share_does_not_count(generator: torch.Generator) -> None:
+    first, second = (waves(2) + 0.5 * torch.randn(3, 32, 32, generator=generator) for _ in range(2))
+    centroid, high = spectrum(first, second)
+    assert centroid == pytest.approx(2 / 32, abs=0.01)
+    assert high == pytest.approx(0, abs=0.05)
+    assert spectrum(first, first)[1] > 0.15, "which it would otherwise"
+
+
+def test_the_built_in_model_wants_the_object_it_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients, "_NOISES", 4)
+    bench = prepared("builtin", "cpu", None)
+    found = gradients.gradients(bench.guidance, "a red mug", torch.full((1, 3, 32, 32), 0.5))
+    assert len(found.centroid) == len(found.share_high) == len(gradients.TIMESTEPS)
+    assert found.pictures.shape == (3, 3, 32, 32)
+    # To lower blue and green where the mug is to be, against where it is not.
+    wanted = -found.pictures[0]
+    middle, rim = wanted[:, 12:20, 10:18].mean((1, 2)), wanted[:, :2].mean((1, 2))
+    assert (middle - rim)[0] > (middle - rim)[1:].max()
+    gradients.save([found, found], tmp_path / "kept.safetensors")
+    again = gradients.load(tmp_path / "kept.safetensors")
+    assert [one.centroid for one in again] == [found.centroid, found.centroid]
+    torch.testing.assert_close(again[1].pictures, found.pictures, atol=1e-3, rtol=1e-3)
+    assert isinstance(again[0], Gradients)
+    assert gradients.load(tmp_path / "none") == []

@@ -1,0 +1,112 @@
+"""The report on rows whose truth is known."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backend.engine.names import SCHEDULES
+from backend.errors import UserError
+from backend.evaluation import report
+from backend.evaluation.report import Found
+from backend.evaluation.rows import Row, Rows
+from backend.evaluation.runs import PROMPTS, Run, Suite, planned_runs
+
+FACTS = {
+    "model": "builtin",
+    "revision": "sha256:0123456789abcdef",
+    "device": "cpu",
+    "precision": "bf16",
+    "versions": {},
+}
+
+
+def made(folder: Path, suite: Suite, score: Callable[[Run, random.Random], float], seconds: float = 1.0) -> Found:
+    """Rows as if each run had scored so."""
+    draw = random.Random(0)
+    kept = Rows(folder, suite, FACTS, resume=True)
+    for run in planned_runs(suite, 12, 2, SCHEDULES, (30, 60)):
+        value = min(max(score(run, draw), 0.0), 1.0)
+        right = float(value > 0.5)
+        measures = {"r_precision": right, "view_precision": value, "object": 1.0, "confidence": value}
+        if suite != "2d":
+            measures |= {"grey": right, "f_score": value, "janus": 0.0}
+        if suite == "presets":
+            measures |= {f"mesh_{name}": measures[name] for name in ("r_precision", "object", "grey", "f_score")}
+        took = seconds if run.schedule == "time_prior" else 1.0
+        kept.append(Row(run, measures, took, (draw.random(), 1.0)))
+    return report.read(folder)
+
+
+def hardness(prompt: str) -> float:
+    return random.Random(prompt).uniform(-0.2, 0.2)
+
+
+def better_by(gain: float) -> Callable[[Run, random.Random], float]:
+    """time_prior scores better than all the others by `gain`, at every budget; twice the steps give 0.1."""
+
+    def score(run: Run, draw: random.Random) -> float:
+        level = 0.5 + hardness(run.prompt) + 0.1 * (run.steps == 60) + draw.gauss(0, 0.01)
+        return level + gain * (run.schedule == "time_prior")
+
+    return score
+
+
+def verdicts(folder: Path, found: Found) -> dict[tuple[str, str], str]:
+    answers = report.write(found, "a machine")
+    assert (folder / report.MARKDOWN).exists()
+    return {(answer.claim.split(" is ")[-1], answer.measure): answer.verdict for answer in answers}
+
+
+def test_a_true_gain_is_found_with_its_size(tmp_path: Path) -> None:
+    found = verdicts(tmp_path, made(tmp_path, "3d", better_by(0.15)))
+    assert found["better than uniform", "F-score"] == "reproduced"
+    assert found["as good in half the steps as uniform", "F-score"] == "reproduced"
+    kept = json.loads((tmp_path / report.JSON).read_text())["findings"]["Objects"]
+    (gain,) = [one for one in kept if "better than uniform" in one["claim"] and one["measure"] == "F-score"]
+    assert gain["difference"]["mean"] == pytest.approx(0.15, abs=0.01)
+    assert gain["difference"]["low"] > 0.13
+    assert gain["difference"]["count"] == 12
+
+
+def test_no_gain_is_not_made_up(tmp_path: Path) -> None:
+    found = verdicts(tmp_path, made(tmp_path, "3d", better_by(0.0)))
+    assert found["better than uniform", "F-score"] == "not reproduced"
+    assert found["as good in half the steps as uniform", "F-score"] == "not reproduced"
+
+
+def test_what_costs_more_is_said_to(tmp_path: Path) -> None:
+    answers = report.write(made(tmp_path, "2d", better_by(0.0), seconds=1.5), "a machine")
+    (cost,) = [answer for answer in answers if "no longer" in answer.claim]
+    assert cost.verdict == "not reproduced"
+    assert "+0.500" in cost.sentence
+
+
+def test_the_whole_report(tmp_path: Path) -> None:
+    for suite in ("2d", "3d", "ablations", "presets"):
+        found = made(tmp_path, suite, better_by(0.1))
+    report.write(found, "a machine")
+    text = (tmp_path / report.MARKDOWN).read_text()
+    heads = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert heads == ["What holds", "Images", "Objects", "One change at a time", "The presets", "How to read this"]
+    for name in {part.split(")")[0] for part in text.split("](")[1:]}:
+        assert (tmp_path / name).stat().st_size > 1000, name
+    assert "| standard | all 264 |" in text
+    assert "| m1=700 |" in text
+    kept = json.loads((tmp_path / report.JSON).read_text())
+    assert {row["steps"] for row in kept["means"]["3d"]} == {30, 60}
+
+
+def test_a_folder_without_rows_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no rows"):
+        report.read(tmp_path)
+
+
+def test_few_rows_are_undecided_and_no_error(tmp_path: Path) -> None:
+    kept = Rows(tmp_path, "3d", FACTS, resume=False)
+    kept.append(Row(Run("3d", "default", "time_prior", 30, PROMPTS[0], 0), {"r_precision": 1.0, "f_score": 0.5}, 1.0))
+    answers = report.write(report.read(tmp_path), "a machine")
+    assert {answer.verdict for answer in answers} == {"undecided"}
+    assert "too few" in answers[0].sentence

@@ -1,0 +1,116 @@
+"""The statistics on data whose answer is known."""
+
+import numpy as np
+import pytest
+
+from backend.evaluation import statistics
+from backend.evaluation.measures import packed
+from backend.evaluation.rows import Row
+from backend.evaluation.runs import Run
+from backend.evaluation.statistics import Interval
+
+
+def values(of: dict[str, list[float]]) -> dict[tuple[str, int, int], float]:
+    """For each prompt one value per seed, at 60 steps."""
+    return {(prompt, seed, 60): value for prompt, found in of.items() for seed, value in enumerate(found)}
+
+
+def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    draws = np.random.default_rng(0)
+    hits = 0
+    for _ in range(100):
+        found = statistics.interval(draws.normal(0.3, 1.0, 24))
+        assert found is not None
+        hits += found.low <= 0.3 <= found.high
+    assert 86 <= hits <= 100
+
+
+def test_the_width_is_that_of_the_normal_theory() -> None:
+    sample = np.random.default_rng(1).normal(0, 2.0, 400)
+    found = statistics.interval(sample)
+    assert found is not None
+    assert found.mean == pytest.approx(sample.mean())
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * sample.std() / 20, rel=0.05)
+    assert found.count == 400
+
+
+def test_one_value_says_nothing_and_equal_ones_leave_no_doubt() -> None:
+    assert statistics.interval([0.5]) is None
+    assert statistics.interval([0.5, 0.5, 0.5]) == Interval(0.5, 0.5, 0.5, 3)
+
+
+def test_seeds_of_one_prompt_do_not_count_as_more_prompts() -> None:
+    few = statistics.mean(values({"a": [0.0], "b": [1.0], "c": [0.4]}))
+    many = statistics.mean(values({"a": [0.0] * 50, "b": [1.0] * 50, "c": [0.4] * 50}))
+    assert few == many
+    assert few is not None
+    assert few.count == 3
+
+
+def test_pairs_take_out_what_prompts_differ_by() -> None:
+    draws = np.random.default_rng(2)
+    hard = {f"prompt {index}": draws.uniform() for index in range(20)}
+    first = values({prompt: [level + 0.05 + draws.normal(0, 0.02) for _ in range(3)] for prompt, level in hard.items()})
+    second = values({prompt: [level + draws.normal(0, 0.02) for _ in range(3)] for prompt, level in hard.items()})
+    found = statistics.difference(first, second)
+    assert found is not None
+    assert 0.03 < found.low < 0.05 < found.high < 0.07
+    assert statistics.better(found) == "reproduced"
+    assert statistics.better(statistics.difference(second, first)) == "not reproduced"
+
+
+def test_only_pairs_count() -> None:
+    first, second = values({"a": [1.0, 9.0], "b": [2.0], "only here": [100.0]}), values({"a": [0.0], "b": [1.0]})
+    assert statistics.difference(first, second) == Interval(1.0, 1.0, 1.0, 2)
+
+
+def test_a_ratio_is_a_share_of_the_second() -> None:
+    found = statistics.ratio(values({"a": [1.1], "b": [2.2]}), values({"a": [1.0], "b": [2.0]}))
+    assert found is not None
+    assert (found.low, found.high) == (pytest.approx(0.1), pytest.approx(0.1))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "better", "as_good"),
+    [
+        (0.001, 0.3, "reproduced", "reproduced"),
+        (0.0, 0.3, "undecided", "reproduced"),
+        (-0.01, 0.019, "not reproduced", "reproduced"),
+        (-0.03, 0.01, "not reproduced", "undecided"),
+        (-0.03, 0.03, "undecided", "undecided"),
+        (-0.3, -0.001, "not reproduced", "not reproduced"),
+    ],
+)
+def test_verdicts(low: float, high: float, better: str, as_good: str) -> None:
+    found = Interval((low + high) / 2, low, high, 20)
+    assert statistics.better(found) == better
+    assert statistics.as_good(found) == as_good
+
+
+def test_without_pairs_all_is_undecided() -> None:
+    assert statistics.better(None) == statistics.as_good(None) == "undecided"
+
+
+def row(seed: int, features: tuple[float, ...], cells: int, right: float = 1.0) -> Row:
+    solid = np.zeros((24, 24, 24), bool)
+    solid[:cells] = True
+    run = Run("3d", "default", "uniform", 60, "a red mug", seed)
+    return Row(run, {"r_precision": right}, 1.0, features, packed(solid))
+
+
+def test_diversity_is_the_mean_distance_of_pairs_among_correct_results() -> None:
+    rows = [row(0, (1.0, 0.0), 4), row(1, (0.0, 2.0), 8), row(2, (-1.0, 0.0), 8, right=0.0)]
+    assert statistics.diversity(rows, "features") == {("a red mug", 0, 60): pytest.approx(1.0)}
+    assert statistics.diversity(rows, "cells") == {("a red mug", 0, 60): pytest.approx(0.5)}
+    assert statistics.diversity(rows[:1], "cells") == {}
+
+
+def test_equal_results_have_no_diversity() -> None:
+    rows = [row(seed, (0.6, 0.8), 5) for seed in range(3)]
+    assert statistics.diversity(rows, "features") == {("a red mug", 0, 60): pytest.approx(0.0)}
+    assert statistics.diversity(rows, "cells") == {("a red mug", 0, 60): 0.0}
+
+
+def test_half_the_budget_is_paired_with_the_whole() -> None:
+    half = statistics.at_half({("a", 0, 30): 0.7, ("a", 0, 60): 0.9})
+    assert half == {("a", 0, 60): 0.7, ("a", 0, 120): 0.9}
