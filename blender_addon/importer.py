@@ -42,7 +42,7 @@ def import_job(context: bpy.types.Context, folder: Path, prompt: str, job: str, 
             found.matrix_world = context.scene.cursor.matrix
             found["dreamtime_prompt"], found["dreamtime_job"] = prompt, job
             _remember(found, model.recipe)
-            _collection(context.scene, undoing).objects.link(found)
+            _place(context, found, undoing)
             undoing.pop_all()
     except OSError as error:
         raise ImportFailed(f"The result cannot be read ({error.strerror}): fetch it again") from error
@@ -164,6 +164,18 @@ def _material(name: str, png: bytes, undoing: ExitStack) -> bpy.types.Material:
     return material
 
 
+def _place(context: bpy.types.Context, found: bpy.types.Object, undoing: ExitStack) -> None:
+    """Put the object into the add-on's collection, or beside it if that is excluded from this view layer or hidden.
+
+    A local view (numpad /) needs no care: Blender shows new objects in all of them.
+    """
+    collection = _collection(context.scene, undoing)
+    collection.objects.link(found)
+    if not found.visible_get(view_layer=context.view_layer):
+        collection.objects.unlink(found)
+        context.scene.collection.objects.link(found)  # the one that cannot be hidden
+
+
 def _collection(scene: bpy.types.Scene, undoing: ExitStack) -> bpy.types.Collection:
     """The add-on's collection, in the scene again if somebody unlinked it."""
     # One of that name may be linked from a library, and takes no objects.
@@ -185,6 +197,5 @@ def _select(context: bpy.types.Context, found: bpy.types.Object) -> None:
         return
     for other in layer.objects.selected:
         other.select_set(False)
-    if found.name in layer.objects:  # the collection may be hidden from this view layer
-        found.select_set(True)
-        layer.objects.active = found
+    found.select_set(True)
+    layer.objects.active = found

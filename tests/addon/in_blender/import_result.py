@@ -68,6 +68,18 @@ assert len([name for name in bpy.data.collections.keys() if name.startswith("Dre
 scene.collection.children.unlink(bpy.data.collections["DreamTime"])
 assert bring().name in bpy.context.view_layer.objects, "the collection is linked again"
 
+# --- it is seen, even where the collection is not ---
+layer = bpy.context.view_layer
+there = layer.layer_collection.children["DreamTime"]
+for owner, switch in ((there, "exclude"), (there, "hide_viewport"), (there.collection, "hide_viewport")):
+    setattr(owner, switch, True)
+    seen = bring()
+    assert seen.visible_get(view_layer=layer), switch
+    assert tuple(seen.users_collection) == (scene.collection,), switch
+    assert (layer.objects.active, seen.select_get()) == (seen, True), switch
+    setattr(owner, switch, False)
+assert bring().users_collection[0].name == "DreamTime"
+
 # --- any unit ---
 scene.unit_settings.scale_length = 0.01
 small = bring(size=1.0)
