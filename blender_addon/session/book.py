@@ -99,6 +99,7 @@ class Book:
         self.entries: dict[str, Entry] = {}
         self.welcome: Welcome | None = None
         self.trouble: Trouble | None = None
+        self._forgotten: set[str] = set()
         for note in notes:
             entry = Entry(note.job, note.batch, note.request, note.created, imported=note.imported)
             entry.fetched = note.sent and fetched(note.job)
@@ -128,7 +129,9 @@ class Book:
             self.entries[job] = Entry(job, jobs[0], seeded, created, mine=True)
 
     def forget(self, job: str) -> None:
+        """The artist dropped it: what is still said of it does not bring it back."""
         self.entries.pop(job, None)
+        self._forgotten.add(job)
 
     def apply(self, news: News) -> list[Effect]:
         """Take in news; what has to be done because of it."""
@@ -152,6 +155,8 @@ class Book:
         return []
 
     def _changed(self, state: JobState) -> list[Effect]:
+        if state.id in self._forgotten:
+            return []
         entry = self.entries.get(state.id)
         if entry is None:
             entry = Entry(state.id, state.batch, state.request, state.created, state=state.state)

@@ -20,7 +20,7 @@ from ..shared.client import Client
 from ..shared.errors import LinkError, NotFinished, Refusal, Stopped, TransferError, Trouble, UnknownJob
 from ..shared.messages import Generation, JobState, News
 from ..shared.pairing import Pairing
-from ..shared.states import State
+from ..shared.states import FINAL, State
 from .mailbox import Changed, Connected, Fetched, Lost, Mailbox, NotFetched, Progress, Refused
 from .records import Note, Notes
 
@@ -54,7 +54,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Delete:
-    """Forget a job here and on the backend; one that still runs is cancelled instead."""
+    """Forget a job here and on the backend; one that still runs is cancelled first."""
 
     job: str
 
@@ -157,6 +157,8 @@ class _Conversation:
         self._commands = commands
         self._notes = {note.job: note for note in notes.all() if note.backend == self._backend}
         self._to_fetch: list[str] = []
+        self._dropped: set[str] = set()
+        """Jobs to be deleted when they have ended; nobody wants to hear of them."""
 
     def go_on(self) -> None:
         """Until a Trouble is raised."""
@@ -192,6 +194,10 @@ class _Conversation:
 
     def _tell(self, state: JobState) -> None:
         if state.state == State.DELETED:
+            return
+        if state.id in self._dropped:
+            if state.state in FINAL:
+                self._ask(state.id, lambda: self._delete(state.id))
             return
         self._mailbox.put(Changed(state))
         if state.state == State.DONE:
@@ -249,10 +255,12 @@ class _Conversation:
         try:
             self._client.delete(job)
         except NotFinished:
+            self._dropped.add(job)
             self._tell(self._client.cancel(job))
             return
         except UnknownJob:
             pass  # it is gone already
+        self._dropped.discard(job)
         self._forget(job)
         shutil.rmtree(self._results / job, ignore_errors=True)
 

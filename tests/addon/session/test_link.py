@@ -127,6 +127,26 @@ def test_deleting_removes_the_files_here(desk: Desk) -> None:
     desk.until(lambda: not (desk.folder / "results" / job).exists())
 
 
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_job_that_is_dropped_before_its_end_never_comes_back(
+    desk: Desk, open_desk: Callable[..., Desk], runs: bool
+) -> None:
+    (job,) = desk.generate("a red mug steps=1000 pace=0.02")
+    if runs:
+        desk.until(lambda: desk.state(job) == "running")
+    desk.send("Delete", job)
+    desk.book.forget(job)
+    (other,) = desk.generate("a red mug steps=1")
+    desk.until(lambda: other in desk.seen("Arrived"))
+    assert list(desk.book.entries) == [other]
+    assert [path.stem for path in (desk.folder / "jobs").iterdir()] == [other]
+    afterwards = open_desk(folder="other")
+    afterwards.until(lambda: other in afterwards.book.entries)
+    afterwards.send("Fetch", other)  # by when all that the backend lists is here
+    afterwards.until(lambda: afterwards.book.entries[other].fetched)
+    assert list(afterwards.book.entries) == [other]
+
+
 def test_a_failed_job_says_why(desk: Desk) -> None:
     (job,) = desk.generate("a red mug steps=1 fail=out_of_memory")
     desk.until(lambda: desk.seen("Ended") == [job])
