@@ -71,6 +71,12 @@ _CODES: dict[type[UserError], str] = {
     NotFiniteError: "not_finite",
 }
 
+_SENTENCES = {
+    "disk_full": "the backend's disk has too little room for this job",
+    "unwritable": "the backend cannot write into its own folder",
+}
+"""Instead of what names a folder of this machine, which is for its own log alone."""
+
 
 class TorchEngine:
     """See `worker.Engine`."""
@@ -125,7 +131,8 @@ class TorchEngine:
         except OutOfMemoryError as error:
             raise TaskError("out_of_memory", _too_large(job, reporter.stage), spent=True) from error
         except UserError as error:
-            raise TaskError(_CODES.get(type(error), "no_result"), _for_artists(error)) from error
+            code = _CODES.get(type(error), "no_result")
+            raise TaskError(code, _SENTENCES.get(code) or _for_artists(error)) from error
         except OSError as error:
             code = "disk_full" if is_full(error) else "unwritable"
             raise TaskError(code, f"the results cannot be read back ({error.strerror})") from error

@@ -229,4 +229,7 @@ def _torch_engine() -> Engine:
 
 if __name__ == "__main__":
     os.environ.setdefault(*SPINS)
-    main(_torch_engine)
+    # As a program this file is a module of its own, whose TaskError is not the one that the engine imports and raises.
+    from backend.service import worker
+
+    worker.main(worker._torch_engine)

@@ -163,8 +163,8 @@ def test_a_request_needs_a_prompt(engine: TorchEngine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "sentence"),
     [
-        (DiskFullError("the disk is full"), "disk_full", "the disk is full"),
-        (UnwritableError("cannot write"), "unwritable", "cannot write"),
+        (DiskFullError("the disk of /srv/x is full"), "disk_full", "the backend's disk has too little room"),
+        (UnwritableError("cannot write into /srv/x"), "unwritable", "cannot write into its own folder"),
         (NotFiniteError("not finite; a lower cfg"), "not_finite", "a lower cfg"),
         (UserError("nothing is left: a lower --level"), "no_result", "a lower level"),
         (OutOfMemoryError("too little"), "out_of_memory", "too little memory"),
@@ -182,6 +182,7 @@ def test_every_trouble_has_its_code(
     with pytest.raises(TaskError, match=sentence) as caught:
         engine.carry_out(REQUEST, tmp_path, "cpu", ignored)
     assert (caught.value.code, caught.value.spent) == (code, code == "out_of_memory")
+    assert "/srv" not in caught.value.sentence, "no path crosses the wire"
 
 
 CPU_WORDS = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"

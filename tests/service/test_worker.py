@@ -22,12 +22,11 @@ SOON = 2.0
 class Spoken:
     """A worker with somebody to speak to it."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, *program: str) -> None:
         self.log = log
+        command = [sys.executable, *(program or (str(FAKE),)), "--device", "cpu"]
         with log.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, FAKE, "--device", "cpu"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
-            )
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         self.commands = cast(BufferedIOBase, self.process.stdin)
         self.news = cast(BufferedIOBase, self.process.stdout)
         assert self.told()["is"] == "ready"
@@ -129,6 +128,19 @@ def test_a_failure_has_its_code_and_an_unexpected_one_is_in_the_log(worker: Spok
     assert "KeyError: 'bug'" in worker.log.read_text()
     worker.start(tmp_path / "3", "")
     assert worker.until("finished")
+
+
+def test_what_the_real_engine_refuses_keeps_its_code(tmp_path: Path) -> None:
+    """As a program, the worker is another module than the one that the engine imports its errors from."""
+    worker = Spoken(tmp_path / "log", "-m", "backend.service.worker")
+    with worker.process as process:
+        request = {"prompt": "a red mug", "model": "nowhere"}
+        command = {"do": "start", "job": "7", "attempt": 1, "request": request, "folder": str(tmp_path / "job")}
+        pipe.write(worker.commands, Message(command))
+        failed = worker.until("failed")[-1]
+        process.kill()
+    assert failed["code"] == "bad_request"
+    assert "nowhere" in failed["sentence"]
 
 
 def test_a_spent_worker_tells_and_goes(worker: Spoken, tmp_path: Path) -> None:
