@@ -16,6 +16,12 @@ _NOISIEST = 1000
 
 _collection: bpy.utils.previews.ImagePreviewCollection | None = None
 
+_wanted: list[str] = []
+"""Jobs that the panel would show a picture of, and that were not looked for yet."""
+
+_without: set[str] = set()
+"""Jobs that were looked for in vain."""
+
 
 def register() -> None:
     global _collection
@@ -27,6 +33,8 @@ def unregister() -> None:
     if _collection is not None:
         bpy.utils.previews.remove(_collection)
     _collection = None
+    _wanted.clear()
+    _without.clear()
 
 
 def keep(entry: Entry) -> None:
@@ -34,15 +42,35 @@ def keep(entry: Entry) -> None:
     path = runtime.current().thumbnail(entry.job)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(entry.preview)
-    _load(entry.job, path, again=True)
+    _load(entry.job, path)
 
 
 def icon(entry: Entry) -> int:
-    """The icon of a job's picture, or 0 if there is none."""
-    for path in (runtime.current().thumbnail(entry.job), runtime.current().results(entry.job) / "preview.png"):
-        if entry.job in _loaded() or path.is_file():
-            return _load(entry.job, path, again=False)
+    """The icon of a job's picture, or 0 if there is none yet. Drawing waits for no file: `load_next` brings it."""
+    if entry.job in _loaded():
+        return int(_loaded()[entry.job].icon_id)
+    if entry.job not in _wanted and entry.job not in _without:
+        _wanted.append(entry.job)
     return 0
+
+
+def load_next() -> bool:
+    """Load a picture that the panel waits for; whether there was one. The first takes tens of milliseconds."""
+    if not _wanted:
+        return False
+    job = _wanted.pop(0)
+    current = runtime.current()
+    for path in (current.thumbnail(job), current.results(job) / "preview.png"):
+        if path.is_file():
+            _load(job, path)
+            return True
+    _without.add(job)
+    return False
+
+
+def look_again(job: str) -> None:
+    """There may be a picture of it now."""
+    _without.discard(job)
 
 
 def curve(name: str, timesteps: tuple[int, ...]) -> int:
@@ -73,11 +101,9 @@ def _loaded() -> bpy.utils.previews.ImagePreviewCollection:
     return _collection
 
 
-def _load(name: str, path: Path, again: bool) -> int:
+def _load(name: str, path: Path) -> None:
     loaded = _loaded()
-    if again and name in loaded:
+    if name in loaded:
         del loaded[name]
-    if name not in loaded:
-        picture = loaded.load(name, str(path), "IMAGE")
-        _ = picture.image_size[:]  # reads it now: left to Blender, a spinner stands there until it has time
-    return int(loaded[name].icon_id)
+    picture = loaded.load(name, str(path), "IMAGE")
+    _ = picture.image_size[:]  # reads it now: left to Blender, a spinner stands there until it has time

@@ -39,6 +39,8 @@ def tick() -> float:
         changed = True
         for effect in current.book.apply(news):
             _have(effect)
+    if time.perf_counter() < deadline:
+        changed |= pictures.load_next()
     current.deliver()
     before, status = current.local_status, current.local.poll()
     current.local_status = status
@@ -61,6 +63,7 @@ def _have(effect: Effect) -> None:
             if coarse and bpy.context.window_manager.dreamtime.sculpt:
                 coarse_view.show(entry.job, coarse, bpy.context.scene.dreamtime.size)
         case Arrived():
+            pictures.look_again(entry.job)
             coarse_view.remove(entry.job)
             if preferences.of(bpy.context).import_at_once:
                 in_a_window(lambda: bpy.ops.dreamtime.import_result("EXEC_DEFAULT", True, job=entry.job))

@@ -11,4 +11,12 @@ until(lambda: book().entries[job].fetched)
 entry = book().entries[job]
 assert (entry.state, entry.attempt, entry.imported) == ("done", 1, False)
 assert module("session.wording").outcome(entry) == "Ready to import"
+
+pictures = module("pictures")
+pictures.unregister()
+pictures.register()  # as in a Blender that was just opened
+assert pictures.icon(entry) == 0
+assert job not in pictures._loaded(), "drawing waits for no file"
+until(lambda: job in pictures._loaded())
+assert min(pictures._loaded()[job].image_size) > 0
 print("picked up")
