@@ -95,7 +95,7 @@ def table(all_marks: Sequence[Marks]) -> str:
 
     rows = [
         ("prompts", str(len(all_marks))),
-        ("right object and colour, of all captions (R-precision)", share("right_caption")),
+        ("right object, colour and pattern, of all captions (R-precision)", share("right_caption")),
         ("right object", share("right_object")),
         ("right object from grey, untextured renders", share("right_grey")),
         ("foreground PSNR against the field, dB", numbers("psnr", 1)),
