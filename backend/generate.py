@@ -100,7 +100,7 @@ def generate(job: Job, out: Path, resume: bool, listen: Callable[[Status], None]
     """
     prepare_folder(out)
     clock = _Clock(listen)
-    with _trouble(out):
+    with trouble(out):
         with clock.stage("loading"):
             job, start = _start(job, out, resume)
             torch.set_num_threads(job.threads)
@@ -294,7 +294,7 @@ class _Clock:
 
 
 @contextmanager
-def _trouble(out: Path) -> Iterator[None]:
+def trouble(out: Path) -> Iterator[None]:
     """Say in one line that the disk is full or the memory is. What was whole before stays."""
     try:
         yield

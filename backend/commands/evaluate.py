@@ -13,6 +13,7 @@ from backend.errors import UserError
 from backend.evaluation import report
 from backend.evaluation.runs import PROMPTS, SUITES, Suite, planned_runs
 from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_out, prepared
+from backend.generate import prepare_folder, trouble
 
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -44,15 +45,17 @@ def evaluate(
 ) -> None:
     """Compare the schedules as the paper does: rows, plots and a report that says what holds here, in OUT."""
     names, steps = _schedules(schedules), _budgets(budgets)
-    if not report_only:
-        bench = prepared(guidance, device, clip)
-        for name in SUITES if suite == "all" else (cast(Suite, suite),):
-            runs = planned_runs(name, prompts, seeds, names, steps)
-            _follow(name, carried_out(bench, name, runs, out, resume), len(runs))
-            if name == "2d":
-                _follow("gradients", all_gradients(bench, out), GRADIENT_PROMPTS)
-    for finding in report.write(report.read(out), machine.described()):
-        click.echo(finding.sentence)
+    with trouble(out):
+        if not report_only:
+            prepare_folder(out)
+            bench = prepared(guidance, device, clip)
+            for name in SUITES if suite == "all" else (cast(Suite, suite),):
+                runs = planned_runs(name, prompts, seeds, names, steps)
+                _follow(name, carried_out(bench, name, runs, out, resume), len(runs))
+                if name == "2d":
+                    _follow("gradients", all_gradients(bench, out), GRADIENT_PROMPTS)
+        for finding in report.write(report.read(out), machine.described()):
+            click.echo(finding.sentence)
     click.echo(f"wrote {out / report.MARKDOWN}")
 
 
@@ -63,7 +66,7 @@ def _follow(what: str, doing: Iterator[object], total: int) -> None:
 
 
 def _schedules(text: str) -> list[ScheduleName]:
-    names = [name.strip() for name in text.split(",")]
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
         if name not in SCHEDULES:
             raise UserError(f'there is no schedule "{name}"; choose of {", ".join(SCHEDULES)}')
@@ -72,7 +75,7 @@ def _schedules(text: str) -> list[ScheduleName]:
 
 def _budgets(text: str) -> list[int]:
     try:
-        steps = [int(word) for word in text.split(",")]
+        steps = sorted({int(word) for word in text.split(",")})
     except ValueError:
         raise UserError(f'"{text}" are no numbers of steps; try --budgets 30,60,120') from None
     if min(steps) < 1:

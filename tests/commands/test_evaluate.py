@@ -86,3 +86,29 @@ def test_what_cannot_be_is_one_line(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("out", ["a file", "a file/below"])
+def test_a_folder_that_cannot_be_is_named_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    (tmp_path / "a file").write_text("mine")
+    assert main(["evaluate", "--out", str(tmp_path / out)]) == 2
+    error = capsys.readouterr().err
+    assert "name another folder with --out" in error
+    assert error.count("\n") == 1
+    assert (tmp_path / "a file").read_text() == "mine"
+
+
+def test_rows_that_cannot_be_written_end_it_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rows.Rows, "append", full)
+    monkeypatch.setattr("backend.evaluation.runs._MESHES", 0)
+    assert main(["evaluate", "--suite", "3d", *TINY, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "No space left on device" in error
+    assert "use --resume" in error
