@@ -100,12 +100,18 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             raise
 
 
+_FULL = "disk is full"
+"""What SQLite says then, among other words."""
+
+
 @contextmanager
 def storage() -> Iterator[None]:
     """Say that the disk is at fault when it is. Raises Storage."""
     try:
         yield
     except sqlite3.OperationalError as error:
+        if _FULL in str(error):
+            raise Storage("the backend's disk is full") from error
         raise Storage(f"the backend cannot write its jobs ({error})") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -376,3 +377,12 @@ def test_a_folder_that_vanishes_while_it_is_opened_is_the_disks_fault(store: Sto
     (store.folder / ASSETS).rmdir()
     with pytest.raises(Storage, match="cannot write its folder"):
         store.recover()
+
+
+def test_a_full_disk_is_called_so() -> None:
+    with closing(sqlite3.connect(":memory:")) as small:
+        small.execute("PRAGMA max_page_count = 2")
+        small.execute("CREATE TABLE jobs (request BLOB)")
+        with pytest.raises(Storage) as refusal, database.storage():
+            small.execute("INSERT INTO jobs VALUES (zeroblob(100000))")
+    assert refusal.value.sentence == "the backend's disk is full"
