@@ -8,6 +8,7 @@ from collections.abc import Callable
 import bpy
 
 from . import coarse_view, pictures, preferences, runtime
+from .session import wording
 from .session.book import Arrived, Book, Effect, Ended, Shown
 from .shared.states import State
 
@@ -70,8 +71,7 @@ def _have(effect: Effect) -> None:
         case Ended():
             coarse_view.remove(entry.job)
             if entry.state != State.DONE and entry.trouble:
-                text = f"{entry.request.prompt}: {entry.trouble[0]}. {entry.trouble[1]}"
-                tell(text)
+                tell(wording.ended(entry.request.prompt, *entry.trouble))
 
 
 def in_a_window(call: Callable[[], object]) -> None:

@@ -47,7 +47,7 @@ def _draw_entry(layout: bpy.types.UILayout, entry: Entry) -> None:
     if entry.trouble and entry.state in (State.FAILED, REFUSED, State.DONE):
         inset = _BESIDE_PICTURE if picture else 0
         wrapped(column, wording.sentence(entry.trouble[0]), icon="ERROR", inset=inset)
-        wrapped(column, wording.sentence(entry.trouble[1]), inset=inset)
+        wrapped(column, wording.sentence(entry.trouble[1]), icon="BLANK1", inset=inset)
     buttons = column.row(align=True)
     if entry.fetched:
         buttons.operator("dreamtime.import_result", text="Import", icon="IMPORT").job = entry.job

@@ -66,7 +66,7 @@ def _draw_status(layout: bpy.types.UILayout, book: Book) -> None:
         text, remedy = local.sentence, local.remedy  # which knows more than that nobody answers
     box = layout.box().column(align=True)
     wrapped(box, wording.sentence(text), icon="ERROR")
-    wrapped(box, wording.sentence(remedy))
+    wrapped(box, wording.sentence(remedy), icon="BLANK1")
     if silent:
         draw_start(box)
 

@@ -98,6 +98,11 @@ def nearest_objects(prompt: str, model: OfferedModel) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*close, *model.objects]))[:NEAREST]
 
 
+def ended(prompt: str, problem: str, remedy: str) -> str:
+    """That a job failed or was refused, and what to do."""
+    return f"{prompt}: {problem}. {sentence(remedy)}"
+
+
 def sentence(text: str) -> str:
     """With a capital, as it stands alone."""
     return text[:1].upper() + text[1:]

@@ -115,6 +115,19 @@ def test_outcomes_in_words(module: Module, wording: ModuleType, facts: dict[str,
     assert wording.outcome(entry(module, **facts)) == text
 
 
+def test_what_a_failed_job_tells_is_made_of_sentences(wording: ModuleType) -> None:
+    told = wording.ended("a mug", "the backend's disk is full", "make room on the backend's disk")
+    assert told == "a mug: the backend's disk is full. Make room on the backend's disk"
+
+
+def test_a_backend_that_does_not_answer_may_be_behind_a_firewall(module: Module, wording: ModuleType) -> None:
+    book = module("session.book").Book()
+    book.trouble = module("shared.errors").Unreachable("no backend answers at studio:7391")
+    text, remedy = wording.status(book)
+    assert text == "No backend answers at studio:7391"
+    assert "the address and the firewall" in remedy
+
+
 def test_the_status_says_what_is_wrong_and_what_to_do(module: Module, wording: ModuleType) -> None:
     book, errors = module("session.book").Book(), module("shared.errors")
     assert wording.status(book) == ("Connecting", "")
