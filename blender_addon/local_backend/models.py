@@ -4,6 +4,7 @@ Both run the backend's own command and take their time: never in Blender's main 
 """
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from .child import Child
 from .environment import Environment
 from .install import HOME
 from .troubles import ModelError
+
+_FETCHING = re.compile(r"Fetching \d+ files: .*\| (\d+)/(\d+) \[")  # the bar of the hub's client
 
 LOOK_SECONDS = 60.0
 """How long the hub may take to tell what it has."""
@@ -98,6 +101,12 @@ class Models:
         if code:
             raise _complaint(lines)
         return lines
+
+
+def files_here(line: str) -> str:
+    """How far fetching is, in words for the panel, of a printed line; "" if that does not tell."""
+    found = _FETCHING.match(line)
+    return f"{found[1]} of {found[2]} files are here" if found else ""
 
 
 class _Cancelled(Exception):

@@ -10,7 +10,7 @@ from ..local_backend import machine, plan
 from ..local_backend.environment import Readiness
 from ..local_backend.install import Installation
 from ..local_backend.machine import Machine
-from ..local_backend.models import ModelOffer, Models
+from ..local_backend.models import ModelOffer, Models, files_here
 from ..local_backend.plan import Plan
 from ..local_backend.process import Stage
 from ..local_backend.troubles import CannotInstall, CannotStart
@@ -214,7 +214,7 @@ class DREAMTIME_OT_model_add(bpy.types.Operator):
         models = current.adding = Models(current.local.environment, bpy.app.online_access)
 
         def hear(line: str) -> None:
-            current.adding_says = line.strip()
+            current.adding_says = files_here(line) or current.adding_says
 
         current.run(lambda: models.add(name, hear), _added)
         return {"FINISHED"}

@@ -18,6 +18,19 @@ def test_adding_is_heard_and_an_id_is_never_an_option(m: Any, environment: Any) 
     assert heard[0].startswith("models add --yes -- --all in ")
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("Fetching 10 files:  90%|█████████ | 9/10 [00:00<00:00, 81.32it/s]", "9 of 10 files are here"),
+        ("Fetching 10 files:   0%|          | 0/10 [00:00<?, ?it/s]", "0 of 10 files are here"),
+        ("owner/name: 41.0 MB, licence mit, commit 0123", ""),
+        ("", ""),
+    ],
+)
+def test_how_far_it_is_fits_into_the_panel(m: Any, line: str, words: str) -> None:
+    assert m.models.files_here(line) == words
+
+
 def test_what_the_backend_complains_of_is_told(m: Any, environment: Any) -> None:
     with pytest.raises(m.troubles.ModelError) as failed:
         m.models.Models(environment, online=True).look("owner/unknown")
