@@ -18,7 +18,7 @@ _REMOTE = "remote.pairing"
 class NotRunning(LinkError):
     """No backend was ever started on this machine."""
 
-    usual_remedy = "press Start, or run python -m backend serve"
+    usual_remedy = "press Start or Install Backend, or run python -m backend serve"
 
 
 class NoPairing(LinkError):

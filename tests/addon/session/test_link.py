@@ -234,7 +234,7 @@ def test_without_a_backend_the_reason_is_told_and_stopping_is_quick(
 
     desk = open_desk(nowhere)
     desk.until(lambda: desk.book.trouble is not None)
-    assert desk.book.trouble.remedy == "press Start, or run python -m backend serve"
+    assert desk.book.trouble.remedy == "press Start or Install Backend, or run python -m backend serve"
     began = time.monotonic()
     assert desk.link.stop()
     assert time.monotonic() - began < 1.0
