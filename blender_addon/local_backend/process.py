@@ -28,7 +28,6 @@ SLOW_SECONDS = 30.0
 """After so long, a start is called slow."""
 
 _LOOK_SECONDS = 1.0  # between two looks at a process of another Blender
-_TAKEN = "port %d is taken"
 
 
 class Stage(StrEnum):
@@ -40,7 +39,6 @@ class Stage(StrEnum):
     RUNNING = "running"
     STOPPING = "stopping"
     CRASHED = "crashed"
-    PORT_TAKEN = "port taken"
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,6 @@ class LocalBackend:
         self._process: subprocess.Popen[bytes] | None = None
         self._identity: Identity | None = None
         self._status = self._at_rest()
-        self._port = 0
         self._began = self._look_after = 0.0
         self._stale: object = None
         self._restarted = False
@@ -86,8 +83,8 @@ class LocalBackend:
         self.installation = installation
         self._status = Status(Stage.INSTALLING, installation.progress.phase)
 
-    def start(self, port: int = 0) -> None:
-        """Start the backend, or find the one that runs already. port: 0 takes any free one. Raises CannotStart."""
+    def start(self) -> None:
+        """Start the backend on any free port, or find the one that runs already. Raises CannotStart."""
         if self._process or self.installation or self._status.stage is Stage.STOPPING:
             return
         if self._adopt():
@@ -95,7 +92,6 @@ class LocalBackend:
         if self.environment.readiness(self._version) is not Readiness.READY:
             raise CannotStart(self._at_rest().sentence)
         self._restarted = False
-        self._port = port
         self._launch("The backend is starting")
 
     def stop(self) -> None:
@@ -188,14 +184,11 @@ class LocalBackend:
             self._status = self._at_rest()
         elif "another backend uses" in complaint:
             self._adopt(certain=True)
-        elif _TAKEN % self._port in complaint:
-            sentence = f"another program uses port {self._port}"
-            self._status = Status(Stage.PORT_TAKEN, sentence, "choose another port, or 0 for any free one", None, words)
         elif complaint:
             sentence, _, remedy = complaint.partition("; ")
             self._status = Status(Stage.CRASHED, sentence, remedy or "mend that and start it again", None, words)
         elif self._restarted:
-            remedy = f"start it again, and read {self.log} if that goes on"
+            remedy = "start it again, and look into its log if that goes on"
             self._status = Status(Stage.CRASHED, f"the backend crashed twice ({_end(code)})", remedy, None, words)
         else:
             self._restarted = True
@@ -209,7 +202,7 @@ class LocalBackend:
         marker = self.environment.marker()
         # nvidia-smi lists a card whose driver is too old for torch, too.
         device = ["--device", "cpu"] if marker and marker.build == "cpu" else []
-        command = [str(self.environment.python), "-m", "backend", "serve", "--port", str(self._port), *device]
+        command = [str(self.environment.python), "-m", "backend", "serve", "--port", "0", *device]
         self._stale = self._mark_of_line()
         try:
             self.environment.home.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -37,15 +37,14 @@ def _draw_local(layout: bpy.types.UILayout) -> None:
         row.progress(factor=installation.progress.fraction, text=installation.progress.phase)
         row.operator("dreamtime.backend_cancel_install", text="", icon="X")
         return
-    wrapped(layout, wording.sentence(status.sentence), icon=_ICONS.get(status.stage, "NONE"))
+    icon = _ICONS.get(status.stage, "NONE")
+    wrapped(layout, wording.sentence(status.sentence), icon=icon)
     if status.remedy:
-        wrapped(layout, wording.sentence(status.remedy))
+        wrapped(layout, wording.sentence(status.remedy), icon="NONE" if icon == "NONE" else "BLANK1")
     row = layout.row(align=True)
     draw_start(row)
     if status.stage in (Stage.STARTING, Stage.RUNNING, Stage.STOPPING):
         row.operator("dreamtime.backend_stop", icon="PAUSE")
-    if status.log_tail:
-        row.operator("dreamtime.backend_log", icon="TEXT")
     if current.adding is None:
         layout.operator("dreamtime.model_look", icon="ADD")
         return
@@ -57,7 +56,6 @@ def _draw_local(layout: bpy.types.UILayout) -> None:
 _ICONS = {
     Stage.RUNNING: "CHECKMARK",
     Stage.CRASHED: "ERROR",
-    Stage.PORT_TAKEN: "ERROR",
     Stage.OUTDATED: "ERROR",
 }
 

@@ -62,7 +62,7 @@ def _draw_status(layout: bpy.types.UILayout, book: Book) -> None:
         return
     local = current.local_status
     silent = not current.remote and isinstance(book.trouble, Unreachable | NotRunning)
-    if silent and local.stage in (Stage.CRASHED, Stage.PORT_TAKEN, Stage.STARTING):
+    if silent and local.stage in (Stage.CRASHED, Stage.STARTING):
         text, remedy = local.sentence, local.remedy  # which knows more than that nobody answers
     box = layout.box().column(align=True)
     wrapped(box, wording.sentence(text), icon="ERROR")
@@ -72,12 +72,14 @@ def _draw_status(layout: bpy.types.UILayout, book: Book) -> None:
 
 
 def draw_start(layout: bpy.types.UILayout) -> None:
-    """The button that gets this computer's backend going, if there is one to press."""
-    stage = runtime.current().local_status.stage
-    if stage in (Stage.ABSENT, Stage.OUTDATED):
+    """The button that gets this computer's backend going, if there is one to press, and its log, if that went wrong."""
+    status = runtime.current().local_status
+    if status.stage in (Stage.ABSENT, Stage.OUTDATED):
         layout.operator("dreamtime.backend_install", icon="IMPORT")
-    elif stage in (Stage.STOPPED, Stage.CRASHED, Stage.PORT_TAKEN):
+    elif status.stage in (Stage.STOPPED, Stage.CRASHED):
         layout.operator("dreamtime.backend_start", text="Start Backend", icon="PLAY")
+    if status.log_tail:
+        layout.operator("dreamtime.backend_log", icon="TEXT")
 
 
 def _draw_suggestions(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, book: Book) -> None:

@@ -44,8 +44,6 @@ if command == "models":
     if arguments[0] == "look":
         print(json.dumps({"name": arguments[-1], "size": 5_200_000_000, "licence": "mit", "revision": "0123"}))
     sys.exit()
-if "taken" in behaviour:
-    refuse(f"port {arguments[1]} is taken, perhaps by a backend that runs already; stop it or serve with --port")
 lock = home / "in-use"
 if lock.exists() and Path("/proc", lock.read_text()).exists():
     refuse(f"another backend uses {home}; stop it, or name another folder with --home")
