@@ -144,7 +144,7 @@ class Dispatcher:
 
 
 _REMEDIES = {
-    "out_of_memory": "take a smaller preset, or lower faces or texture",
+    "out_of_memory": "take a smaller preset or model, or close other programs there",
     "disk_full": "make room on the backend's disk and generate it again",
     "unwritable": "see to the permissions of the backend's folder",
     "bad_request": "change the request",

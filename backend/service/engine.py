@@ -234,13 +234,13 @@ def _sort(job: Job) -> tuple[Any, ...]:
 
 
 def _too_large(job: Job, stage: str) -> str:
-    """Which setting to lower after memory ran out in `stage`."""
+    """What was too large when memory ran out in `stage`."""
     where = "GPU" if job.device == "cuda" else "machine"
     if stage in _AFTER:
-        settings = f"lower the texture size ({job.mesh.texture}) or the faces ({job.mesh.faces})"
+        what = f"{job.mesh.faces} faces and a texture of {job.mesh.texture}"
     else:
-        settings = f'choose a smaller model than "{job.model.name}", or close other programs there'
-    return f"the {where} has too little memory for this job; {settings}"
+        what = f'the model "{job.model.name}"'
+    return f"the {where} has too little memory for {what}"
 
 
 def _for_artists(error: UserError) -> str:

@@ -199,7 +199,7 @@ CPU_WORDS = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: 
     ],
 )
 @pytest.mark.parametrize(
-    ("where", "settings"), [("load_guidance", 'smaller model than "builtin"'), ("build", r"texture size \(64\)")]
+    ("where", "settings"), [("load_guidance", 'the model "builtin"'), ("build", "300 faces and a texture of 64")]
 )
 def test_memory_that_runs_out_is_told_by_the_setting_to_lower(
     engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str, settings: str
