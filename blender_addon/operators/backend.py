@@ -6,6 +6,7 @@ import bpy
 from bpy.props import StringProperty
 
 from .. import preferences, runtime
+from ..labels import wrapped
 from ..local_backend import machine, plan
 from ..local_backend.environment import Readiness
 from ..local_backend.install import Installation
@@ -18,6 +19,9 @@ from ..pump import in_a_window, tell
 from ..session import pairings, wording
 from ..shared.errors import Trouble
 from ..shared.pairing import PairingError
+
+_WIDTH, _LOG_WIDTH = 560, 700
+"""Of dialogues, in pixels at a scale of 1."""
 
 
 class DREAMTIME_OT_pair(bpy.types.Operator):
@@ -86,12 +90,14 @@ class DREAMTIME_OT_backend_install(bpy.types.Operator):
             self._plan = _planned(_found)
         except CannotInstall as error:
             return _refuse(self, error)
-        return context.window_manager.invoke_props_dialog(self, width=480, title="Install a backend on this computer?")
+        return context.window_manager.invoke_props_dialog(
+            self, width=_WIDTH, title="Install a backend on this computer?", confirm_text="Install"
+        )
 
     def draw(self, context: bpy.types.Context) -> None:
         column = self.layout.column(align=True)
         for sentence in self._plan.sentences:
-            column.label(text=sentence)
+            wrapped(column, sentence, dialogue=_WIDTH)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
@@ -147,12 +153,12 @@ class DREAMTIME_OT_backend_log(bpy.types.Operator):
     bl_label = "Log"
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        return context.window_manager.invoke_popup(self, width=700)
+        return context.window_manager.invoke_popup(self, width=_LOG_WIDTH)
 
     def draw(self, context: bpy.types.Context) -> None:
         column = self.layout.column(align=True)
         for line in runtime.current().local_status.log_tail or ("Nothing was logged",):
-            column.label(text=line)
+            wrapped(column, line, dialogue=_LOG_WIDTH)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         return {"FINISHED"}
@@ -203,11 +209,11 @@ class DREAMTIME_OT_model_add(bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_props_dialog(
-            self, width=480, title="Download this model?", confirm_text="Download"
+            self, width=_WIDTH, title="Download this model?", confirm_text="Download"
         )
 
     def draw(self, context: bpy.types.Context) -> None:
-        self.layout.label(text=self.offer)
+        wrapped(self.layout.column(align=True), self.offer, dialogue=_WIDTH)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         current, name = runtime.current(), self.name

@@ -3,9 +3,10 @@
 import bpy
 
 from .. import preferences, runtime
+from ..labels import wrapped
 from ..local_backend.process import Stage
 from ..session import wording
-from .main import Sidebar, draw_start, wrapped
+from .main import Sidebar, draw_start
 
 
 class DREAMTIME_PT_backend(Sidebar, bpy.types.Panel):

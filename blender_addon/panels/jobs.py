@@ -4,10 +4,11 @@ import bpy
 from bpy.props import StringProperty
 
 from .. import pictures, runtime
+from ..labels import wrapped
 from ..session import wording
 from ..session.book import ASKING, REFUSED, Entry
 from ..shared.states import State
-from .main import Sidebar, wrapped
+from .main import Sidebar
 
 PER_PAGE = 6
 _THUMBNAIL_SCALE = 3.0

@@ -1,9 +1,9 @@
 """The panel itself: what to make, Generate, and how far it is."""
 
-import blf
 import bpy
 
 from .. import pictures, runtime
+from ..labels import wrapped
 from ..local_backend.process import Stage
 from ..session import wording
 from ..session.book import SENDING, Book, Entry
@@ -108,29 +108,6 @@ def _draw_running(layout: bpy.types.UILayout, entry: Entry) -> None:
         wrapped(box, wording.sentence(warning), icon="INFO")
 
 
-def wrapped(layout: bpy.types.UILayout, text: str, icon: str = "NONE", inset: int = 0) -> None:
-    """A sentence in as many lines as it needs; labels do not wrap by themselves, and shorten what does not fit.
-
-    inset: pixels that stand beside it, but for its icon.
-    """
-    preferences, region = bpy.context.preferences, bpy.context.region
-    scale = preferences.system.ui_scale
-    width = region.width if region else _USUAL_WIDTH * scale
-    room = width - (_BESIDES + inset + (_ICON if icon != "NONE" else 0)) * scale
-    blf.size(_FONT, preferences.ui_styles[0].widget.points * scale)
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if blf.dimensions(_FONT, longer)[0] <= room or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    for index, line in enumerate(lines):
-        layout.label(text=line, icon=icon if index == 0 else "BLANK1" if icon != "NONE" else "NONE")
-
-
-_FONT = 0
-_USUAL_WIDTH, _BESIDES, _ICON = 280, 70, 24
 """Pixels: of the sidebar, of what frames a line in it, and of an icon."""
 
 
