@@ -12,7 +12,7 @@ from backend.evaluation import claims, gradients, plots, rows, statistics
 from backend.evaluation.claims import LABELS, Finding, of_schedule
 from backend.evaluation.gradients import Gradients
 from backend.evaluation.rows import Row
-from backend.evaluation.runs import ABLATIONS, DEFAULT, SUITES, Suite, picture_of
+from backend.evaluation.runs import DEFAULT, SUITES, Suite, picture_of
 from backend.evaluation.statistics import Interval
 from backend.presets import PRESETS
 
@@ -44,10 +44,10 @@ _READING = f"""## How to read this
 
 @dataclass(frozen=True)
 class Found:
-    """What is in a folder. facts: what its rows depend on."""
+    """What is in a folder. facts: what the rows of each suite depend on."""
 
     folder: Path
-    facts: Mapping[str, Any]
+    facts: Mapping[Suite, Mapping[str, Any]]
     rows: Mapping[Suite, Sequence[Row]]
     gradients: Sequence[Gradients]
 
@@ -58,7 +58,7 @@ def read(folder: Path) -> Found:
     found = {suite: list(rows.read(path).values()) for suite, path in paths.items()}
     if not any(found.values()):
         raise UserError(f"{folder} holds no rows to report on: run an evaluation first")
-    facts = next(rows.read_facts(paths[suite]) for suite in SUITES if found[suite])
+    facts = {suite: rows.read_facts(paths[suite]) for suite in SUITES if found[suite]}
     return Found(folder, facts, found, gradients.load(folder / gradients.FILE))
 
 
@@ -69,7 +69,7 @@ def write(found: Found, machine: str) -> list[Finding]:
     parts += [_schedules(found, suite) for suite in _TITLES if found.rows[suite]]
     parts += [_gradients(found)] if found.gradients else []
     parts += [_ablations(found)] if found.rows["ablations"] else []
-    parts += [_presets(found.rows["presets"])] if found.rows["presets"] else []
+    parts += [_presets(found)] if found.rows["presets"] else []
     (found.folder / MARKDOWN).write_text("\n\n".join([*parts, _READING]) + "\n")
     (found.folder / JSON).write_text(json.dumps(_as_json(found, answers), indent=1) + "\n")
     return [answer for group in answers.values() for answer in group]
@@ -97,11 +97,21 @@ def _as_json(found: Found, answers: Mapping[str, Sequence[Finding]]) -> dict[str
 def _head(found: Found, machine: str) -> str:
     counts = ", ".join(f"{len(group)} runs of {suite}" for suite, group in found.rows.items() if group)
     ended = sum(bool(row.failure) for group in found.rows.values() for row in group)
+    facts = next(iter(found.facts.values()))
     return f"""# Does TP-SDS win here?
 
 Made by `python -m backend evaluate`: {counts}; {ended} of them ended early, at a loss that was not finite.
-Model {found.facts["model"]} ({found.facts["revision"][:19]}), {found.facts["device"]}, {found.facts["precision"]}.
+Model {facts["model"]} ({facts["revision"][:19]}), {facts["device"]}, {facts["precision"]}.
 Report written on: {machine}."""
+
+
+def _settings(found: Found, suite: Suite) -> str:
+    """What the defaults were when a suite was run; they are changed by what reports say."""
+    defaults = found.facts[suite]["defaults"]
+    return (
+        f"Defaults of these runs: gradient weight {defaults['weight']}, cfg {defaults['cfg']}, "
+        f"learning rate falling to {defaults['final_rate']} of itself."
+    )
 
 
 def _sentences(answers: Mapping[str, Sequence[Finding]]) -> str:
@@ -117,7 +127,7 @@ def _schedules(found: Found, suite: Suite) -> str:
     prompts, seeds = ({getattr(row.run, name) for row in group} for name in ("prompt", "seed"))
     parts = [
         f"## {_TITLES[suite]}",
-        f"{len(prompts)} prompts, {len(seeds)} seeds.",
+        f"{len(prompts)} prompts, {len(seeds)} seeds. {_settings(found, suite)}",
         _table_of_means(group, [name for name in LABELS if statistics.measured(group, name)]),
         f"![by budget]({suite}.png)",
         _between_schedules(found, suite),
@@ -226,16 +236,19 @@ def _mean_at(found: Found, name: str, index: int) -> float:
 
 
 def _ablations(found: Found) -> str:
-    group = found.rows["ablations"]
-    variants = {name: [row for row in group if row.run.variant == name] for name in (DEFAULT, *ABLATIONS)}
-    compared = _compared(variants, DEFAULT, found.folder / "ablations.png")
-    told = f"time_prior with one change each, minus time_prior as it is, {group[0].run.steps} steps:"
-    return f"## One change at a time\n\n{told}\n\n{compared}"
+    parts = ["## Changes to the defaults", f"time_prior, changed, minus time_prior. {_settings(found, 'ablations')}"]
+    for steps in sorted({row.run.steps for row in found.rows["ablations"]}):
+        group = [row for row in found.rows["ablations"] if row.run.steps == steps]
+        names = sorted({row.run.variant for row in group})
+        variants = {name: [row for row in group if row.run.variant == name] for name in names}
+        compared = _compared(variants, DEFAULT, found.folder / f"ablations-{steps}.png")
+        parts.append(f"After {steps} steps:\n\n{compared}")
+    return "\n\n".join(parts)
 
 
 def _compared(groups: Mapping[str, Sequence[Row]], base: str, plot: Path) -> str:
     """Every group minus that of `base`, as a table and a plot."""
-    names = [name for name in _COMPARED if statistics.measured(groups[base], name)]
+    names = [name for name in _COMPARED if statistics.measured(groups.get(base, []), name)]
     differences = {
         name: {
             group: difference
@@ -255,21 +268,23 @@ def _difference(first: Sequence[Row], second: Sequence[Row], measure: str) -> In
     return statistics.difference(statistics.measured(first, measure), statistics.measured(second, measure))
 
 
-def _presets(group: Sequence[Row]) -> str:
+def _presets(found: Found) -> str:
     """The presets on the captions that all of them made, and each on all that it made."""
+    group = found.rows["presets"]
     made = {name: [row for row in group if row.run.variant == name] for name in PRESETS}
-    common = set.intersection(*({row.run.prompt for row in found} for found in made.values()))
+    common = set.intersection(*({row.run.prompt for row in of_it} for of_it in made.values()))
     names = tuple(f"mesh_{name}" for name in _OF_MESHES)
     lines = []
-    for preset, found in made.items():
-        for told, rows_of in (("common", [row for row in found if row.run.prompt in common]), ("all", found)):
+    for preset, of_it in made.items():
+        for told, rows_of in (("common", [row for row in of_it if row.run.prompt in common]), ("all", of_it)):
             means = [statistics.mean(statistics.measured(rows_of, name)) for name in names]
             cells = [_brackets(one) if one else "" for one in means]
             lines.append((preset, f"{told} {len(rows_of)}", *cells))
     table = _table(("preset", "captions", *(LABELS[name] for name in _OF_MESHES)), lines)
     missed = sorted(row.run.prompt for row in made["standard"] if row.measures.get("mesh_r_precision") == 0)
     return (
-        f"## The presets\n\nExported meshes, every caption of an object in a colour with seed 0:\n\n{table}\n\n"
+        f"## The presets\n\nExported meshes, every caption of an object in a colour with seed 0. "
+        f"{_settings(found, 'presets')}\n\n{table}\n\n"
         f"Standard's captions that the judge takes for others: {', '.join(missed) or 'none'}."
     )
 

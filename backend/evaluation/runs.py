@@ -46,7 +46,7 @@ PROMPTS = (
 """Hard ones: thin parts, hollows, fronts, patterns. Of easy ones every schedule gets nearly all right."""
 
 DEFAULT = "default"
-ABLATION_STEPS, ABLATION_PROMPTS, ABLATION_SEEDS = 60, 12, 2
+ABLATION_BUDGETS, ABLATION_PROMPTS, ABLATION_SEEDS = (60, 180), 12, 2
 
 _COMPARED_CAPTIONS = 44
 _MESHES = 60
@@ -119,8 +119,9 @@ def planned_runs(
             ]
         case "ablations":
             return [
-                Run(suite, variant, "time_prior", ABLATION_STEPS, prompt, seed)
+                Run(suite, variant, "time_prior", steps, prompt, seed)
                 for seed in range(ABLATION_SEEDS)
+                for steps in ABLATION_BUDGETS
                 for prompt in PROMPTS[:ABLATION_PROMPTS]
                 for variant in (DEFAULT, *ABLATIONS)
             ]

@@ -57,7 +57,7 @@ def test_the_whole_path_and_on_from_where_it_stopped(
 
 
 def test_an_ablation_and_a_preset_are_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.evaluation.runs.ABLATION_STEPS", 2)
+    monkeypatch.setattr("backend.evaluation.runs.ABLATION_BUDGETS", (2,))
     bench = prepared("builtin", "cpu", None)
     runs = [run for run in planned_runs("ablations", 1, 1, (), ()) if run.variant in (DEFAULT, "cfg=15", "no decay")][
         :3

@@ -19,6 +19,7 @@ FACTS = {
     "revision": "sha256:0123456789abcdef",
     "device": "cpu",
     "precision": "bf16",
+    "defaults": {"weight": "one", "cfg": 7.5, "final_rate": 0.3},
     "versions": {},
 }
 
@@ -90,11 +91,12 @@ def test_the_whole_report(tmp_path: Path) -> None:
     report.write(found, "a machine")
     text = (tmp_path / report.MARKDOWN).read_text()
     heads = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
-    assert heads == ["What holds", "Images", "Objects", "One change at a time", "The presets", "How to read this"]
+    assert heads == ["What holds", "Images", "Objects", "Changes to the defaults", "The presets", "How to read this"]
     for name in {part.split(")")[0] for part in text.split("](")[1:]}:
         assert (tmp_path / name).stat().st_size > 1000, name
     assert "| standard | all 264 |" in text
-    assert "| m1=700 |" in text
+    assert text.count("| m1=700 |") == 2, "once for each number of steps"
+    assert "gradient weight one, cfg 7.5, learning rate falling to 0.3" in text
     kept = json.loads((tmp_path / report.JSON).read_text())
     assert {row["steps"] for row in kept["means"]["3d"]} == {30, 60}
 

@@ -66,5 +66,5 @@ def test_an_ablation_changes_one_thing(variant: str) -> None:
 
 def test_ablations_leave_the_schedule_to_time_prior() -> None:
     runs = planned_runs("ablations", 1, 1, SCHEDULES, (5,))
-    assert {(run.schedule, run.steps) for run in runs} == {("time_prior", 60)}
-    assert Counter(run.variant for run in runs) == dict.fromkeys((DEFAULT, *ABLATIONS), 24)
+    assert {(run.schedule, run.steps) for run in runs} == {("time_prior", 60), ("time_prior", 180)}
+    assert Counter(run.variant for run in runs) == dict.fromkeys((DEFAULT, *ABLATIONS), 48)
