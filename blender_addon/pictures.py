@@ -11,6 +11,7 @@ from .session.book import Entry
 
 _CURVE_SIZE = (128, 64)
 _CURVE_COLOUR = (0.36, 0.62, 0.93, 1.0)
+_BLANK = Path(__file__).with_name("blank.png")
 _NOISIEST = 1000
 """The timesteps that diffusion models are trained with."""
 
@@ -26,6 +27,8 @@ _without: set[str] = set()
 def register() -> None:
     global _collection
     _collection = bpy.utils.previews.new()
+    if not bpy.app.background:
+        _load("blank", _BLANK)  # the first picture takes Blender 50 ms or more: better now than while somebody works
 
 
 def unregister() -> None:
@@ -55,7 +58,7 @@ def icon(entry: Entry) -> int:
 
 
 def load_next() -> bool:
-    """Load a picture that the panel waits for; whether there was one. The first takes tens of milliseconds."""
+    """Load a picture that the panel waits for; whether there was one."""
     if not _wanted:
         return False
     job = _wanted.pop(0)
