@@ -37,7 +37,7 @@ def path_of(folder: Path, suite: Suite) -> Path:
 
 
 class Rows:
-    """The rows of one suite in a folder. Several processes may append to them at a time.
+    """The rows of one suite in a folder. Several processes may append to them at a time, if their runs are others.
 
     facts: what all rows depend on besides their runs. Raises UserError for rows that came of other facts,
     and for rows that are there already unless `resume`.
@@ -47,7 +47,7 @@ class Rows:
         self._path = path_of(folder, suite)
         self._facts = json.loads(json.dumps(facts))
         folder.mkdir(parents=True, exist_ok=True)
-        if self._path.exists():
+        if _begun(self._path):
             if not resume:
                 raise UserError(f"{folder} holds rows of an evaluation: go on with --resume, or name another --out")
             self._check(folder)
@@ -70,13 +70,22 @@ class Rows:
         """Add a row; it is on the disk when this returns."""
         line = asdict(row) | {"features": [round(value, _FEATURE_DIGITS) for value in row.features]}
         with FileLock(f"{self._path}.lock"), self._path.open("a+b") as file:
-            if file.tell() == 0:
+            if not _begun(self._path):
+                file.truncate(0)
                 file.write(_line({"facts": self._facts}))
             elif not _ends_whole(file):
                 file.write(b"\n")  # what a process that was killed left stays a line that is none
             file.write(_line(line))
             file.flush()
             os.fsync(file.fileno())
+
+
+def _begun(path: Path) -> bool:
+    """Whether there is a first line; a process that was killed early may leave a part of it, which is nothing yet."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return file.readline().endswith(b"\n")
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
@@ -101,16 +110,20 @@ def read_facts(path: Path) -> dict[str, Any]:
 def read(path: Path) -> dict[Run, Row]:
     """The rows of a file, by their runs; none if there is no file.
 
-    Lines that were cut off are passed over: their runs are to be done again.
+    Lines that were cut off are passed over: their runs are to be done again. Raises UserError for whole ones
+    that are no rows.
     """
     rows: dict[Run, Row] = {}
     if not path.exists():
         return rows
-    for line in path.read_bytes().split(b"\n")[1:]:
+    for number, line in enumerate(path.read_bytes().split(b"\n")[1:], start=2):
         try:
             values = json.loads(line)
+        except ValueError:
+            continue
+        try:
             run = Run(**values.pop("run"))
             rows[run] = Row(run, **values | {"features": tuple(values["features"])})
-        except (ValueError, KeyError, TypeError):
-            continue
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"line {number} of {path} is no row of this version: name another --out") from error
     return rows

@@ -59,3 +59,21 @@ def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows-3d.jsonl").write_text("hello\n")
     with pytest.raises(UserError, match="holds no rows"):
         Rows(tmp_path, "3d", FACTS, resume=True)
+
+
+@pytest.mark.parametrize("left", [b"", b'{"facts":{"mod'])
+def test_a_file_without_a_first_line_is_begun_anew(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "rows-3d.jsonl").write_bytes(left)
+    made = Rows(tmp_path, "3d", FACTS, resume=False)
+    made.append(ROW)
+    assert made.read() == {RUN: ROW}
+    assert rows.read_facts(tmp_path / "rows-3d.jsonl")["model"] == "builtin"
+
+
+def test_a_whole_line_that_is_no_row_is_named(tmp_path: Path) -> None:
+    made = Rows(tmp_path, "3d", FACTS, resume=False)
+    made.append(ROW)
+    path = tmp_path / "rows-3d.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"seconds"', b'"hours"'))
+    with pytest.raises(UserError, match=r"line 2 of .* is no row of this version"):
+        made.read()
