@@ -61,6 +61,8 @@ def measured(
     begun = time.monotonic()
     image = optimised(job, guidance)
     seconds = round(time.monotonic() - begun, 3)
+    failure = "" if image.isfinite().all() else "the image is not finite"
+    image = image.nan_to_num()
     judged = measures.judged(net, image, net.vocabulary.knows(job.prompt).subject)
     found = {**judged.measures, **({"clip": clip.precision(image, job.prompt)} if clip else {})}
-    return Row(run, found, seconds, tuple(judged.features.tolist())), image
+    return Row(run, found, seconds, tuple(judged.features.tolist()), failure=failure), image

@@ -2,7 +2,6 @@
 
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -14,28 +13,19 @@ from backend.errors import UserError
 from backend.evaluation import measures
 from backend.evaluation.clip import Clip
 from backend.evaluation.rows import Row
-from backend.evaluation.runs import VARIANTS, Run
+from backend.evaluation.runs import Run
 from backend.generate import make_field
 from backend.guidance import prompts
 from backend.guidance.diffusion import DiffusionGuidance
-from backend.job import Job, planned
+from backend.job import Job
 from backend.latents import displayed
 from backend.mesh.build import build
 from backend.prior.captions import Subject
 from backend.prior.judge import Judge
 from backend.prior.shapes import SHAPES
-from backend.request import Request
 
 _POINTS = 6_000
 WITH_FRONT = frozenset(shape.name for shape in SHAPES if shape.has_front)
-
-
-def job_of(run: Run, guidance: str, device: str) -> Job:
-    """The job that makes what `run` names."""
-    variant = VARIANTS[run.variant]
-    asked = Request(run.prompt, guidance=guidance, device=device, seed=run.seed)
-    job, _ = planned(replace(asked, steps=run.steps, schedule=run.schedule, **variant.request))
-    return replace(job, optimisation=replace(job.optimisation, **variant.optimisation))
 
 
 def measured(

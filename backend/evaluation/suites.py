@@ -1,7 +1,7 @@
 """Carry out the runs of a suite, one after the other in one process with a warm model."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from backend.evaluation import gradients, images, objects
 from backend.evaluation.clip import Clip
 from backend.evaluation.rows import Row, Rows
-from backend.evaluation.runs import DEFAULT, PROMPTS, Run, Suite, meshed, picture_of
+from backend.evaluation.runs import DEFAULT, PROMPTS, VARIANTS, Run, Suite, meshed, picture_of
 from backend.generate import load_guidance
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
@@ -79,8 +79,16 @@ def carried_out(bench: Bench, suite: Suite, runs: Sequence[Run], folder: Path, r
         rows.append(row)
 
 
+def job_of(run: Run, guidance: str, device: str) -> Job:
+    """The job that makes what `run` names."""
+    variant = VARIANTS[run.variant]
+    asked = Request(run.prompt, guidance=guidance, device=device, seed=run.seed)
+    job, _ = planned(replace(asked, steps=run.steps, schedule=run.schedule, **variant.request))
+    return replace(job, optimisation=replace(job.optimisation, **variant.optimisation))
+
+
 def _carried_out(bench: Bench, run: Run, mesh: bool) -> tuple[Row, Float[Tensor, "V 3 H W"]]:
-    job = objects.job_of(run, bench.name, bench.device)
+    job = job_of(run, bench.name, bench.device)
     if run.suite == "2d":
         return images.measured(job, run, bench.guidance, bench.net, bench.clip)
     return objects.measured(job, run, bench.guidance, bench.net, bench.clip, mesh)
@@ -91,6 +99,6 @@ def all_gradients(bench: Bench, folder: Path) -> Iterator[str]:
     found = []
     for prompt in PROMPTS[:GRADIENT_PROMPTS]:
         yield prompt
-        job = objects.job_of(Run("2d", DEFAULT, "uniform", _HALF_MADE, prompt, 0), bench.name, bench.device)
+        job = job_of(Run("2d", DEFAULT, "uniform", _HALF_MADE, prompt, 0), bench.name, bench.device)
         found.append(gradients.gradients(bench.guidance, prompt, images.optimised(job, bench.guidance)))
     gradients.save(found, folder / gradients.FILE)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from backend.engine.names import SCHEDULES
-from backend.evaluation.objects import job_of
 from backend.evaluation.runs import ABLATIONS, DEFAULT, PROMPTS, Run, meshed, picture_of, planned_runs
+from backend.evaluation.suites import job_of
 from backend.prior.captions import every_caption, example_prompts
 from backend.prior.vocabulary import Vocabulary
 
