@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from backend.engine.names import SCHEDULES
 from backend.errors import UserError
 from backend.evaluation import claims, gradients, plots, rows, statistics
-from backend.evaluation.claims import LABELS, Finding, of_schedule
+from backend.evaluation.claims import DIVERSE, KINDS, LABELS, QUALITY, Finding, of_schedule
 from backend.evaluation.gradients import Gradients
 from backend.evaluation.rows import Row
 from backend.evaluation.runs import DEFAULT, SUITES, Suite, picture_of
@@ -23,7 +24,6 @@ _PLOTTED: Mapping[Suite, tuple[str, ...]] = {
     "2d": ("r_precision", "confidence"),
     "3d": ("r_precision", "view_precision", "confidence", "grey", "f_score"),
 }
-_COMPARED = ("r_precision", "confidence", "grey", "f_score")
 _OF_MESHES = ("r_precision", "object", "grey", "f_score")
 
 _READING = f"""## How to read this
@@ -36,8 +36,8 @@ _READING = f"""## How to read this
   view opposite the most front-like one looks like a front, too.
 - Differences are paired by prompt, seed and budget; brackets hold {statistics.CONFIDENCE:.0%} bootstrap intervals over
   prompts. "Reproduced": the interval shows a gain (or, for half the steps, excludes a loss of {statistics.RELEVANT}).
-  "Not reproduced": it excludes a gain of {statistics.RELEVANT}. Otherwise "undecided" at this sample size. Many claims
-  are tested at once, each by itself: one in twenty intervals misses.
+  "Not reproduced": it excludes a gain of {statistics.RELEVANT}, or of {DIVERSE:.0%} in diversity. Otherwise "undecided"
+  at this sample size. Many claims are tested at once, each by itself: one in twenty intervals misses.
 - Regularisation, learning rate and cfg were chosen on time_prior before; whatever favour that is, it is time_prior's.
 - Seconds come from a shared machine; only their ratios within pairs are used."""
 
@@ -139,22 +139,29 @@ def _schedules(found: Found, suite: Suite) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _means(group: Sequence[Row], names: Iterable[str]) -> Iterable[tuple[str, int, str, Interval]]:
+def _parts(group: Sequence[Row]) -> Iterable[tuple[str, int, Sequence[Row]]]:
+    """The rows of each schedule and budget."""
     for schedule in SCHEDULES:
         for steps in sorted({row.run.steps for row in group}):
             here = [row for row in of_schedule(group, schedule) if row.run.steps == steps]
-            for name in names:
-                interval = statistics.mean(statistics.measured(here, name))
-                if interval is not None:
-                    yield schedule, steps, name, interval
+            if here:
+                yield schedule, steps, here
+
+
+def _means(group: Sequence[Row], names: Iterable[str]) -> Iterable[tuple[str, int, str, Interval]]:
+    for schedule, steps, here in _parts(group):
+        for name in names:
+            interval = statistics.mean(statistics.measured(here, name))
+            if interval is not None:
+                yield schedule, steps, name, interval
 
 
 def _table_of_means(group: Sequence[Row], names: Sequence[str]) -> str:
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    for schedule, steps, name, interval in _means(group, names):
-        cells.setdefault((schedule, str(steps)), {})[name] = _brackets(interval)
-    head = ("schedule", "steps", *(LABELS[name] for name in names))
-    return _table(head, [(*key, *(found.get(name, "") for name in names)) for key, found in cells.items()])
+    lines = []
+    for schedule, steps, here in _parts(group):
+        means = [statistics.mean(statistics.measured(here, name)) for name in names]
+        lines.append((schedule, str(steps), str(len(here)), *map(_brackets, means)))
+    return _table(("schedule", "steps", "runs", *(LABELS[name] for name in names)), lines)
 
 
 def _between_schedules(found: Found, suite: Suite) -> str:
@@ -168,15 +175,14 @@ def _between_schedules(found: Found, suite: Suite) -> str:
 
 def _table_of_diversity(group: Sequence[Row]) -> str:
     lines = []
-    for schedule in SCHEDULES:
-        for steps in sorted({row.run.steps for row in group}):
-            here = [row for row in of_schedule(group, schedule) if row.run.steps == steps]
-            kinds = [statistics.mean(statistics.diversity(here, kind)) for kind in claims.KINDS]
-            if any(kinds):
-                lines.append((schedule, str(steps), *(_brackets(one) if one else "" for one in kinds)))
+    for schedule, steps, here in _parts(group):
+        found = {kind: statistics.diversity(here, kind) for kind in KINDS}
+        if any(found.values()):
+            means = [_brackets(statistics.mean(values)) for values in found.values()]
+            lines.append((schedule, str(steps), str(max(map(len, found.values()))), *means))
     if not lines:
         return ""
-    table = _table(("schedule", "steps", *claims.KINDS.values()), lines)
+    table = _table(("schedule", "steps", "prompts", *KINDS.values()), lines)
     return f"How much correct results of one prompt differ from seed to seed:\n\n{table}"
 
 
@@ -191,7 +197,7 @@ def _sheet(found: Found, suite: Suite, seeds: Sequence[int]) -> str:
         runs, told = plots.prompts_of(prompts[:10], steps), "one row each"
     pictures = {run: path for run in runs if (path := picture_of(run, found.folder)).exists()}
     name = f"{suite}-sheet.png"
-    if pictures:
+    if len(pictures) == len(runs):
         plots.sheet(runs, pictures, len(runs) // len(SCHEDULES), found.folder / name)
     elif not (found.folder / name).exists():
         return ""
@@ -247,25 +253,33 @@ def _ablations(found: Found) -> str:
 
 
 def _compared(groups: Mapping[str, Sequence[Row]], base: str, plot: Path) -> str:
-    """Every group minus that of `base`, as a table and a plot."""
-    names = [name for name in _COMPARED if statistics.measured(groups.get(base, []), name)]
+    """Every group minus that of `base`: a table, with how many pairs there are, and a plot of quality."""
     differences = {
         name: {
             group: difference
             for group, found in groups.items()
-            if group != base and (difference := _difference(found, groups[base], name)) is not None
+            if group != base and (difference := _difference(found, groups.get(base, ()), name)) is not None
         }
-        for name in names
+        for name in (*QUALITY, *KINDS)
     }
-    if not names or not all(differences.values()):
+    found = {name: by_group for name, by_group in differences.items() if by_group}
+    if not found:
         return "Too few runs."
-    plots.differences(differences, plot)
-    lines = [(group, *(_brackets(differences[name][group], "+") for name in names)) for group in differences[names[0]]]
-    return f"{_table(('', *(LABELS[name] for name in names)), lines)}\n\n![differences]({plot.name})"
+    plots.differences({name: by_group for name, by_group in found.items() if name in QUALITY}, plot)
+    told: dict[str, str] = {**LABELS, **{kind: f"diversity: {what}" for kind, what in KINDS.items()}}
+    pairs = {group: statistics.paired(rows, groups[base]) for group, rows in groups.items()}
+    lines = [
+        (group, str(pairs[group]), *(_brackets(by_group.get(group), "+") for by_group in found.values()))
+        for group in next(iter(found.values()))
+    ]
+    return f"{_table(('', 'pairs', *(told[name] for name in found)), lines)}\n\n![differences]({plot.name})"
 
 
-def _difference(first: Sequence[Row], second: Sequence[Row], measure: str) -> Interval | None:
-    return statistics.difference(statistics.measured(first, measure), statistics.measured(second, measure))
+def _difference(first: Sequence[Row], second: Sequence[Row], name: str) -> Interval | None:
+    """Of a measure, or of a kind of diversity."""
+    if name in KINDS:
+        return statistics.difference(statistics.diversity(first, name), statistics.diversity(second, name))
+    return statistics.difference(statistics.measured(first, name), statistics.measured(second, name))
 
 
 def _presets(found: Found) -> str:
@@ -278,8 +292,10 @@ def _presets(found: Found) -> str:
     for preset, of_it in made.items():
         for told, rows_of in (("common", [row for row in of_it if row.run.prompt in common]), ("all", of_it)):
             means = [statistics.mean(statistics.measured(rows_of, name)) for name in names]
-            cells = [_brackets(one) if one else "" for one in means]
-            lines.append((preset, f"{told} {len(rows_of)}", *cells))
+            lines.append((preset, f"{told} {len(rows_of)}", *map(_brackets, means)))
+    for less, more in pairwise(PRESETS):
+        gains = [_gain(made[more], made[less], name) for name in names]
+        lines.append((f"{more} minus {less}", "common", *(_brackets(gain, "+") for gain in gains)))
     table = _table(("preset", "captions", *(LABELS[name] for name in _OF_MESHES)), lines)
     missed = sorted(row.run.prompt for row in made["standard"] if row.measures.get("mesh_r_precision") == 0)
     return (
@@ -289,7 +305,15 @@ def _presets(found: Found) -> str:
     )
 
 
-def _brackets(interval: Interval, sign: str = "") -> str:
+def _gain(more: Sequence[Row], less: Sequence[Row], name: str) -> Interval | None:
+    """Of one preset over another, whose numbers of steps differ, on the captions that both made."""
+    values, others = (statistics.by_prompt(statistics.measured(rows, name)) for rows in (more, less))
+    return statistics.interval(values[prompt] - others[prompt] for prompt in values if prompt in others)
+
+
+def _brackets(interval: Interval | None, sign: str = "") -> str:
+    if interval is None:
+        return ""
     return f"{interval.mean:{sign}.3f} ({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"
 
 
