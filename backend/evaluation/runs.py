@@ -70,7 +70,8 @@ ABLATIONS: Mapping[str, Variant] = {
     "s2=50": Variant(optimisation={"time_prior": TimePrior(s2=50.0)}),
     "s2=200": Variant(optimisation={"time_prior": TimePrior(s2=200.0)}),
     "W_d * W_p": Variant(optimisation={"time_prior": TimePrior(times_ddpm=True)}),
-    "weight one": Variant(optimisation={"weight": "one"}),
+    "weight sds": Variant(optimisation={"weight": "sds"}),
+    "decay to 0.1": Variant(optimisation={"final_rate": 0.1}),
     "no decay": Variant(optimisation={"final_rate": 1.0}),
     "cfg=4": Variant(request={"cfg": 4.0}),
     "cfg=15": Variant(request={"cfg": 15.0}),
@@ -115,7 +116,7 @@ def planned_runs(
                 for seed in range(seeds)
                 for prompt in PROMPTS[:prompts]
                 for steps in budgets
-                for schedule in schedules
+                for schedule in _shuffled(schedules, f"{prompt} {steps} {seed}")
             ]
         case "ablations":
             return [
@@ -127,6 +128,11 @@ def planned_runs(
             ]
         case "presets":
             return list(_presets())
+
+
+def _shuffled(schedules: Sequence[ScheduleName], key: str) -> list[ScheduleName]:
+    """In an order of its own for each key: a machine that slows down or warms up shall favour none."""
+    return random.Random(key).sample(schedules, len(schedules))
 
 
 def _presets() -> Iterator[Run]:
