@@ -1,5 +1,6 @@
 """The report's plots and picture sheets."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +30,10 @@ _COLOURS: dict[ScheduleName, str] = {
 }
 _APART = 0.05
 """How far lines stand apart, in powers of two, where intervals would hide each other."""
+
+
+_TITLE = 24
+"""Letters to a line of a plot's title."""
 
 
 def by_budget(rows: Sequence[Row], names: Sequence[str], path: Path) -> None:
@@ -72,7 +77,8 @@ def differences(found: Mapping[str, Mapping[str, Interval]], path: Path) -> None
         axes.axvline(0, color="black", linewidth=0.8)
         axes.errorbar(means, range(len(names)), xerr=bars, fmt="o", markersize=4, capsize=2)
         axes.set_yticks(range(len(names)), names)
-        axes.set(title=LABELS[measure], xlabel="difference")
+        axes.set(title=textwrap.fill(LABELS[measure], _TITLE), xlabel="difference")
+        axes.locator_params(axis="x", nbins=4)
     axes.invert_yaxis()
     figure.savefig(path, dpi=110)
 
