@@ -70,22 +70,28 @@ def _reaches_an_index(folder: Path) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def _small(build_addon: ModuleType, wheels: Path, out: Path, generation: str) -> Path:
-    target = build_addon.Target(generation, "linux-x64")
-    [path] = build_addon.build(out, [target], wheels, offline=True, backend=False)
-    return path
+@pytest.fixture(scope="session")
+def packed(build_addon: ModuleType, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """packed(generation, backend) makes the extension's zip for Linux, with or without the backend's wheel."""
+
+    def packed(generation: str, backend: bool) -> Path:
+        target = build_addon.Target(generation, "linux-x64")
+        [path] = build_addon.build(tmp_path_factory.mktemp("zip"), [target], wheels, offline=True, backend=backend)
+        return path
+
+    return packed
 
 
 @pytest.fixture(scope="session")
-def addon_zip(build_addon: ModuleType, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def addon_zip(packed: Callable[..., Path]) -> Path:
     """The extension for Blender 4.5 on Linux, without the backend's wheel."""
-    return _small(build_addon, wheels, tmp_path_factory.mktemp("zip"), "4.5")
+    return packed("4.5", backend=False)
 
 
 @pytest.fixture(scope="session")
-def addon_zip52(build_addon: ModuleType, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def addon_zip52(packed: Callable[..., Path]) -> Path:
     """The extension for Blender 5.1 and later on Linux, without the backend's wheel."""
-    return _small(build_addon, wheels, tmp_path_factory.mktemp("zip"), "5.1")
+    return packed("5.1", backend=False)
 
 
 def _with_bpy(environment: str, python: str, bpy: str) -> Path:

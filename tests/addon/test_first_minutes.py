@@ -3,28 +3,21 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 HERE = Path(__file__).parent / "in_blender"
 
 
-def _whole(build_addon: ModuleType, wheels: Path, out: Path, generation: str) -> Path:
-    target = build_addon.Target(generation, "linux-x64")
-    [path] = build_addon.build(out, [target], wheels, offline=True, backend=True)
-    return path
-
-
 @pytest.fixture(scope="session")
-def addon_zip(build_addon: ModuleType, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def addon_zip(packed: Callable[..., Path]) -> Path:
     """Instead of the small ones: the zip brings the backend's wheel."""
-    return _whole(build_addon, wheels, tmp_path_factory.mktemp("whole"), "4.5")
+    return packed("4.5", backend=True)
 
 
 @pytest.fixture(scope="session")
-def addon_zip52(build_addon: ModuleType, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _whole(build_addon, wheels, tmp_path_factory.mktemp("whole"), "5.1")
+def addon_zip52(packed: Callable[..., Path]) -> Path:
+    return packed("5.1", backend=True)
 
 
 @pytest.fixture
