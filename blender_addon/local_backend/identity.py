@@ -1,6 +1,7 @@
 """Which process a number means: numbers are given anew, so the time of its start belongs to it."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -48,6 +49,18 @@ class Identity:
 
     def alive(self) -> bool:
         return _born(self.pid) == self.born
+
+    def runs(self) -> bool:
+        """Whether one that was alive still is, at once: where the start is asked of a program, by the number alone."""
+        return self.alive() if sys.platform in {"linux", "win32"} else _in_use(self.pid)
+
+
+def _in_use(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _born(pid: int) -> str | None:

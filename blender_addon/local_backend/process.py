@@ -161,11 +161,12 @@ class LocalBackend:
         """Without a process of this Blender: one of another may come, end, or be being stopped."""
         identity, stage = self._identity, self._status.stage
         if identity is None:
-            if stage is Stage.RUNNING:
-                self._adopt()
-            elif stage in (Stage.ABSENT, Stage.OUTDATED, Stage.STOPPED) and not self._status.remedy:
+            resting = stage in (Stage.ABSENT, Stage.OUTDATED, Stage.STOPPED) and not self._status.remedy
+            if not (stage is Stage.RUNNING or resting) or self._adopt():
+                return
+            if resting:
                 self._status = self._at_rest()
-        elif not identity.alive():
+        elif not identity.runs():
             identity.forget(self._record)
             self._identity = None
             self._status = self._at_rest()
@@ -180,7 +181,7 @@ class LocalBackend:
             self._identity.forget(self._record)
         self._process = self._identity = None
         complaint = next((line.removeprefix("error: ") for line in reversed(words) if line.startswith("error: ")), "")
-        if stage is Stage.STOPPING:
+        if stage is Stage.STOPPING or code == 0:  # somebody else may have asked it to stop
             self._status = self._at_rest()
         elif "another backend uses" in complaint:
             self._adopt(certain=True)
@@ -235,7 +236,9 @@ class LocalBackend:
         """
         self._identity = Identity.read(self._record)
         pairing = self._pairing() if self._identity or certain else None
-        if pairing:
+        if pairing and self.environment.readiness(self._version) is Readiness.OUTDATED:
+            self._status = Status(Stage.RUNNING, "The backend of another version runs", "stop it and install", pairing)
+        elif pairing:
             self._status = Status(Stage.RUNNING, "The backend runs; it was started before", "", pairing)
         elif certain:
             self._status = Status(Stage.CRASHED, "another program runs this backend", "stop it there")

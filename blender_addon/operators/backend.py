@@ -8,7 +8,6 @@ from bpy.props import StringProperty
 from .. import preferences, runtime
 from ..labels import wrapped
 from ..local_backend import machine, plan
-from ..local_backend.environment import Readiness
 from ..local_backend.install import Installation
 from ..local_backend.machine import Machine
 from ..local_backend.models import ModelOffer, Models, files_here
@@ -177,7 +176,7 @@ class DREAMTIME_OT_model_look(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         current = runtime.current()
-        if current.local.environment.readiness(runtime.version()) is not Readiness.READY:
+        if current.local_status.stage in (Stage.ABSENT, Stage.OUTDATED, Stage.INSTALLING):
             cls.poll_message_set("Install the backend on this computer first; elsewhere: python -m backend models add")
             return False
         if current.adding is not None:

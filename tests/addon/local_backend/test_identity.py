@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,3 +60,13 @@ def test_a_damaged_file_names_nobody(m: Any, tmp_path: Path, text: str) -> None:
     assert m.identity.Identity.read(path) is None
     m.identity.Identity(1, "").forget(path)
     assert path.exists()
+
+
+def test_where_the_start_is_slow_to_ask_for_the_number_will_do(m: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        identity = m.identity.Identity.of(child.pid)
+        monkeypatch.setattr(m.identity, "sys", SimpleNamespace(platform="darwin"))
+        monkeypatch.setattr(m.identity.subprocess, "run", pytest.fail)
+        assert identity.runs()
+        child.kill()
+    assert not identity.runs()

@@ -146,12 +146,29 @@ def test_the_next_blender_finds_it_and_can_stop_it(blender: Any, pairing: Any) -
     pid = first.pid()
     first.backend.leave(keep=True)
     second = blender()
-    second.backend.start()
     status = second.backend.poll()
     assert (status.stage, status.pairing, second.pid()) == ("running", pairing, pid)
+    second.backend.start()
+    assert second.pid() == pid
     second.backend.stop()
     first.backend._process.wait(10)
     second.becomes("stopped")
+
+
+def test_after_an_update_the_old_one_is_found_and_its_files_are_left_alone(
+    m: Any, blender: Any, environment: Any, until: Any
+) -> None:
+    first = blender()
+    first.backend.start()
+    first.becomes("running")
+    updated = m.process.LocalBackend(environment, "9.9.9")
+    status = updated.poll()
+    assert (status.stage, status.remedy) == ("running", "stop it and install")
+    with pytest.raises(m.troubles.CannotStart, match="its files are in use"):
+        updated.install(None, online=True)
+    updated.stop()
+    first.becomes("stopped")
+    until(lambda: updated.poll().stage == "outdated")
 
 
 def test_blender_that_leaves_can_take_it_along(blender: Any) -> None:
