@@ -169,7 +169,7 @@ def faults(manifest: dict[str, Any], files: Collection[str]) -> list[str]:
         "license names no SPDX licence": licences and all(text.startswith("SPDX:") for text in licences),
         "a version is not like 4.5.0": all(map(RELEASE.fullmatch, versions)),
         "tags are not Blender's": all(f"|{tag}|" in TAGS for tag in manifest.get("tags", [])),
-        "permissions are not network and files": set(permissions) == {"network", "files"},
+        "permissions are not network, clipboard and files": set(permissions) == {"network", "clipboard", "files"},
         "a permission is over 64 characters or ends with punctuation": all(map(TERSE.fullmatch, permissions.values())),
         "platforms are not Blender's": set(manifest.get("platforms", [])) <= platforms,
         "wheels are not those in the extension": wheels == {name for name in files if name.startswith("wheels/")},

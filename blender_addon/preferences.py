@@ -7,6 +7,7 @@ from . import runtime
 
 
 def _changed(self: "DREAMTIME_AP_preferences", context: bpy.types.Context) -> None:
+    context.preferences.is_dirty = True  # so that it is saved although an operator set it, and not the artist
     runtime.current().connect(self.backend == "REMOTE")
 
 

@@ -98,11 +98,11 @@ SPOILT = [
     ({"license": []}, "license names no SPDX licence"),
     ({"tags": ["3D View", "AI"]}, "tags are not Blender's"),
     (
-        {"permissions": {"files": "Keep jobs", "network": "Talk to it", "web": "x"}},
-        "permissions are not network and files",
+        {"permissions": {"files": "Keep jobs", "network": "Talk to it", "clipboard": "x", "web": "x"}},
+        "permissions are not network, clipboard and files",
     ),
     (
-        {"permissions": {"files": "Keep jobs", "network": "Talk to it!"}},
+        {"permissions": {"files": "Keep jobs", "network": "Talk to it!", "clipboard": "x"}},
         "a permission is over 64 characters or ends with punctuation",
     ),
 ]
@@ -110,7 +110,7 @@ SPOILT = [
 STRICTER = [
     ({"id": "other"}, "id is not dreamtime"),
     ({"license": ["GPL-3.0-or-later"]}, "license names no SPDX licence"),
-    ({"permissions": {"files": "Keep jobs"}}, "permissions are not network and files"),
+    ({"permissions": {"files": "Keep jobs"}}, "permissions are not network, clipboard and files"),
     ({"platforms": ["linux-x86_64"]}, "platforms are not Blender's"),
     ({"wheels": ["./wheels/zmq-1-py3-none-any.whl"]}, "wheels are not those in the extension"),
     ({"wheels": []}, "wheels are not those in the extension"),
@@ -136,7 +136,7 @@ def test_an_extension_without_code_is_none(build_addon: ModuleType, good: dict[s
 
 
 def test_the_longest_words_that_blender_takes(build_addon: ModuleType, good: dict[str, Any]) -> None:
-    good |= {"tagline": "a" * 64, "permissions": {"files": "é" * 64, "network": "x"}}
+    good |= {"tagline": "a" * 64, "permissions": {"files": "é" * 64, "network": "x", "clipboard": "x"}}
     assert build_addon.faults(good, files(good)) == []
 
 
