@@ -6,6 +6,7 @@ comes whole or not at all.
 
 import json
 import math
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from .glb import GlbError, Model
 from .shared.limits import SEEDS
 
 COLLECTION = "DreamTime"
+_OWN = re.compile(rf"{COLLECTION}(\.\d+)?")
 
 _CREASE = math.radians(45.0)
 """Edges whose faces meet at a sharper angle are creases; the backend's own files are shaded alike."""
@@ -28,6 +30,10 @@ _ROUGHNESS = 0.8
 
 class ImportFailed(Exception):
     """One sentence for the artist."""
+
+
+class Unreadable(ImportFailed):
+    """The results are not here any more, or not whole."""
 
 
 def import_job(context: bpy.types.Context, folder: Path, prompt: str, job: str, size: float) -> bpy.types.Object:
@@ -45,7 +51,7 @@ def import_job(context: bpy.types.Context, folder: Path, prompt: str, job: str, 
             _place(context, found, undoing)
             undoing.pop_all()
     except OSError as error:
-        raise ImportFailed(f"The result cannot be read ({error.strerror}): fetch it again") from error
+        raise Unreadable(f"The result cannot be read ({error.strerror}): fetch it again") from error
     except GlbError as error:
         raise ImportFailed(f"{str(error).capitalize()}: generate it again") from error
     except MemoryError as error:
@@ -177,17 +183,24 @@ def _place(context: bpy.types.Context, found: bpy.types.Object, undoing: ExitSta
 
 
 def _collection(scene: bpy.types.Scene, undoing: ExitStack) -> bpy.types.Collection:
-    """The add-on's collection, in the scene again if somebody unlinked it."""
-    # One of that name may be linked from a library, and takes no objects.
-    own = (one for one in bpy.data.collections if one.name == COLLECTION and one.library is None)
-    collection = next(own, None)
+    """The add-on's collection of this scene, in the scene again if somebody unlinked it."""
+    own = [one for one in bpy.data.collections if _is_own(one)]
+    here = next((one for one in scene.collection.children_recursive if one in own), None)
+    if here:
+        return here
+    elsewhere = {one for other in bpy.data.scenes for one in other.collection.children_recursive}
+    collection = next((one for one in own if one not in elsewhere), None)
     if collection is None:
         collection = bpy.data.collections.new(COLLECTION)
         undoing.callback(bpy.data.collections.remove, collection)
-    if collection not in scene.collection.children_recursive:
-        scene.collection.children.link(collection)
-        undoing.callback(scene.collection.children.unlink, collection)
+    scene.collection.children.link(collection)
+    undoing.callback(scene.collection.children.unlink, collection)
     return collection
+
+
+def _is_own(collection: bpy.types.Collection) -> bool:
+    """Whether it is the add-on's by its name, and not linked from a library: then it would take no objects."""
+    return collection.library is None and _OWN.fullmatch(collection.name) is not None
 
 
 def _select(context: bpy.types.Context, found: bpy.types.Object) -> None:

@@ -68,6 +68,15 @@ assert len([name for name in bpy.data.collections.keys() if name.startswith("Dre
 scene.collection.children.unlink(bpy.data.collections["DreamTime"])
 assert bring().name in bpy.context.view_layer.objects, "the collection is linked again"
 
+# --- each scene has its own ---
+other = bpy.data.scenes.new("Other")
+with bpy.context.temp_override(scene=other, view_layer=other.view_layers[0]):
+    apart = bring()
+assert apart.name in other.collection.all_objects
+assert apart.name not in scene.collection.all_objects
+bpy.data.collections.remove(apart.users_collection[0])
+bpy.data.scenes.remove(other)
+
 # --- it is seen, even where the collection is not ---
 layer = bpy.context.view_layer
 there = layer.layer_collection.children["DreamTime"]
