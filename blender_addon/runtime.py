@@ -3,6 +3,7 @@
 Only the main thread uses it. There is one runtime, because there is one add-on.
 """
 
+import ipaddress
 import logging
 import queue
 import threading
@@ -71,8 +72,9 @@ class Runtime:
         """Talk to this machine's backend, or to the one that was paired with. Ends the talk with another one."""
         self.stop()
         self.remote = remote
-        self.book.welcome = self.book.trouble = None
-        self._link = Link(self._pairing, self.folder, version(), self.mailbox)
+        self.book.away()
+        self.mailbox = Mailbox()  # what the one before still had to say is nobody's any more
+        self._link = Link(self._pairings, self.folder, version(), self.mailbox)
         self._link.start()
 
     def run(self, work: Callable[[], T], then: Callable[[T | Trouble], None]) -> None:
@@ -88,11 +90,19 @@ class Runtime:
 
         threading.Thread(target=labour, name="DreamTime work", daemon=True).start()
 
-    def deliver(self) -> None:
-        """Hand on what threads have finished."""
-        while not self._outcomes.empty():
-            then, outcome = self._outcomes.get()
-            then(outcome)
+    def outcome(self) -> Callable[[], None] | None:
+        """What is to be called because a thread has finished, or None."""
+        if self._outcomes.empty():
+            return None
+        then, outcome = self._outcomes.get()
+        return lambda: then(outcome)
+
+    def heed_online_access(self) -> None:
+        """Blender may have been allowed to go online since, or no more."""
+        if self.online != bpy.app.online_access:
+            self.online = bpy.app.online_access
+            if self.remote:
+                self.connect(remote=True)
 
     def send(self, command: Command) -> None:
         if self._link is not None:
@@ -111,14 +121,14 @@ class Runtime:
             logger.warning("the client thread did not end in time")
         self._link = None
 
-    def _pairing(self) -> Pairing:
+    def _pairings(self) -> list[Pairing]:
         """How to reach the backend; called by the client thread, which never looks at Blender."""
         if not self.remote:
             return pairings.local(self.local.environment.home)
         found = pairings.remote(self.folder)
         if not _loopback(found.host) and not self.online:
             raise OfflineError("Blender may not go online")
-        return found
+        return [found]
 
 
 class OfflineError(LinkError):
@@ -126,7 +136,10 @@ class OfflineError(LinkError):
 
 
 def _loopback(host: str) -> bool:
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 _runtime: Runtime | None = None

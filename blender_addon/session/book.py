@@ -27,8 +27,8 @@ class Entry:
     """A job.
 
     state: of `shared.states`, or one of the above. mine: whether it was asked for since Blender was started, so
-    that its object goes into the scene by itself. preview: the latest PNG; previews counts them. fetched: whether
-    the results are on this machine.
+    that its object goes into the scene by itself; scene is that scene's session_uid. preview: the latest PNG;
+    previews counts them. fetched: whether the results are on this machine.
     """
 
     job: str
@@ -45,6 +45,7 @@ class Entry:
     preview: bytes = b""
     previews: int = 0
     mine: bool = False
+    scene: int = 0
     available: bool = False
     fetched: bool = False
     imported: bool = False
@@ -122,11 +123,17 @@ class Book:
         found = self.model(model)
         return next((preset for preset in found.presets if preset.name == name), None) if found else None
 
-    def mean(self, jobs: tuple[str, ...], request: Generation, created: float) -> None:
-        """Note jobs that are about to be asked for."""
+    def mean(self, jobs: tuple[str, ...], request: Generation, created: float, scene: int = 0) -> None:
+        """Note jobs that are about to be asked for, from a scene of that session_uid."""
         for index, job in enumerate(jobs):
             seeded = Generation(**{**vars(request), "seed": (request.seed + index) % SEEDS})
-            self.entries[job] = Entry(job, jobs[0], seeded, created, mine=True)
+            self.entries[job] = Entry(job, jobs[0], seeded, created, mine=True, scene=scene)
+
+    def away(self) -> None:
+        """The talk with the backend was ended: what is known of it may not hold of the next one."""
+        self.welcome = self.trouble = None
+        for entry in self.running():
+            entry.state, entry.live = ASKING, None
 
     def forget(self, job: str) -> None:
         """The artist dropped it: what is still said of it does not bring it back."""
@@ -144,7 +151,7 @@ class Book:
                 return self._changed(state)
             case Refused(jobs, trouble):
                 self._refused(jobs, trouble)
-                return [Ended(job) for job in jobs if job in self.entries]
+                return [Ended(job) for job in jobs if job in self.entries][:1]  # the reason is one for all
             case Fetched(job):
                 return self._fetched(job)
             case NotFetched(job, trouble):
@@ -167,7 +174,7 @@ class Book:
         entry.trouble = (state.reason.sentence, state.reason.remedy) if state.reason else None
         if state.started is not None and state.finished is not None:
             entry.seconds = state.finished - state.started
-        if state.state in FINAL:
+        if state.state != State.RUNNING:
             entry.live = None
         # A job that is done has ended for the artist when its results are here.
         return [Ended(state.id)] if ended and entry.mine and state.state != State.DONE else []
@@ -183,14 +190,15 @@ class Book:
         entry = self.entries.get(job)
         if entry is None or entry.fetched:
             return []
-        entry.fetched = True
+        entry.fetched, entry.trouble = True, None
         return [Arrived(job), Ended(job)] if entry.mine and not entry.imported else []
 
     def _progress(self, news: Progress) -> list[Effect]:
         entry = self.entries.get(news.live.job)
         if entry is None or not entry.running:
             return []
-        entry.live = news.live
+        if entry.state != State.CANCELLING:
+            entry.live = news.live
         if news.preview:
             entry.preview = news.preview
             entry.previews += 1

@@ -11,13 +11,23 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..shared import limits
 from ..shared.client import Client
-from ..shared.errors import LinkError, NotFinished, Refusal, Stopped, TransferError, Trouble, UnknownJob
+from ..shared.errors import (
+    LinkError,
+    NotFinished,
+    Refusal,
+    Stopped,
+    TransferError,
+    Trouble,
+    UnknownJob,
+    Unreachable,
+    WrongBackend,
+)
 from ..shared.messages import Generation, JobState, News
 from ..shared.pairing import Pairing
 from ..shared.states import FINAL, State
@@ -77,16 +87,19 @@ Command = Generate | Cancel | Delete | Fetch | MarkImported
 class Link:
     """A connection to one backend.
 
-    pairing: how to reach it, asked before each attempt; raises LinkError. folder: where notes and results are kept.
+    pairings: the ways to reach one, the likeliest first, asked before each attempt; raises LinkError if there are none.
+    folder: where notes and results are kept.
     """
 
-    def __init__(self, pairing: Callable[[], Pairing], folder: Path, version: str, mailbox: Mailbox) -> None:
-        self._pairing = pairing
+    def __init__(self, pairings: Callable[[], Sequence[Pairing]], folder: Path, version: str, mailbox: Mailbox) -> None:
+        self._pairings = pairings
         self._results = folder / "results"
         self._notes = Notes(folder / "jobs")
         self._version = version
         self._mailbox = mailbox
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._plans = _Plans()
+        self._backend = ""
         self._stopping = threading.Event()
         self._client: Client | None = None
         self._thread = threading.Thread(target=self._run, name="DreamTime client", daemon=True)
@@ -112,9 +125,9 @@ class Link:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._converse(self._pairing())
+                self._converse_with_any()
             except Stopped:
-                return
+                break
             except Trouble as error:
                 self._mailbox.put(Lost(error))
                 self._stopping.wait(RETRY_SECONDS)
@@ -124,17 +137,60 @@ class Link:
                     Lost(LinkError("the add-on's client failed", "see the system console, and report it"))
                 )
                 self._stopping.wait(RETRY_SECONDS)
+        try:
+            self._note_down()
+        except OSError as error:
+            logger.warning("a note cannot be written: %s", error)
+
+    def _converse_with_any(self) -> None:
+        """Talk to the first backend that answers: one that was stopped leaves its line behind."""
+        silent = []
+        for pairing in self._pairings():
+            try:
+                return self._converse(pairing)
+            except (Unreachable, WrongBackend) as error:
+                silent.append(error)
+        raise silent[0]
 
     def _converse(self, pairing: Pairing) -> None:
-        """Talk to the backend until the connection breaks."""
+        """Talk to a backend until the connection breaks."""
         with Client(pairing, self._version) as client:
             self._client = client
             if self._stopping.is_set():
                 return
+            self._backend = pairing.server_key.hex()
             try:
-                _Conversation(client, pairing, self._notes, self._results, self._mailbox, self._commands).go_on()
+                _Conversation(
+                    client, self._backend, self._notes, self._results, self._mailbox, self._commands, self._plans
+                ).go_on()
             finally:
                 self._client = None
+
+    def _note_down(self) -> None:
+        """The talk ends for good: what was asked for in the last moment is remembered, and submitted next time."""
+        while self._backend and not self._commands.empty():
+            command = self._commands.get()
+            if isinstance(command, Generate):
+                for note in _noted(command, self._backend):
+                    self._notes.keep(note)
+
+
+def _noted(command: Generate, backend: str) -> Iterator[Note]:
+    """What is to be remembered of it, a note for each variation."""
+    for index, job in enumerate(command.jobs):
+        request = replace(command.request, seed=(command.request.seed + index) % limits.SEEDS)
+        yield Note(job, command.jobs[0], request, backend, command.created)
+
+
+@dataclass
+class _Plans:
+    """What outlives a connection. to_fetch: jobs whose results are wanted here, the most urgent first.
+
+    dropped: jobs to be deleted when they have ended; nobody wants to hear of them.
+    """
+
+    to_fetch: list[str] = field(default_factory=list)
+    dropped: set[str] = field(default_factory=set)
 
 
 class _Conversation:
@@ -143,22 +199,21 @@ class _Conversation:
     def __init__(
         self,
         client: Client,
-        pairing: Pairing,
+        backend: str,
         notes: Notes,
         results: Path,
         mailbox: Mailbox,
         commands: "queue.SimpleQueue[Command]",
+        plans: _Plans,
     ) -> None:
         self._client = client
-        self._backend = pairing.server_key.hex()
+        self._backend = backend
         self._folder = notes
         self._results = results
         self._mailbox = mailbox
         self._commands = commands
         self._notes = {note.job: note for note in notes.all() if note.backend == self._backend}
-        self._to_fetch: list[str] = []
-        self._dropped: set[str] = set()
-        """Jobs to be deleted when they have ended; nobody wants to hear of them."""
+        self._to_fetch, self._dropped = plans.to_fetch, plans.dropped
 
     def go_on(self) -> None:
         """Until a Trouble is raised."""
@@ -219,8 +274,8 @@ class _Conversation:
 
     def _carry_out(self, command: Command) -> None:
         match command:
-            case Generate(jobs, request, created):
-                self._mean(jobs, request, created)
+            case Generate(jobs, request, _):
+                self._mean(command)
                 self._submit(jobs, request)
             case Cancel(job):
                 self._ask(job, lambda: self._tell(self._client.cancel(job)))
@@ -231,13 +286,12 @@ class _Conversation:
             case MarkImported(job):
                 self._keep(job, imported=True)
 
-    def _mean(self, jobs: tuple[str, ...], request: Generation, created: float) -> None:
+    def _mean(self, command: Generate) -> None:
         """Remember what is about to be asked, so that it is asked even if Blender ends now."""
-        for index, job in enumerate(jobs):
-            if job not in self._notes:
-                seed = (request.seed + index) % limits.SEEDS
-                self._notes[job] = Note(job, jobs[0], replace(request, seed=seed), self._backend, created)
-                self._keep(job)
+        for note in _noted(command, self._backend):
+            if note.job not in self._notes:
+                self._notes[note.job] = note
+                self._keep(note.job)
 
     def _submit(self, jobs: tuple[str, ...], request: Generation) -> None:
         try:
@@ -281,10 +335,9 @@ class _Conversation:
         try:
             partial.mkdir(parents=True, exist_ok=True)
             self._client.fetch_all(self._client.state(job), partial)
-            if place.is_dir():
-                shutil.rmtree(partial)
-            else:
-                partial.replace(place)
+            if place.is_dir():  # what is there was not whole, or it would not be asked for
+                shutil.rmtree(place)
+            partial.replace(place)
             self._mailbox.put(Fetched(job))
         except LinkError:
             self._to_fetch.insert(0, job)

@@ -6,6 +6,7 @@ They hold a secret, so they are files that only their owner can read, never prop
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ..shared.errors import LinkError
@@ -54,18 +55,19 @@ def remote(folder: Path) -> Pairing:
         raise NoPairing(f"the pairing cannot be read ({error})") from error
 
 
-def local(home: Path) -> Pairing:
-    """This machine's backend: that of the add-on, whose folder is `home`, or one that was started by hand.
+def local(home: Path) -> list[Pairing]:
+    """This machine's backends: that of the add-on, whose folder is `home`, and those that were started by hand.
 
-    The one that was started last counts. Raises NotRunning.
+    The one that was started last comes first. Raises NotRunning if none ever was.
     """
-    found = [path for path in (keys / _LOCAL for keys in _key_folders(home)) if path.is_file()]
-    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            return Pairing.parse(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, PairingError):
-            continue
-    raise NotRunning("no backend runs on this machine")
+    paths = {path for path in (keys / _LOCAL for keys in _key_folders(home)) if path.is_file()}
+    found = []
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+        with suppress(OSError, UnicodeDecodeError, PairingError):
+            found.append(Pairing.parse(path.read_text(encoding="utf-8")))
+    if not found:
+        raise NotRunning("no backend runs on this machine")
+    return found
 
 
 def _key_folders(home: Path) -> Iterator[Path]:

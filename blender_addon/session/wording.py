@@ -64,14 +64,10 @@ def outcome(entry: Entry) -> str:
     """How a finished job stands in the list."""
     if entry.state == State.DONE and entry.fetched:
         return "In the scene" if entry.imported else "Ready to import"
+    if entry.state == State.DONE and not entry.available:
+        return "Removed: too old"
     if entry.state == State.DONE:
-        return (
-            "Fetching"
-            if entry.available and entry.mine
-            else "On the backend"
-            if entry.available
-            else "Removed: too old"
-        )
+        return "Not fetched" if entry.trouble else "Fetching" if entry.mine else "On the backend"
     return _STATES.get(entry.state, entry.state)
 
 

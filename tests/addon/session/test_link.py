@@ -1,6 +1,7 @@
 """The client thread against a real backend with fake workers."""
 
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,13 +16,13 @@ Module = Callable[[str], ModuleType]
 class Desk:
     """A link and what it told, as the pump would take it in."""
 
-    def __init__(self, module: Module, pairing: Callable[[], Any], folder: Path) -> None:
+    def __init__(self, module: Module, pairings: Callable[[], list[Any]], folder: Path) -> None:
         self.m = module
         self.book = module("session.book").Book(module("session.records").Notes(folder / "jobs").all())
         self.mailbox = module("session.mailbox").Mailbox()
         self.folder = folder
         self.effects: list[Any] = []
-        self.link = module("session.link").Link(pairing, folder, "tests", self.mailbox)
+        self.link = module("session.link").Link(pairings, folder, "tests", self.mailbox)
         self.link.start()
 
     def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -54,10 +55,10 @@ class Desk:
 def open_desk(module: Module, host: Any, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     desks: list[Desk] = []
 
-    def open_desk(pairing: Callable[[], Any] | None = None, folder: str = "user") -> Desk:
+    def open_desk(pairings: Callable[[], list[Any]] | None = None, folder: str = "user") -> Desk:
         line = str(host.pairing)
         parse = module("shared.pairing").Pairing.parse
-        desks.append(Desk(module, pairing or (lambda: parse(line)), tmp_path / folder))
+        desks.append(Desk(module, pairings or (lambda: [parse(line)]), tmp_path / folder))
         return desks[-1]
 
     yield open_desk
@@ -253,7 +254,68 @@ def test_stopping_with_a_dead_backend_is_quick(open_desk: Callable[..., Desk], h
 def test_a_wrong_key_is_told(open_desk: Callable[..., Desk], module: Module, host: Any) -> None:
     host.keys.pair("ana")
     pairing = module("shared.pairing").Pairing("127.0.0.1", host.port, host.pairing.server_key, b"\1" * 32)
-    desk = open_desk(lambda: pairing)
+    desk = open_desk(lambda: [pairing])
     desk.until(lambda: desk.book.trouble is not None)
     assert "does not know this computer" in desk.book.trouble.sentence
     assert "python -m backend pair NAME" in desk.book.trouble.remedy
+
+
+def test_the_line_of_a_stopped_backend_does_not_hide_one_that_runs(
+    open_desk: Callable[..., Desk], module: Module, host: Any
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        pairing = module("shared.pairing").Pairing
+        stopped = pairing("127.0.0.1", taken.getsockname()[1], b"\1" * 32, b"\2" * 32)
+        desk = open_desk(lambda: [stopped, pairing.parse(str(host.pairing))])
+        desk.until(lambda: desk.book.welcome is not None)
+    assert desk.book.trouble is None
+
+
+def test_what_is_asked_for_in_the_last_moment_is_not_lost(open_desk: Callable[..., Desk], host: Any) -> None:
+    desk = open_desk()
+    desk.until(lambda: desk.book.welcome is not None)
+    host.process.send_signal(signal.SIGSTOP)
+    jobs = desk.generate("a red mug steps=1", count=2, seed=5)
+    assert desk.link.stop()
+    host.process.send_signal(signal.SIGCONT)
+    again = open_desk()
+    again.until(lambda: all(again.state(job) == "done" for job in jobs))
+    assert [again.book.entries[job].request.seed for job in jobs] == [5, 6]
+
+
+def test_a_result_that_is_damaged_here_is_replaced_when_it_is_fetched_again(desk: Desk) -> None:
+    (job,) = desk.generate("a red mug steps=1")
+    desk.until(lambda: desk.book.entries[job].fetched)
+    mesh = desk.folder / "results" / job / "mesh.glb"
+    mesh.write_bytes(b"")
+    desk.book.entries[job].fetched = False
+    desk.send("Fetch", job)
+    desk.until(lambda: desk.book.entries[job].fetched)
+    assert mesh.stat().st_size == 2000
+
+
+def test_of_a_refused_batch_the_reason_is_told_once(desk: Desk) -> None:
+    jobs = desk.generate("a unicorn", count=3)
+    desk.until(lambda: all(desk.state(job) == "refused" for job in jobs))
+    assert desk.seen("Ended") == [jobs[0]]
+
+
+def test_when_another_backend_is_chosen_the_jobs_of_this_one_are_away(desk: Desk) -> None:
+    (job,) = desk.generate("a red mug steps=1000 pace=0.02")
+    desk.until(lambda: desk.book.entries[job].live is not None)
+    desk.book.away()
+    assert (desk.state(job), desk.book.entries[job].live, desk.book.welcome) == ("asking", None, None)
+    desk.send("Cancel", job)
+    desk.until(lambda: desk.state(job) == "cancelled")
+
+
+def test_a_job_that_is_being_cancelled_has_no_progress(module: Module) -> None:
+    book = module("session.book").Book()
+    messages, mailbox = module("shared.messages"), module("session.mailbox")
+    job = messages.new_job_id()
+    book.mean((job,), messages.Generation("a red mug"), 0.0)
+    book.entries[job].state = "cancelling"
+    live = messages.Live(job, 1, "optimising", 3, 10, 500, 12.0, 0, 0)
+    book.apply(mailbox.Progress(live))
+    assert module("session.wording").progress(book.entries[job]) == "Cancelling"

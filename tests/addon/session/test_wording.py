@@ -106,6 +106,7 @@ def test_the_bar_never_goes_back(module: Module) -> None:
         ({"state": "done", "fetched": True, "imported": True}, "In the scene"),
         ({"state": "done", "available": True}, "On the backend"),
         ({"state": "done", "available": True, "mine": True}, "Fetching"),
+        ({"state": "done", "available": True, "mine": True, "trouble": ("it is gone", "")}, "Not fetched"),
         ({"state": "done"}, "Removed: too old"),
         ({"state": "cancelled"}, "Cancelled"),
         ({"state": "refused"}, "Refused"),
