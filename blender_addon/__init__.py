@@ -1,5 +1,7 @@
 """What runs inside Blender: the panel, and what it takes to talk to a backend."""
 
+from contextlib import ExitStack
+
 import bpy
 
 from . import coarse_view, operators, panels, pictures, preferences, properties, pump, runtime
@@ -19,11 +21,7 @@ def register() -> None:
 
 def unregister() -> None:
     keep_backend = preferences.of(bpy.context).keep_backend
-    pump.unregister()
-    coarse_view.unregister()
-    panels.unregister()
-    operators.unregister()
-    pictures.unregister()
-    properties.unregister()
-    preferences.unregister()
-    runtime.stop(keep_backend)
+    with ExitStack() as steps:  # the last first, and all of them, even if one fails
+        steps.callback(runtime.stop, keep_backend)
+        for part in (preferences, properties, pictures, operators, panels, coarse_view, pump):
+            steps.callback(part.unregister)

@@ -24,7 +24,7 @@ _shown: set[str] = set()
 """Jobs whose coarse meshes belong into the viewport."""
 
 
-def show(job: str, packed: bytes, size: float) -> None:
+def show(job: str, packed: bytes, scene: bpy.types.Scene, size: float) -> None:
     """Show a coarse mesh, instead of the one before it. Bytes that are none are passed over: others follow."""
     try:
         shape = coarse.unpack(packed)
@@ -33,18 +33,20 @@ def show(job: str, packed: bytes, size: float) -> None:
     vertices = np.frombuffer(shape.vertices, np.float32).reshape(-1, 3)
     triangles = np.frombuffer(shape.triangles, np.uint32).reshape(-1, 3)
     colours = np.frombuffer(shape.colours, np.uint8).reshape(-1, 3)
-    found = _found(job) or _new(job)
+    found = _found(job) or _new(job, scene)
     _shown.add(job)
     mesh = found.data
     mesh.clear_geometry()
-    importer.fill(mesh, importer.scaled(vertices, importer.in_units(bpy.context.scene, size)), triangles)
+    importer.fill(mesh, importer.scaled(vertices, importer.in_units(scene, size)), triangles)
     mesh.polygons.foreach_set("use_smooth", np.ones(len(triangles), bool))
     rgba = np.ones((len(vertices), 4), np.float32)
     rgba[:, :3] = colours / 255.0
     layer = mesh.color_attributes.get(_COLOUR) or mesh.color_attributes.new(_COLOUR, "BYTE_COLOR", "POINT")
     layer.data.foreach_set("color_srgb", rgba.ravel())
     mesh.validate()
-    mesh.materials[0].diffuse_color[:3] = ((colours / 255.0) ** _GAMMA).mean(axis=0)
+    for material in mesh.materials:
+        if material:  # somebody may have removed it
+            material.diffuse_color[:3] = ((colours / 255.0) ** _GAMMA).mean(axis=0)
 
 
 def remove(job: str) -> None:
@@ -60,8 +62,10 @@ def remove_all() -> None:
 
 
 def _remove(objects: list[bpy.types.Object]) -> None:
-    for found in objects:
-        bpy.data.batch_remove([found, found.data, *found.data.materials])
+    """Objects with their meshes and materials, which a copied scene may share: all at once."""
+    meshes = {found.data for found in objects}
+    materials = {material for mesh in meshes for material in mesh.materials if material and _MARK in material}
+    bpy.data.batch_remove({*objects, *meshes, *materials})
 
 
 @persistent
@@ -98,7 +102,7 @@ def _found(job: str) -> bpy.types.Object | None:
     return next((thing for thing in bpy.data.objects if thing.get(_MARK) == job), None)
 
 
-def _new(job: str) -> bpy.types.Object:
+def _new(job: str, scene: bpy.types.Scene) -> bpy.types.Object:
     mesh = bpy.data.meshes.new(_MATERIAL)
     mesh.materials.append(_material())
     found = bpy.data.objects.new(_MATERIAL, mesh)
@@ -106,13 +110,14 @@ def _new(job: str) -> bpy.types.Object:
         part.is_runtime_data = True  # automatic saves, which no handler hears of, leave it out, too
     found[_MARK] = job
     found.hide_render = found.hide_select = True
-    found.matrix_world = bpy.context.scene.cursor.matrix
-    bpy.context.scene.collection.objects.link(found)
+    found.matrix_world = scene.cursor.matrix
+    scene.collection.objects.link(found)
     return found
 
 
 def _material() -> bpy.types.Material:
     material = bpy.data.materials.new(_MATERIAL)
+    material[_MARK] = ""
     tree = compat.node_tree(material)
     shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
     shader.inputs["Roughness"].default_value = 0.8

@@ -6,6 +6,7 @@ import bpy
 _FONT = 0
 _USUAL_WIDTH, _BESIDES, _ICON = 280, 70, 24
 _BESIDES_IN_DIALOGUE = 20
+"""Pixels: of the sidebar, of what frames a line in it or in a dialogue, and of an icon."""
 
 
 def wrapped(

@@ -1,5 +1,6 @@
 """Pictures for the panel: previews of running jobs, thumbnails of finished ones, the curve of a schedule."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import bpy
@@ -43,9 +44,10 @@ def unregister() -> None:
 def keep(entry: Entry) -> None:
     """Keep a running job's latest preview as its thumbnail, and show it from now on."""
     path = runtime.current().thumbnail(entry.job)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(entry.preview)
-    _load(entry.job, path)
+    with suppress(OSError):  # on a full disk the picture before stays
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(entry.preview)
+        _load(entry.job, path)
 
 
 def icon(entry: Entry) -> int:

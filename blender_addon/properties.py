@@ -122,8 +122,8 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
             preset=self.preset,
             seed=self.seed,
             steps=self.steps or None,
-            schedule=None if self.schedule == "preset" else self.schedule,
-            field=None if self.field == "preset" else self.field,
+            schedule=_chosen(self.schedule),
+            field=_chosen(self.field),
             cfg=self.cfg or None,
             faces=self.faces or None,
             texture=self.texture or None,
@@ -139,6 +139,11 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
         for name, value in chosen.items():
             if any(value == item[0] for item in _CHOICES[name](self, None)):
                 setattr(self, name, value)
+
+
+def _chosen(name: str) -> str | None:
+    """None if it is left to the preset, or if the backend does not have what was chosen: then Blender says ""."""
+    return name if name not in {"", "preset"} else None
 
 
 _CHOICES = {"model": _models, "preset": _presets, "schedule": _schedules, "field": _fields}

@@ -3,13 +3,14 @@
 import logging
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import bpy
 
 from . import coarse_view, pictures, preferences, runtime
 from .session import wording
-from .session.book import Arrived, Book, Effect, Ended, Shown
+from .session.book import Arrived, Book, Effect, Ended, Entry, Shown
 from .shared.states import State
 
 logger = logging.getLogger(__name__)
@@ -33,21 +34,35 @@ def unregister() -> None:
 def tick() -> float:
     """Take in what news there is time for; seconds until the next tick."""
     current = runtime.current()
-    current.online = bpy.app.online_access
     deadline = time.perf_counter() + BUDGET_SECONDS
-    changed = False
+    changed, before = False, current.local_status
+    with _going_on():
+        current.heed_online_access()
     while time.perf_counter() < deadline and (news := current.mailbox.take()) is not None:
         changed = True
         for effect in current.book.apply(news):
-            _have(effect)
-    if time.perf_counter() < deadline:
-        changed |= pictures.load_next()
-    current.deliver()
-    before, status = current.local_status, current.local.poll()
-    current.local_status = status
-    if changed or status != before:
+            with _going_on():
+                _have(effect)
+    with _going_on():
+        if time.perf_counter() < deadline:
+            changed |= pictures.load_next()
+    while outcome := current.outcome():
+        with _going_on():
+            outcome()
+    with _going_on():
+        current.local_status = current.local.poll()
+    if changed or current.local_status != before:
         _redraw()
     return BUSY_SECONDS if changed or _busy(current.book) else IDLE_SECONDS
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Whatever fails within costs only itself: Blender drops a timer that raises, and the panel would stand still."""
+    try:
+        yield
+    except Exception:
+        logger.exception("the panel could not be brought up to date")
 
 
 def _busy(book: Book) -> bool:
@@ -61,22 +76,37 @@ def _have(effect: Effect) -> None:
         case Shown(coarse=coarse):
             if entry.preview:
                 pictures.keep(entry)
-            if coarse and bpy.context.window_manager.dreamtime.sculpt:
-                coarse_view.show(entry.job, coarse, bpy.context.scene.dreamtime.size)
+            scene = _scene_of(entry)
+            if coarse and scene and bpy.context.window_manager.dreamtime.sculpt:
+                coarse_view.show(entry.job, coarse, scene, scene.dreamtime.size)
         case Arrived():
             pictures.look_again(entry.job)
             coarse_view.remove(entry.job)
             if preferences.of(bpy.context).import_at_once:
-                in_a_window(lambda: bpy.ops.dreamtime.import_result("EXEC_DEFAULT", True, job=entry.job))
+                _import(entry)
         case Ended():
             coarse_view.remove(entry.job)
             if entry.state != State.DONE and entry.trouble:
                 tell(wording.ended(entry.request.prompt, *entry.trouble))
 
 
-def in_a_window(call: Callable[[], object]) -> None:
+def _scene_of(entry: Entry) -> bpy.types.Scene | None:
+    """The scene that a job was asked for in, if it is still there: the artist may have opened another file."""
+    return next((scene for scene in bpy.data.scenes if entry.mine and scene.session_uid == entry.scene), None)
+
+
+def _import(entry: Entry) -> None:
+    """Import into the scene that the job was asked for in; where it is not before the artist's eyes, the list says that
+    there is something to import."""
+    scene, windows = _scene_of(entry), bpy.context.window_manager.windows
+    seen = [window for window in windows if window.scene == scene]
+    if seen or (not windows and bpy.context.scene == scene):
+        in_a_window(lambda: bpy.ops.dreamtime.import_result("EXEC_DEFAULT", True, job=entry.job), seen[:1])
+
+
+def in_a_window(call: Callable[[], object], windows: Sequence[bpy.types.Window] = ()) -> None:
     """Call an operator as if a button in a window had; timers have none of their own. What it refuses is told."""
-    windows = bpy.context.window_manager.windows
+    windows = windows or list(bpy.context.window_manager.windows)
     try:
         if windows:
             with bpy.context.temp_override(window=windows[0]):

@@ -15,10 +15,10 @@ from ..shared.messages import Generation, new_job_id
 from ..shared.states import State
 
 
-def _send(request: Generation, variations: int) -> None:
+def _send(request: Generation, variations: int, scene: bpy.types.Scene) -> None:
     jobs = tuple(new_job_id() for _ in range(variations))
     created = time.time()
-    runtime.current().book.mean(jobs, request, created)
+    runtime.current().book.mean(jobs, request, created, scene.session_uid)
     runtime.current().send(Generate(jobs, request, created))
 
 
@@ -37,6 +37,9 @@ class DREAMTIME_OT_generate(bpy.types.Operator):
         if book.welcome is None or book.trouble:
             cls.poll_message_set(f"{wording.status(book)[0]}. {wording.status(book)[1]}")
             return False
+        if not settings.model:
+            cls.poll_message_set("The backend has no such model: choose another")
+            return False
         model = book.model(settings.model)
         if model and wording.nearest_objects(settings.prompt, model):
             cls.poll_message_set("The model knows none of these words for an object: choose one below")
@@ -45,9 +48,9 @@ class DREAMTIME_OT_generate(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         settings = context.scene.dreamtime
-        _send(settings.request(), settings.variations)
-        if not settings.lock_seed:
+        if not settings.lock_seed:  # drawn now, not for the next time: undoing an import would bring the old one back
             settings.seed = random.randrange(SEEDS)  # noqa: S311  # seeds are no secrets
+        _send(settings.request(), settings.variations, context.scene)
         return {"FINISHED"}
 
 
@@ -109,6 +112,7 @@ class DREAMTIME_OT_import_result(_OnJob, bpy.types.Operator):
         try:
             found = importer.import_job(context, folder, entry.request.prompt, self.job, context.scene.dreamtime.size)
         except importer.ImportFailed as error:
+            entry.fetched &= not isinstance(error, importer.Unreadable)  # so that Fetch is offered
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         if preferences.of(context).mark_asset:
@@ -126,7 +130,8 @@ class DREAMTIME_OT_fetch(_OnJob, bpy.types.Operator):
     bl_label = "Fetch"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        self.entry.mine = True
+        entry = self.entry
+        entry.mine, entry.scene, entry.trouble = True, context.scene.session_uid, None
         runtime.current().send(Fetch(self.job))
         return {"FINISHED"}
 
@@ -138,7 +143,7 @@ class DREAMTIME_OT_generate_again(_OnJob, bpy.types.Operator):
     bl_label = "Generate Again"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        _send(self.entry.request, 1)
+        _send(self.entry.request, 1, context.scene)
         return {"FINISHED"}
 
 

@@ -42,7 +42,9 @@ class DREAMTIME_PT_main(Sidebar, bpy.types.Panel):
         column.prop(settings, "model")
         preset = book.preset(settings.model, settings.preset)
         row = column.row(align=True)
-        row.prop(settings, "seed")
+        seed = row.row(align=True)
+        seed.enabled = settings.lock_seed  # otherwise the next one is drawn
+        seed.prop(settings, "seed")
         row.prop(settings, "lock_seed", text="", icon="LOCKED" if settings.lock_seed else "UNLOCKED")
         column.prop(settings, "variations")
         column.label(text=wording.expected(preset, settings.variations), icon="TIME")
@@ -106,9 +108,6 @@ def _draw_running(layout: bpy.types.UILayout, entry: Entry) -> None:
         box.template_icon(pictures.icon(entry), scale=_PICTURE_SCALE)
     for warning in entry.warnings:
         wrapped(box, wording.sentence(warning), icon="INFO")
-
-
-"""Pixels: of the sidebar, of what frames a line in it, and of an icon."""
 
 
 class DREAMTIME_PT_advanced(Sidebar, bpy.types.Panel):

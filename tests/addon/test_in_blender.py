@@ -26,6 +26,10 @@ def test_buttons_are_there_when_they_make_sense(blender: Path, run_blender: Run,
     assert "polls are right" in run_blender(blender, HERE / "polls.py", environment=environment)
 
 
+def test_news_go_where_they_belong(blender: Path, run_blender: Run) -> None:
+    assert "all in its place" in run_blender(blender, HERE / "whereto.py")
+
+
 def test_keys_that_are_refused_are_said_to_be(blender: Path, run_blender: Run, host: Any) -> None:
     lines = [str(Pairing("127.0.0.1", host.port, host.pairing.server_key, host.keys.pair(name))) for name in ("a", "b")]
     host.keys.revoke("a")

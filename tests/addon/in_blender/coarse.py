@@ -19,6 +19,10 @@ def packed(vertices: np.ndarray = VERTICES, triangles: np.ndarray = TRIANGLES) -
     return coarse.pack(vertices.data, triangles.data, COLOURS[: len(vertices)].data)
 
 
+def show(job: str, data: bytes) -> None:
+    coarse_view.show(job, data, bpy.context.scene, 2.0)
+
+
 def shown() -> list[bpy.types.Object]:
     return [thing for thing in bpy.data.objects if thing.name.startswith("DreamTime Preview")]
 
@@ -31,7 +35,7 @@ def counts() -> tuple[int, ...]:
 start = counts()
 scene = bpy.context.scene
 scene.cursor.location = (1, 2, 3)
-coarse_view.show(JOB, packed(), 2.0)
+show(JOB, packed())
 (found,) = shown()
 assert (found.hide_render, found.hide_select) == (True, True)
 assert tuple(found.matrix_world.translation) == (1, 2, 3)
@@ -44,19 +48,19 @@ nodes = found.data.materials[0].node_tree
 assert any(link.from_node.type == "VERTEX_COLOR" and link.to_socket.name == "Base Color" for link in nodes.links)
 
 # --- replaced in place; what is none is passed over ---
-coarse_view.show(JOB, packed(VERTICES[:3], TRIANGLES[:1]), 2.0)
+show(JOB, packed(VERTICES[:3], TRIANGLES[:1]))
 assert shown() == [found]
 assert (len(found.data.vertices), len(found.data.polygons)) == (3, 1)
 assert len(found.data.color_attributes) == 1
-coarse_view.show(JOB, b"nonsense", 2.0)
+show(JOB, b"nonsense")
 assert len(found.data.polygons) == 1
 for scale in (1e38, 3e38, 1e-45):
-    coarse_view.show(JOB, packed(np.float32(scale) * (4 * VERTICES - 1) / 3), 2.0)
+    show(JOB, packed(np.float32(scale) * (4 * VERTICES - 1) / 3))
     assert np.isfinite([vertex.co for vertex in found.data.vertices]).all()
     assert abs(max(found.data.vertices[number].co.length for number in range(4))) < 3
 
 # --- one for each job; removed without a trace ---
-coarse_view.show(OTHER, packed(), 2.0)
+show(OTHER, packed())
 assert len(shown()) == 2
 coarse_view.remove(OTHER)
 assert shown() == [found]
@@ -65,11 +69,11 @@ coarse_view.remove(JOB)
 assert counts() == start
 
 # --- in nobody's file, and back with the next preview; nor in one that is written without the handler ---
-coarse_view.show(JOB, packed(), 2.0)
+show(JOB, packed())
 path = str(folder / "running.blend")
 bpy.ops.wm.save_as_mainfile(filepath=path, copy=True)
 assert shown() == []
-coarse_view.show(JOB, packed(), 2.0)
+show(JOB, packed())
 bpy.app.handlers.save_pre.remove(coarse_view._before_saving)
 bpy.ops.wm.save_as_mainfile(filepath=path, copy=True)
 bpy.app.handlers.save_pre.append(coarse_view._before_saving)
@@ -81,7 +85,7 @@ with bpy.data.libraries.load(path) as (source, _):
 bpy.ops.wm.open_mainfile(filepath=path)
 assert shown() == []
 start = counts()  # what else nobody used was not saved either
-coarse_view.show(JOB, packed(), 2.0)
+show(JOB, packed())
 assert len(shown()) == 1
 
 
@@ -94,11 +98,11 @@ def artist_adds(name: str) -> None:
 coarse_view.remove_all()
 bpy.ops.ed.undo_push(message="start")
 artist_adds("before")
-coarse_view.show(JOB, packed(), 2.0)
+show(JOB, packed())
 artist_adds("while it runs")
 bpy.ops.ed.undo()
 assert "while it runs" not in bpy.data.objects
-coarse_view.show(JOB, packed(), 2.0)
+show(JOB, packed())
 assert len(shown()) == 1
 bpy.ops.ed.redo()
 assert len(shown()) == 1, "while the job runs, it stays"
@@ -111,13 +115,24 @@ for _ in range(5):
         assert counts()[1:3] == start[1:3], "no mesh and no material is left"
 assert {"before", "while it runs", "afterwards"} <= {thing.name for thing in bpy.data.objects}
 
+# --- copied with its scene, or without a material, it goes all the same ---
+show(JOB, packed())
+bpy.ops.scene.new(type="FULL_COPY")
+assert len(shown()) == 2
+bpy.data.materials.remove(shown()[0].data.materials[0])
+show(JOB, packed())
+coarse_view.remove(JOB)
+assert shown() == []
+assert not [material for material in bpy.data.materials if material.name.startswith("DreamTime Preview")]
+bpy.data.scenes.remove(bpy.context.scene)
+
 # --- the artist does not want it ---
-coarse_view.show(JOB, packed(), 2.0)
+show(JOB, packed())
 bpy.context.window_manager.dreamtime.sculpt = False
 assert shown() == []
 
 # --- the add-on is disabled ---
-coarse_view.show(JOB, packed(), 2.0)
+show(JOB, packed())
 bpy.ops.preferences.addon_disable(module=module("runtime").ADDON)
 assert shown() == []
 assert not [handler for handler in bpy.app.handlers.undo_post if handler.__module__ == coarse_view.__name__]

@@ -1,5 +1,7 @@
 """Every operator's poll, and what the panel offers, with a backend that answers."""
 
+from dataclasses import replace
+
 import bpy
 from desk import book, connected, generate, module, until
 
@@ -18,8 +20,15 @@ assert settings.prompt == "a striped red hat"
 assert bpy.ops.dreamtime.generate.poll()
 assert (settings.model, settings.preset, settings.schedule) == ("builtin", "standard", "preset")
 
-job = generate("a red mug steps=500 pace=0.02", seed=7)
-assert settings.seed != 7, "an unlocked seed is drawn anew"
+offered = book().welcome
+other = replace(offered.offer, models=(replace(offered.offer.models[0], name="other"),))
+book().welcome = replace(offered, offer=other)
+assert settings.model == ""
+assert not bpy.ops.dreamtime.generate.poll(), "the model that was chosen is not there"
+book().welcome = offered
+assert bpy.ops.dreamtime.generate.poll()
+
+job = generate("a red mug steps=500 pace=0.02", seed=7, lock_seed=True)
 until(lambda: book().entries[job].live is not None)
 assert book().entries[job].request.seed == 7
 bpy.ops.dreamtime.cancel(job=job)
@@ -35,7 +44,8 @@ until(lambda: book().entries[again].state == "cancelled")
 assert bpy.ops.dreamtime.delete(job=job) == {"FINISHED"}
 assert job not in book().entries
 
-failed = generate("a red mug steps=1 fail=out_of_memory")
+failed = generate("a red mug steps=1 fail=out_of_memory", lock_seed=False)
+assert settings.seed == book().entries[failed].request.seed != 7, "an unlocked seed is drawn anew, and shown"
 until(lambda: book().entries[failed].state == "failed")
 assert "smaller preset" in book().entries[failed].trouble[1]
 assert module("session.wording").outcome(book().entries[failed]) == "Failed"
