@@ -8,7 +8,7 @@ from ..shared.limits import SEEDS
 from ..shared.messages import Generation, JobState, Live, Welcome
 from ..shared.offer import OfferedModel, OfferedPreset
 from ..shared.states import FINAL, State
-from .mailbox import Changed, Connected, Fetched, Lost, News, NotFetched, Progress, Refused
+from .mailbox import Changed, Connected, Fetched, Gone, Lost, News, NotFetched, Progress, Refused
 from .records import Note
 
 SENDING, REFUSED, ASKING = "sending", "refused", "asking"
@@ -157,6 +157,9 @@ class Book:
             case NotFetched(job, trouble):
                 if entry := self.entries.get(job):
                     entry.trouble = (trouble.sentence, trouble.remedy)
+            case Gone(job):
+                if (entry := self.entries.get(job)) and not entry.fetched:
+                    entry.state, entry.live = State.DELETED, None
             case Progress():
                 return self._progress(news)
         return []

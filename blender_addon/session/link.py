@@ -31,7 +31,7 @@ from ..shared.errors import (
 from ..shared.messages import Generation, JobState, News
 from ..shared.pairing import Pairing
 from ..shared.states import FINAL, State
-from .mailbox import Changed, Connected, Fetched, Lost, Mailbox, NotFetched, Progress, Refused
+from .mailbox import Changed, Connected, Fetched, Gone, Lost, Mailbox, NotFetched, Progress, Refused
 from .records import Note, Notes
 
 logger = logging.getLogger(__name__)
@@ -237,8 +237,12 @@ class _Conversation:
             meant = [note for note in self._notes.values() if note.batch == batch]
             meant.sort(key=lambda note: (note.job != batch, note.request.seed))
             self._submit(tuple(note.job for note in meant), meant[0].request)
+        there = set()
         for state in self._client.jobs():
+            there.add(state.id)
             self._tell(state)
+        for job in self._notes.keys() - there:
+            self._mailbox.put(Gone(job))
 
     def _hear(self, news: News) -> None:
         for job in dict.fromkeys(event.job for event in news.events):
@@ -249,6 +253,7 @@ class _Conversation:
 
     def _tell(self, state: JobState) -> None:
         if state.state == State.DELETED:
+            self._mailbox.put(Gone(state.id))
             return
         if state.id in self._dropped:
             if state.state in FINAL:

@@ -52,6 +52,13 @@ class NotFetched:
 
 
 @dataclass(frozen=True)
+class Gone:
+    """The backend has a job no more: it was deleted elsewhere."""
+
+    job: str
+
+
+@dataclass(frozen=True)
 class Progress:
     """The latest of a running job. preview: a PNG; coarse: a packed mesh; b"" where there is nothing new."""
 
@@ -60,7 +67,7 @@ class Progress:
     coarse: bytes = b""
 
 
-News = Connected | Lost | Changed | Refused | Fetched | NotFetched | Progress
+News = Connected | Lost | Changed | Refused | Fetched | NotFetched | Gone | Progress
 
 
 class Mailbox:

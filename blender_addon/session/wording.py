@@ -27,6 +27,7 @@ _STATES = {
     State.DONE: "Done",
     State.FAILED: "Failed",
     State.CANCELLED: "Cancelled",
+    State.DELETED: "No longer on the backend",
 }
 
 NEAREST = 4

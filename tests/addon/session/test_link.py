@@ -319,3 +319,19 @@ def test_a_job_that_is_being_cancelled_has_no_progress(module: Module) -> None:
     live = messages.Live(job, 1, "optimising", 3, 10, 500, 12.0, 0, 0)
     book.apply(mailbox.Progress(live))
     assert module("session.wording").progress(book.entries[job]) == "Cancelling"
+
+
+def test_a_job_that_was_deleted_elsewhere_is_not_waited_for(
+    open_desk: Callable[..., Desk], host: Any, module: Module
+) -> None:
+    here = open_desk(folder="here")
+    (job,) = here.generate("a red mug steps=1000 pace=0.02")
+    here.until(lambda: here.state(job) == "running")
+    elsewhere = open_desk(folder="elsewhere")
+    elsewhere.until(lambda: job in elsewhere.book.entries)
+    elsewhere.send("Delete", job)
+    here.until(lambda: here.state(job) == "deleted")
+    assert module("session.wording").outcome(here.book.entries[job]) == "No longer on the backend"
+    assert here.link.stop()
+    again = open_desk(folder="here")
+    again.until(lambda: again.state(job) == "deleted")
