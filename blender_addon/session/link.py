@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -46,6 +47,9 @@ RETRY_SECONDS = 1.0
 """Pause before a backend that is not there is tried again."""
 
 JOIN_SECONDS = 1.0
+
+ABANDONED_SECONDS = 24 * 3600.0
+"""Nobody fetches for so long."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ class Link:
     # --- the thread ---
 
     def _run(self) -> None:
+        self._sweep()
         while not self._stopping.is_set():
             try:
                 self._converse_with_any()
@@ -141,6 +146,13 @@ class Link:
             self._note_down()
         except OSError as error:
             logger.warning("a note cannot be written: %s", error)
+
+    def _sweep(self) -> None:
+        """Remove what was half fetched when a Blender ended; another one may be fetching right now."""
+        for partial in self._results.glob("*.partial"):
+            with suppress(OSError):
+                if time.time() - partial.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(partial)
 
     def _converse_with_any(self) -> None:
         """Talk to the first backend that answers: one that was stopped leaves its line behind."""

@@ -1,5 +1,6 @@
 """The client thread against a real backend with fake workers."""
 
+import os
 import signal
 import socket
 import time
@@ -335,3 +336,13 @@ def test_a_job_that_was_deleted_elsewhere_is_not_waited_for(
     assert here.link.stop()
     again = open_desk(folder="here")
     again.until(lambda: again.state(job) == "deleted")
+
+
+def test_what_was_half_fetched_long_ago_is_removed(open_desk: Callable[..., Desk], tmp_path: Path) -> None:
+    old, new = (tmp_path / "user" / "results" / f"{name}.partial" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    desk = open_desk()
+    desk.until(lambda: desk.book.welcome is not None)
+    assert (old.exists(), new.exists()) == (False, True)
