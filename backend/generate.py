@@ -71,18 +71,39 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Remedies:
+    """What an optimisation was given because it could not go on as planned; each time from its last checkpoint.
+
+    calmed: a lower learning rate, after a loss that was not finite. views_at_once: how many views the model is
+    shown at a time, after memory ran out, or None for all.
+    """
+
+    calmed: bool = False
+    views_at_once: int | None = None
+
+    def notes(self) -> list[str]:
+        """A sentence for the artist for each."""
+        notes = []
+        if self.calmed:
+            notes.append("a loss was not finite: the learning rate was lowered")
+        if self.views_at_once is not None:
+            notes.append(f"memory ran out: the model saw views {self.views_at_once} at a time, which takes longer")
+        return notes
+
+
+@dataclass(frozen=True)
 class Report:
     """What came out of a job, and how: `report.json`.
 
-    seconds: per stage. losses: the terms of the last step. restarted: whether the optimisation had to begin
-    anew from a checkpoint with a lower learning rate. peak_memory: bytes, of the process.
+    seconds: per stage. losses: the terms of the last step. remedies: see `Remedies`. peak_memory: bytes, of the
+    process.
     """
 
     recipe: dict[str, Any]
     seconds: dict[str, float]
     iterations: int
     losses: dict[str, float]
-    restarted: bool
+    remedies: dict[str, Any]
     faces: int
     watertight: bool
     components: int
@@ -106,14 +127,16 @@ def generate(job: Job, out: Path, resume: bool, listen: Callable[[Status], None]
             torch.set_num_threads(job.threads)
             guidance = load_guidance(job)
         with clock.stage("optimising"):
-            field, losses, restarted = _optimised(job, guidance, out, start, listen)
+            field, losses, remedies = _optimised(job, guidance, out, start, listen)
         shown = displayed(field, guidance)
         asset = build(shown, job.mesh, guidance.device, clock.stage)
         # The report comes last and goes first: where it is, everything is there and belongs together.
         (out / REPORT).unlink(missing_ok=True)
         with clock.stage("writing"):
             report = _written(job, asset, shown, guidance.device, out)
-        whole = replace(report, seconds=clock.seconds, losses=losses, restarted=restarted, peak_memory=peak_memory())
+        whole = replace(
+            report, seconds=clock.seconds, losses=losses, remedies=asdict(remedies), peak_memory=peak_memory()
+        )
         write_whole(out / REPORT, (json.dumps(asdict(whole), indent=2) + "\n").encode())
         checkpoints.clear(out / CHECKPOINTS)
     return whole
@@ -184,34 +207,57 @@ def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[str]:
 
 def _optimised(
     job: Job, guidance: DiffusionGuidance, out: Path, start: Checkpoint | None, listen: Callable[[Status], None]
-) -> tuple[TrainableField, dict[str, float], bool]:
-    """The optimised field, the losses of the last step, and whether the run had to be restarted."""
-    calmed = bool(start and start.facts["calmed"])
+) -> tuple[TrainableField, dict[str, float], Remedies]:
+    """The optimised field, the losses of the last step, and what was needed for it to end."""
+    remedies = Remedies(**start.facts.get("remedies", {})) if start else Remedies()  # older checkpoints have none
     while True:
-        settings = job.optimisation
-        if calmed:
-            settings = replace(settings, learning_rate=settings.learning_rate * CALMER)
         field = make_field(job, guidance.channels, guidance.device)
-        shown = partial(displayed, field, guidance)
-        texts = prompts.encode(
-            guidance, job.prompt, job.negative, job.view_mode, prompts.PerpNeg() if job.perp_neg else None
-        )
-        resumption = Resumption(start.step, start.tensors) if start else None
-        steps = optimise(field, guidance, texts, settings, job.seed, resumption)
+        steps = _steps(job, field, guidance, remedies, start)
+        facts = {"recipe": job.recipe(), "remedies": asdict(remedies)}
         try:
-            losses = _followed(steps, shown, out, {"recipe": job.recipe(), "calmed": calmed}, listen)
-        except NonFiniteError as error:
-            if calmed:
-                raise NotFiniteError(
-                    f"{error}, even with a lower learning rate; try another seed or a lower cfg"
-                ) from error
-            logger.warning("%s: going on from the last checkpoint with a lower learning rate", error)
-            calmed, start = True, checkpoints.newest(out / CHECKPOINTS)
-            if start:  # a run that is killed now must not meet the same numbers again
-                start = replace(start, facts={**start.facts, "calmed": True})
-                checkpoints.write(out / CHECKPOINTS, start)
+            losses = _followed(steps, partial(displayed, field, guidance), out, facts, listen)
+        except (NonFiniteError, MemoryError, RuntimeError) as error:
+            remedies = _remedied(error, remedies, job.optimisation.views)
         else:
-            return field, losses or (start.facts["losses"] if start else {}), calmed
+            return field, losses or (start.facts["losses"] if start else {}), remedies
+        # What held the memory of the failed step is gone only now that the error is.
+        del steps, field
+        torch.cuda.empty_cache()
+        start = checkpoints.newest(out / CHECKPOINTS)
+        if start:  # a run that is killed now must not meet the same numbers again
+            start = replace(start, facts={**start.facts, "remedies": asdict(remedies)})
+            checkpoints.write(out / CHECKPOINTS, start)
+
+
+def _steps(
+    job: Job, field: TrainableField, guidance: DiffusionGuidance, remedies: Remedies, start: Checkpoint | None
+) -> Iterator[Progress]:
+    """The steps of the job from `start` on, with `remedies`."""
+    settings = job.optimisation
+    if remedies.calmed:
+        settings = replace(settings, learning_rate=settings.learning_rate * CALMER)
+    if remedies.views_at_once is not None:
+        guidance = guidance.lean(remedies.views_at_once)
+    avoid = prompts.PerpNeg() if job.perp_neg else None
+    texts = prompts.encode(guidance, job.prompt, job.negative, job.view_mode, avoid)
+    resumption = Resumption(start.step, start.tensors) if start else None
+    return optimise(field, guidance, texts, settings, job.seed, resumption)
+
+
+def _remedied(error: Exception, remedies: Remedies, views: int) -> Remedies:
+    """What else may help against `error`. Raises it again, or a UserError, if nothing does."""
+    if isinstance(error, NonFiniteError):
+        if remedies.calmed:
+            raise NotFiniteError(
+                f"{error}, even with a lower learning rate; try another seed or a lower cfg"
+            ) from error
+        logger.warning("%s: going on from the last checkpoint with a lower learning rate", error)
+        return replace(remedies, calmed=True)
+    at_once = (remedies.views_at_once or views) // 2
+    if at_once == 0 or not out_of_memory(error):
+        raise error
+    logger.warning("memory ran out: going on from the last checkpoint with %d views at a time", at_once)
+    return replace(remedies, views_at_once=at_once)
 
 
 def _followed(
@@ -246,7 +292,7 @@ def _written(job: Job, asset: Asset, field: Field, device: torch.device, out: Pa
         seconds={},
         iterations=job.optimisation.steps,
         losses={},
-        restarted=False,
+        remedies={},
         faces=shape.faces,
         watertight=shape.watertight,
         components=shape.components,

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,15 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import SafetensorError
+from torch import Tensor
 
 from backend import checkpoints
 from backend import generate as module
 from backend.engine.fields import Blob, VoxelField
 from backend.engine.optimise import NonFiniteError
-from backend.errors import UserError
-from backend.generate import CALMER, CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Status, generate
+from backend.errors import OutOfMemoryError, UserError
+from backend.generate import CALMER, CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Remedies, Status, generate
+from backend.guidance.diffusion import DiffusionGuidance
 from backend.job import Job, planned
 from backend.mesh.asset import MeshSettings
 from backend.mesh.fidelity import topology
@@ -221,10 +223,66 @@ def test_a_loss_that_is_not_finite_restarts_once_with_a_lower_rate(
 
     monkeypatch.setattr(module, "optimise", breaking)
     report = generate(small_job(), tmp_path, resume=False)
-    assert report.restarted
+    assert report.remedies == {"calmed": True, "views_at_once": None}
     assert rates == [pytest.approx(0.2), pytest.approx(0.2 * CALMER)]
     assert begun == [0, 5]
     assert "guidance loss is not finite at step 6" in caplog.text
+
+
+def hungry(most: int) -> Callable[..., Tensor]:
+    """The model's call on a device whose memory holds `most` views."""
+    call = DiffusionGuidance._eps
+
+    def eps(guidance: DiffusionGuidance, noisy: Tensor, *asked: Any) -> Tensor:
+        if len(noisy) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return call(guidance, noisy, *asked)
+
+    return eps
+
+
+@pytest.mark.usefixtures("every_step")
+def test_where_memory_runs_out_the_model_sees_fewer_views_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = small_job()
+    assert job.optimisation.views == 4
+    monkeypatch.setattr(DiffusionGuidance, "_eps", hungry(1))
+    report = generate(job, tmp_path, resume=False)
+    assert report.remedies == {"calmed": False, "views_at_once": 1}
+    assert [line.args for line in caplog.records if "memory ran out" in line.message] == [(2,), (1,)]
+    assert "saw views 1 at a time" in Remedies(**report.remedies).notes()[0]
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_run_with_little_memory_stays_lean_when_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    call = DiffusionGuidance._eps
+
+    def eps(guidance: DiffusionGuidance, noisy: Tensor, *asked: Any) -> Tensor:
+        shown.append(len(noisy))
+        if len(shown) == 4:  # in the fourth step
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if len(shown) == 7:
+            raise KeyboardInterrupt
+        return call(guidance, noisy, *asked)
+
+    monkeypatch.setattr(DiffusionGuidance, "_eps", eps)
+    with pytest.raises(KeyboardInterrupt):
+        generate(small_job(), tmp_path, resume=False)
+    assert shown == [4, 4, 4, 4, 2, 2, 2]
+    del shown[:]
+    monkeypatch.setattr(DiffusionGuidance, "_eps", lambda *asked: shown.append(len(asked[1])) or call(*asked))
+    report = generate(small_job(), tmp_path, resume=True)
+    assert report.remedies["views_at_once"] == 2
+    assert set(shown) == {2}
+
+
+def test_where_one_view_is_too_much_the_job_ends_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DiffusionGuidance, "_eps", hungry(0))
+    with pytest.raises(OutOfMemoryError, match="the GPU has too little memory for this job; close other programs"):
+        generate(small_job(), tmp_path, resume=False)
+    assert not (tmp_path / MESH).exists()
 
 
 @pytest.mark.usefixtures("every_step")
@@ -242,7 +300,7 @@ def test_a_calmed_run_that_is_stopped_stays_calm(tmp_path: Path, monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         generate(small_job(), tmp_path, resume=False)
     monkeypatch.setattr(module, "optimise", optimise)
-    assert generate(small_job(), tmp_path, resume=True).restarted
+    assert generate(small_job(), tmp_path, resume=True).remedies["calmed"]
 
 
 def test_a_folder_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
@@ -287,7 +345,7 @@ def test_a_loss_that_is_never_finite_ends_with_advice(tmp_path: Path, monkeypatc
 
 def test_an_empty_field_is_an_error_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = VoxelField(blob=Blob(centre=-40.0))
-    monkeypatch.setattr(module, "_optimised", lambda *_: (nothing, {}, False))
+    monkeypatch.setattr(module, "_optimised", lambda *_: (nothing, {}, Remedies()))
     with pytest.raises(UserError, match="try more steps, another seed"):
         generate(small_job(), tmp_path, resume=False)
     assert not (tmp_path / MESH).exists()

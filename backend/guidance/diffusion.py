@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from backend.guidance.combination import as_eps, classifier_free, perp_neg
 from backend.guidance.folders import Prediction
@@ -34,19 +35,24 @@ class Parts:
 class DiffusionGuidance:
     """The `Guidance` of a diffusers model.
 
-    latent_field: the field renders the VAE's latents, as Latent-NeRF does, instead of colours.
+    latent_field: the field renders the VAE's latents, as Latent-NeRF does, instead of colours. views_at_once: how
+    many views the networks are shown at a time, or None for all; see `lean`.
     """
 
-    def __init__(self, parts: Parts, latent_field: bool = False) -> None:
+    def __init__(self, parts: Parts, latent_field: bool = False, views_at_once: int | None = None) -> None:
         if latent_field and parts.vae is None:
             raise ValueError("a pixel-space model has no latents for a field to render")
-        self._parts, self._latent_field = parts, latent_field
+        self._parts, self._latent_field, self._views_at_once = parts, latent_field, views_at_once
         self._native = int(parts.unet.config.sample_size)
         # Asked once: diffusers looks through all modules for either of them, 2 ms each time.
         self._device, self._dtype = parts.unet.device, parts.unet.dtype
         for module in (parts.unet, parts.vae):
             if module is not None:
                 module.eval().requires_grad_(False)
+
+    def lean(self, views_at_once: int) -> "DiffusionGuidance":
+        """The same guidance in less memory and more time: a few views at once, and the encoder's work done twice."""
+        return DiffusionGuidance(self._parts, self._latent_field, views_at_once)
 
     @property
     def abar(self) -> Float[Tensor, " T"]:
@@ -79,6 +85,13 @@ class DiffusionGuidance:
             return _resized(images, self._native)
         if vae is None:
             return _resized(images, self._native) * 2 - 1
+        if self._views_at_once is None:
+            return self._latents(vae, images)
+        # What the encoder keeps for its gradient is most of a step's memory: it is made anew for a few views at a time.
+        parts = images.split(self._views_at_once)
+        return torch.cat([checkpoint(self._latents, vae, part, use_reentrant=False) for part in parts])
+
+    def _latents(self, vae: AutoencoderKL, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         pixels = _resized(images, self._native * _pixels_per_latent(vae)) * 2 - 1
         return vae.encode(pixels.to(vae.dtype)).latent_dist.mode().float() * vae.config.scaling_factor
 
@@ -94,7 +107,16 @@ class DiffusionGuidance:
     def eps(
         self, noisy: Float[Tensor, "B C h w"], t: int, conditioning: Conditioning, cfg: float
     ) -> Float[Tensor, "B C h w"]:
-        """eps_cfg, or Perp-Neg's, at timestep t in single precision; all views and prompts in one call of the UNet."""
+        """eps_cfg, or Perp-Neg's, at timestep t in single precision; all prompts in one call of the UNet.
+
+        All views, too, unless there is to be little memory; see `lean`.
+        """
+        if self._views_at_once is None:
+            return self._eps(noisy, t, conditioning, cfg)
+        parts = zip(noisy.split(self._views_at_once), conditioning.split(self._views_at_once), strict=True)
+        return torch.cat([self._eps(part, t, asked, cfg) for part, asked in parts])
+
+    def _eps(self, noisy: Tensor, t: int, conditioning: Conditioning, cfg: float) -> Tensor:
         if conditioning.against is not None and conditioning.against_weights is not None:
             text = [conditioning.negative, conditioning.positive, *conditioning.against.unbind(1)]
             unconditional, conditional, *against = self._predict(noisy, t, text)

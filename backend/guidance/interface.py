@@ -5,7 +5,7 @@ schedule, L tokens of width D, K things to keep away from, eps noise, abar = alp
 cfg = classifier-free guidance scale.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -27,6 +27,17 @@ class Conditioning:
     negative: Float[Tensor, "B L D"]
     against: Float[Tensor, "B K L D"] | None = None
     against_weights: Float[Tensor, "B K"] | None = None
+
+    def split(self, views: int) -> "Iterator[Conditioning]":
+        """The same for `views` views at a time."""
+        for first in range(0, len(self.positive), views):
+            part = slice(first, first + views)
+            yield Conditioning(
+                self.positive[part],
+                self.negative[part],
+                None if self.against is None else self.against[part],
+                None if self.against_weights is None else self.against_weights[part],
+            )
 
 
 @runtime_checkable

@@ -110,7 +110,7 @@ class Dispatcher:
         row = self._store.row(number)
         try:
             if isinstance(update, Finished):
-                self._store.finish(number, update.results, now - run.begun)
+                self._store.finish(number, update.results, now - run.begun, update.report.get("notes", ()))
             elif isinstance(update, Failed):
                 self._store.fail(number, _reason(update.code, update.sentence))
             elif isinstance(update, Stopped):

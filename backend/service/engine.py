@@ -33,6 +33,7 @@ from backend.generate import (
     REPORT,
     STAGES,
     TURNTABLE,
+    Remedies,
     Status,
     generate,
     load_guidance,
@@ -116,10 +117,10 @@ class TorchEngine:
     def carry_out(
         self, request: dict[str, Any], folder: Path, device: str, listen: Listener
     ) -> tuple[tuple[Result, ...], dict[str, Any]]:
-        """See `worker.Engine`. The report is `generate.Report`'s fields, and "warnings" for the artist."""
+        """See `worker.Engine`. The report is `generate.Report`'s fields, and "notes" for the artist."""
         torch.set_num_threads(self._threads)  # a resumed job may have set another number
         try:
-            job, warnings = planned(_request(request, device))
+            job, _ = planned(_request(request, device))
         except UserError as error:
             raise TaskError("bad_request", _for_artists(error)) from error
         out = folder / OUT
@@ -137,7 +138,7 @@ class TorchEngine:
             code = "disk_full" if is_full(error) else "unwritable"
             raise TaskError(code, f"the results cannot be read back ({error.strerror})") from error
         self._took[_sort(job)] = {stage: report["seconds"].get(stage, 0.0) for stage in _AFTER}
-        return results, {**report, "warnings": warnings}
+        return results, {**report, "notes": Remedies(**report["remedies"]).notes()}
 
     def _remaining(self, job: Job) -> Remaining:
         after = self._took.get(_sort(job), USUAL_SECONDS[job.preset])

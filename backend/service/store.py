@@ -200,10 +200,11 @@ class Store:
             )
             return self._changed(number, Change.START)
 
-    def finish(self, number: int, results: Sequence[Result], seconds: float) -> Row:
+    def finish(self, number: int, results: Sequence[Result], seconds: float, notes: Sequence[str] = ()) -> Row:
         """Take over the results and note that the job is done. Can be called again after Storage.
 
-        seconds: that this attempt took. Raises IllegalChange.
+        seconds: that this attempt took. notes: how it went, if not as planned; the artist sees them with the warnings.
+        Raises IllegalChange.
         """
         if self.row(number).state == State.RUNNING:  # and not cancelled meanwhile
             self.results.take(results)
@@ -212,6 +213,10 @@ class Store:
             self._database.execute("UPDATE jobs SET seconds = ? WHERE number = ?", (seconds, number))
             if row.state == State.DONE:
                 self.results.add(number, results)
+                for note in notes:
+                    self._database.execute(
+                        "UPDATE jobs SET warnings = json_insert(warnings, '$[#]', ?) WHERE number = ?", (note, number)
+                    )
         self._clear_work(row)
         return row
 

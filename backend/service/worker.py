@@ -76,7 +76,10 @@ class Engine(Protocol):
     def carry_out(
         self, request: dict[str, Any], folder: Path, device: str, listen: Listener
     ) -> tuple[tuple[Result, ...], dict[str, Any]]:
-        """The finished files and a JSON-compatible report. What `listen` raises ends it. Raises TaskError."""
+        """The finished files and a JSON-compatible report. What `listen` raises ends it. Raises TaskError.
+
+        The report's "notes", where it has any, are sentences for the artist: what did not go as planned.
+        """
         ...
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from backend.engine import distillation
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.interface import Conditioning
 from backend.guidance.loading import load
@@ -135,6 +136,44 @@ def test_views_do_not_influence_each_other(guidances: dict[str, DiffusionGuidanc
     for i in range(3):
         alone = guidance.eps(noisy[i : i + 1], 300, Conditioning(text[i : i + 1], empty[:1]), 5.0)
         torch.testing.assert_close(together[i : i + 1], alone, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("views_at_once", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["sd2", "prior"])
+def test_lean_guidance_says_the_same(
+    kind: str, views_at_once: int, guidances: dict[str, DiffusionGuidance], generator: torch.Generator
+) -> None:
+    guidance = guidances[kind]
+    lean = guidance.lean(views_at_once)
+    images = torch.rand(3, 3, 16, 16, generator=generator)
+    text = guidance.encode(["a red mug", "a blue car", "a tree", "", "a front", "a back"])
+    asked = Conditioning(text[:3], text[3:4].repeat(3, 1, 1), text[4:].expand(3, -1, -1, -1), -torch.rand(3, 2))
+    slopes = []
+    for one in (guidance, lean):
+        given = images.clone().requires_grad_()
+        clean = one.model_space(given)
+        wanted = distillation.gradient(one, clean, 400, asked, 7.5, "one", torch.ones_like(clean))
+        distillation.surrogate(clean, wanted).backward()
+        slopes.append(given.grad)
+    assert slopes[0] is not None
+    assert slopes[0].abs().max() > 1e-3
+    torch.testing.assert_close(slopes[1], slopes[0], atol=1e-4, rtol=1e-3)
+
+
+def test_lean_guidance_keeps_little_for_the_gradient(
+    guidances: dict[str, DiffusionGuidance], generator: torch.Generator
+) -> None:
+    kept: list[int] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[-1] += tensor.numel()
+        return tensor
+
+    for guidance in (guidances["sd2"], guidances["sd2"].lean(1)):
+        kept.append(0)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            guidance.model_space(torch.rand(4, 3, 16, 16, generator=generator, requires_grad=True))
+    assert kept[1] < 0.1 * kept[0]
 
 
 def test_a_prediction_of_the_image_itself_is_understood(folders: dict[str, Path], generator: torch.Generator) -> None:

@@ -18,7 +18,7 @@ import torch
 from backend import generate as generating
 from backend.checkpoints import newest
 from backend.errors import DiskFullError, NotFiniteError, OutOfMemoryError, UnwritableError, UserError
-from backend.generate import CHECKPOINTS, MESH, STAGES
+from backend.generate import CHECKPOINTS, MESH, STAGES, Remedies
 from backend.service import engine as module
 from backend.service.engine import FILES, OUT, TorchEngine
 from backend.service.executor import Advanced, Crashed, Stopped, Task, Update
@@ -60,7 +60,7 @@ def test_a_task_becomes_files_with_previews_on_the_way(engine: TorchEngine, tmp_
     for result in results:
         assert result.path == tmp_path / OUT / result.name
         assert result.size == result.path.stat().st_size
-    assert report == {**json.loads((tmp_path / OUT / "report.json").read_text()), "warnings": []}
+    assert report == {**json.loads((tmp_path / OUT / "report.json").read_text()), "notes": []}
     assert [one.stage for one in heard if one.step is None] == list(STAGES)
     assert [one.step for one in heard if one.step] == list(range(1, 9))
     first, *_, last = [one for one in heard if one.step]
@@ -215,7 +215,7 @@ def test_memory_that_runs_out_is_told_by_the_setting_to_lower(
 
     monkeypatch.setattr(generating, where, hungry)
     if where == "build":
-        monkeypatch.setattr(generating, "_optimised", lambda *_: (None, {}, False))
+        monkeypatch.setattr(generating, "_optimised", lambda *_: (None, {}, Remedies()))
         monkeypatch.setattr(generating, "displayed", lambda *_: None)
     with pytest.raises(TaskError, match=settings) as caught:
         engine.carry_out(REQUEST, tmp_path, "cpu", ignored)

@@ -159,6 +159,14 @@ def test_results_of_a_cancelled_job_are_not_kept(store: Store, result_of: Any) -
     assert list((store.folder / ASSETS).iterdir()) == []
 
 
+def test_how_a_job_went_is_told_with_its_warnings(store: Store) -> None:
+    (job,) = store.submit(ANA, [new_job_id()], MUG, ["shiny has no effect"])
+    number = job.number
+    store.start(number)
+    store.finish(number, [], 1.0, ["memory ran out", 'of "views"'])
+    assert store.state(ANA, job.id).warnings == ("shiny has no effect", "memory ran out", 'of "views"')
+
+
 def test_finishing_can_be_tried_again(store: Store, result_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     number = submitted(store)
     store.start(number)
