@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -74,13 +74,12 @@ def submit(
         except LinkError as error:
             again = " ".join(f"--id {job}" for job in jobs)
             raise UserError(f"{error}; to ask again without asking twice, add {again}") from error
-        for warning in accepted[0].warnings:
-            click.echo(f"warning: {warning}", err=True)
+        _warn(accepted[0].warnings)
         for job in accepted:
             click.echo(job.id)
         if followed:
             for job in accepted:
-                _followed(client, job.id)
+                _followed(client, job.id, told=job.warnings)
 
 
 @click.command()
@@ -183,8 +182,13 @@ def _found(client: Client, prefix: str) -> JobState:
     return found[0]
 
 
-def _followed(client: Client, job: str) -> None:
-    """Show a bar until the job is finished. Raises UserError if it fails."""
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _followed(client: Client, job: str, told: Sequence[str] = ()) -> None:
+    """Show a bar until the job is finished. told: warnings that were shown. Raises UserError if it fails."""
     with tqdm(unit="step", total=None) as bar:
         for news in client.follow(job):
             if isinstance(news, Live):
@@ -193,6 +197,7 @@ def _followed(client: Client, job: str) -> None:
                 state = news
                 bar.set_description(f"{state.state}, {state.ahead} ahead" if state.ahead else state.state)
                 bar.set_postfix_str("")
+    _warn(warning for warning in state.warnings if warning not in told)
     if state.reason:
         raise UserError(f"job {state.id[:_PREFIX]} failed: {state.reason.sentence}; {state.reason.remedy}")
     hint = f"; python -m backend fetch {state.id[:_PREFIX]} brings it here" if state.state == State.DONE else ""

@@ -45,8 +45,10 @@ def _draw_entry(layout: bpy.types.UILayout, entry: Entry) -> None:
     column.label(text=entry.request.prompt)
     took = f" · {wording.duration(entry.seconds)}" if entry.seconds and entry.state == State.DONE else ""
     column.label(text=f"{wording.outcome(entry)}{took}")
+    inset = _BESIDE_PICTURE if picture else 0
+    for warning in entry.warnings:
+        wrapped(column, wording.sentence(warning), icon="INFO", inset=inset)
     if entry.trouble and entry.state in (State.FAILED, REFUSED, State.DONE):
-        inset = _BESIDE_PICTURE if picture else 0
         wrapped(column, wording.sentence(entry.trouble[0]), icon="ERROR", inset=inset)
         wrapped(column, wording.sentence(entry.trouble[1]), icon="BLANK1", inset=inset)
     buttons = column.row(align=True)

@@ -15,6 +15,7 @@ by the request; steps are `steps` of the request, or of the prompt, or 10.
     block=S     after the last step wait S seconds for another process, in a stretch that may be broken off
     deaf=1      go on when cancelled
     stubborn=1  ignore SIGTERM
+    note=WORD   tell the artist WORD in the report
     noise=1     print to the standard output with every step
 
 A completed execution is a line in `executions.log` in the task's folder, and in the file that FAKE_EXECUTIONS names.
@@ -136,7 +137,8 @@ def finished(out: Path, digest: str) -> bool:
 def write_results(out: Path, options: dict[str, str], digest: str) -> None:
     """Files that depend on the request alone."""
     mesh = random.Random(digest).randbytes(int(options.get("size", 2000)))
-    report = {"digest": digest, "mesh": hashlib.sha256(mesh).hexdigest()}
+    notes = [options["note"]] if "note" in options else []
+    report = {"digest": digest, "mesh": hashlib.sha256(mesh).hexdigest(), "notes": notes}
     contents = (mesh, PNG, b"GIF89a" + digest.encode(), json.dumps(report).encode())
     for name, content in zip(NAMES, contents, strict=True):
         write_whole(out / name, content)
