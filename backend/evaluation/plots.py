@@ -31,7 +31,6 @@ _COLOURS: dict[ScheduleName, str] = {
 _APART = 0.05
 """How far lines stand apart, in powers of two, where intervals would hide each other."""
 
-
 _TITLE = 24
 """Letters to a line of a plot's title."""
 
