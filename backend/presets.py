@@ -27,7 +27,7 @@ class Preset:
 
 
 _SMALL_STEPS = {"draft": 60, "standard": 180, "high": 500}
-_SMALL_CFG = 7.5
+_SMALL_CFG = 4.0
 _LARGE_STEPS = {"draft": 1_500, "standard": 5_000, "high": 10_000}
 _LARGE_CFG = 100.0
 

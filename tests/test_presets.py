@@ -1,5 +1,7 @@
 import pytest
 
+from backend.engine import schedules
+from backend.engine.schedules import stable_diffusion_abar
 from backend.presets import PRESETS, preset
 
 
@@ -17,3 +19,10 @@ def test_a_large_model_takes_more_steps_and_more_guidance_to_the_same_mesh(name:
     assert large.steps > 10 * small.steps
     assert large.cfg > small.cfg
     assert (large.faces, large.texture, large.resolution) == (small.faces, small.texture, small.resolution)
+
+
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_preset_draws_its_timesteps_by_lot(name: str, small: bool) -> None:
+    chosen = preset(name, small, device="cpu")
+    assert isinstance(schedules.make(chosen.schedule, stable_diffusion_abar(), chosen.steps), schedules.Table)

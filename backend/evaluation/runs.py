@@ -73,9 +73,9 @@ ABLATIONS: Mapping[str, Variant] = {
     "weight sds": Variant(optimisation={"weight": "sds"}),
     "decay to 0.1": Variant(optimisation={"final_rate": 0.1}),
     "no decay": Variant(optimisation={"final_rate": 1.0}),
-    "cfg=4": Variant(request={"cfg": 4.0}),
+    "cfg=2.5": Variant(request={"cfg": 2.5}),
+    "cfg=7.5": Variant(request={"cfg": 7.5}),
     "cfg=15": Variant(request={"cfg": 15.0}),
-    "cfg=30": Variant(request={"cfg": 30.0}),
     "hashgrid": Variant(request={"field": "hashgrid"}),
 }
 """One change each to time_prior as it comes."""
