@@ -65,7 +65,7 @@ def read(folder: Path) -> Found:
 def write(found: Found, machine: str) -> list[Finding]:
     """Write the report and its pictures beside the rows, and return what holds."""
     answers = _answers(found)
-    parts = [_head(found, machine), _sentences(answers)]
+    parts = [_head(found, machine), *([_sentences(answers)] if answers else [])]
     parts += [_schedules(found, suite) for suite in _TITLES if found.rows[suite]]
     parts += [_gradients(found)] if found.gradients else []
     parts += [_ablations(found)] if found.rows["ablations"] else []

@@ -119,3 +119,14 @@ def test_few_rows_are_undecided_and_no_error(tmp_path: Path) -> None:
     answers = report.write(report.read(tmp_path), "a machine")
     assert {answer.verdict for answer in answers} == {"undecided"}
     assert "too few" in answers[0].sentence
+
+
+def test_where_no_claim_was_tried_none_is_answered(tmp_path: Path) -> None:
+    kept = Rows(tmp_path, "ablations", FACTS, resume=False)
+    for variant, score in (("default", 0.4), ("cfg=15", 0.5)):
+        for prompt in PROMPTS[:2]:
+            kept.append(Row(Run("ablations", variant, "time_prior", 60, prompt, 0), {"f_score": score}, 1.0))
+    assert report.write(report.read(tmp_path), "a machine") == []
+    text = (tmp_path / "report.md").read_text()
+    assert "What holds" not in text
+    assert "| cfg=15 | 2 | +0.100 (+0.100 to +0.100) |" in text
