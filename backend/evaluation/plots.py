@@ -78,7 +78,7 @@ def differences(found: Mapping[str, Mapping[str, Interval]], path: Path) -> None
         axes.set_yticks(range(len(names)), names)
         axes.set(title=textwrap.fill(LABELS[measure], _TITLE), xlabel="difference")
         axes.locator_params(axis="x", nbins=4)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)  # the first one on top
     figure.savefig(path, dpi=110)
 
 
