@@ -31,7 +31,7 @@ _READING = f"""## How to read this
 - R-precision: of all captions the judge knows, 22 objects in 12 colours, plain or with one of 3 patterns, the one asked
   for scores highest, eight views together. The judge took no part in guidance, but knows the same small world.
 - Confidence: the probability that the judge gives to the caption asked for, in the mean over views. Grey: it names the
-  object from renders without colours. F-score: precision and recall of the surface within 0.05 m of the best of six
+  object from renders without colours. F-score: precision and recall of the surface within 0.05 m of the best of many
   true shapes in four turns; objects are about 1.6 m across. A front on both sides: of objects that have a front, the
   view opposite the most front-like one looks like a front, too.
 - Differences are paired by prompt, seed and budget; brackets hold {statistics.CONFIDENCE:.0%} bootstrap intervals over
@@ -107,10 +107,12 @@ Report written on: {machine}."""
 
 def _settings(found: Found, suite: Suite) -> str:
     """What the defaults were when a suite was run; they are changed by what reports say."""
-    defaults = found.facts[suite]["defaults"]
+    facts = found.facts[suite]
+    defaults = facts["defaults"]
+    shapes = "" if suite == "2d" else f" True shapes that an F-score is the best of: {facts['references']}."
     return (
         f"Defaults of these runs: gradient weight {defaults['weight']}, cfg {defaults['cfg']}, "
-        f"learning rate falling to {defaults['final_rate']} of itself."
+        f"learning rate falling to {defaults['final_rate']} of itself.{shapes}"
     )
 
 

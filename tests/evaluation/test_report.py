@@ -19,6 +19,7 @@ FACTS = {
     "revision": "sha256:0123456789abcdef",
     "device": "cpu",
     "precision": "bf16",
+    "references": 6,
     "defaults": {"weight": "one", "cfg": 7.5, "final_rate": 0.3},
     "versions": {},
 }
