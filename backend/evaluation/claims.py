@@ -16,6 +16,7 @@ LABELS = {
     "confidence": "the judge's confidence",
     "grey": "the right object from grey renders",
     "f_score": "F-score",
+    "f_score_loose": "F-score within 0.1 m",
     "janus": "a front on both sides",
     "clip": "R-precision by CLIP",
 }

@@ -34,8 +34,12 @@ GREY = 0.6
 _PIXELS = 64
 _SPACING = 0.03
 
-F_THRESHOLD = 0.05
-"""Metres that a point may be off the true surface; objects are about 1.6 across."""
+F_THRESHOLD, F_LOOSE = 0.05, 0.1
+"""Metres that a point may be off the true surface; objects are about 1.6 across.
+
+A pixel of the built-in model covers some 0.07. So the first asks for more than that model can see, for smooth shapes
+true to proportion, and the second whether parts are missing or too many.
+"""
 REFERENCES = 256
 """Procedural variations of an object that a mesh is compared with, the most alike of them closely."""
 _QUARTER_TURNS, _SCREENED, _TRIED = 4, 256, 6
@@ -153,7 +157,7 @@ def solid(field: Field, device: torch.device) -> Solid | None:
     return Solid(mesh, (highest >= level).numpy())
 
 
-def best_f_score(mesh: TriangleMesh, shape_name: str, points: int = 20_000) -> float:
+def best_f_score(mesh: TriangleMesh, shape_name: str, points: int = 20_000, threshold: float = F_THRESHOLD) -> float:
     """The F-score against the best-matching procedural variation, in the best of four turns around z; see `fidelity`.
 
     A right object of any size and proportion scores 1, up to what is lost by drawing the variations at random.
@@ -161,7 +165,7 @@ def best_f_score(mesh: TriangleMesh, shape_name: str, points: int = 20_000) -> f
     shape = next(shape for shape in SHAPES if shape.name == shape_name)
     generator = torch.Generator().manual_seed(0)
     return max(
-        f_score(mesh, _reference(shape, variation, quarter), F_THRESHOLD, generator, points)
+        f_score(mesh, _reference(shape, variation, quarter), threshold, generator, points)
         for variation, quarter in _alike(shape, mesh, generator)
     )
 

@@ -19,12 +19,16 @@ from backend.guidance import prompts
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.job import Job
 from backend.latents import displayed
+from backend.mesh.asset import TriangleMesh
 from backend.mesh.build import build
 from backend.prior.captions import Subject
 from backend.prior.judge import Judge
 from backend.prior.shapes import SHAPES
 
 _POINTS = 6_000
+OF_MESHES = ("r_precision", "confidence", "object", "grey", "f_score", "f_score_loose")
+"""The measures of exported meshes, "mesh_..." in rows."""
+
 WITH_FRONT = frozenset(shape.name for shape in SHAPES if shape.has_front)
 
 
@@ -50,7 +54,7 @@ def measured(
     if clip is not None:
         found["clip"] = clip.precision(textured, job.prompt)
     solid = measures.solid(shown, guidance.device)
-    found["f_score"] = measures.best_f_score(solid.mesh, asked.shape, _POINTS) if solid else 0.0
+    found |= _f_scores(solid.mesh, asked) if solid else dict.fromkeys(("f_score", "f_score_loose"), 0.0)
     if mesh:
         found |= _of_mesh(job, shown, guidance.device, net, asked)
     cells = measures.packed(solid.cells) if solid else ""
@@ -64,17 +68,20 @@ def _optimise(field: TrainableField, job: Job, guidance: DiffusionGuidance) -> N
         pass
 
 
+def _f_scores(mesh: TriangleMesh, asked: Subject) -> dict[str, float]:
+    return {
+        "f_score": measures.best_f_score(mesh, asked.shape, _POINTS),
+        "f_score_loose": measures.best_f_score(mesh, asked.shape, _POINTS, measures.F_LOOSE),
+    }
+
+
 def _of_mesh(job: Job, field: Field, device: torch.device, net: Judge, asked: Subject) -> dict[str, float]:
     """What the exported mesh scores."""
     try:
         asset = build(field, job.mesh, device, lambda stage: nullcontext())
     except UserError:  # there is no object in the field
-        return dict.fromkeys(("mesh_r_precision", "mesh_object", "mesh_grey", "mesh_f_score"), 0.0)
+        return dict.fromkeys((f"mesh_{name}" for name in OF_MESHES), 0.0)
     textured, grey = measures.mesh_pictures(asset)
     seen = measures.judged(net, textured, asked).measures
-    return {
-        "mesh_r_precision": seen["r_precision"],
-        "mesh_object": seen["object"],
-        "mesh_grey": measures.right_grey(net, grey, asked),
-        "mesh_f_score": measures.best_f_score(asset.mesh, asked.shape, _POINTS),
-    }
+    found = {**seen, "grey": measures.right_grey(net, grey, asked), **_f_scores(asset.mesh, asked)}
+    return {f"mesh_{name}": found[name] for name in OF_MESHES}

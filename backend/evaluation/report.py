@@ -12,6 +12,7 @@ from backend.errors import UserError
 from backend.evaluation import claims, gradients, plots, rows, statistics
 from backend.evaluation.claims import DIVERSE, KINDS, LABELS, QUALITY, Finding, of_schedule
 from backend.evaluation.gradients import Gradients
+from backend.evaluation.objects import OF_MESHES
 from backend.evaluation.rows import Row
 from backend.evaluation.runs import DEFAULT, SUITES, Suite, picture_of
 from backend.evaluation.statistics import Interval
@@ -24,7 +25,6 @@ _PLOTTED: Mapping[Suite, tuple[str, ...]] = {
     "2d": ("r_precision", "confidence"),
     "3d": ("r_precision", "view_precision", "confidence", "grey", "f_score"),
 }
-_OF_MESHES = ("r_precision", "object", "grey", "f_score")
 
 _READING = f"""## How to read this
 
@@ -32,8 +32,9 @@ _READING = f"""## How to read this
   for scores highest, eight views together. The judge took no part in guidance, but knows the same small world.
 - Confidence: the probability that the judge gives to the caption asked for, in the mean over views. Grey: it names the
   object from renders without colours. F-score: precision and recall of the surface within 0.05 m of the best of many
-  true shapes in four turns; objects are about 1.6 m across. A front on both sides: of objects that have a front, the
-  view opposite the most front-like one looks like a front, too.
+  true shapes in four turns; objects are about 1.6 m across. That is less than a pixel of the built-in model, 0.07 m, so
+  it tells how smooth and true to proportion a shape is, and within 0.1 m whether it lacks parts or has too many. A
+  front on both sides: of objects that have a front, the view opposite the most front-like one looks like one, too.
 - Differences are paired by prompt, seed and budget; brackets hold {statistics.CONFIDENCE:.0%} bootstrap intervals over
   prompts. "Reproduced": the interval shows a gain (or, for half the steps, excludes a loss of {statistics.RELEVANT}).
   "Not reproduced": it excludes a gain of {statistics.RELEVANT}, or of {DIVERSE:.0%} in diversity. Otherwise "undecided"
@@ -213,7 +214,7 @@ def _meshes(group: Sequence[Row]) -> str:
     if not exported:
         return ""
     lines = []
-    for name in _OF_MESHES:
+    for name in OF_MESHES:
         field, mesh = (statistics.mean(statistics.measured(exported, f"{of}{name}")) for of in ("", "mesh_"))
         if field and mesh:
             lines.append((LABELS[name], _brackets(field), _brackets(mesh)))
@@ -291,7 +292,7 @@ def _presets(found: Found) -> str:
     group = found.rows["presets"]
     made = {name: [row for row in group if row.run.variant == name] for name in PRESETS}
     common = set.intersection(*({row.run.prompt for row in of_it} for of_it in made.values()))
-    names = tuple(f"mesh_{name}" for name in _OF_MESHES)
+    names = tuple(f"mesh_{name}" for name in OF_MESHES)
     lines = []
     for preset, of_it in made.items():
         for told, rows_of in (("common", [row for row in of_it if row.run.prompt in common]), ("all", of_it)):
@@ -300,7 +301,7 @@ def _presets(found: Found) -> str:
     for less, more in pairwise(PRESETS):
         gains = [_gain(made[more], made[less], name) for name in names]
         lines.append((f"{more} minus {less}", "common", *(_brackets(gain, "+") for gain in gains)))
-    table = _table(("preset", "captions", *(LABELS[name] for name in _OF_MESHES)), lines)
+    table = _table(("preset", "captions", *(LABELS[name] for name in OF_MESHES)), lines)
     missed = sorted(row.run.prompt for row in made["standard"] if row.measures.get("mesh_r_precision") == 0)
     return (
         f"## The presets\n\nExported meshes, every caption of an object in a colour with seed 0. "
