@@ -130,7 +130,7 @@ def _schedules(found: Found, suite: Suite) -> str:
     prompts, seeds = ({getattr(row.run, name) for row in group} for name in ("prompt", "seed"))
     parts = [
         f"## {_TITLES[suite]}",
-        f"{len(prompts)} prompts, {len(seeds)} seeds. {_settings(found, suite)}",
+        f"{len(prompts)} prompts, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}. {_settings(found, suite)}",
         _table_of_means(group, [name for name in LABELS if statistics.measured(group, name)]),
         f"![by budget]({suite}.png)",
         _between_schedules(found, suite),
@@ -296,7 +296,9 @@ def _presets(found: Found) -> str:
     lines = []
     for preset, of_it in made.items():
         for told, rows_of in (("common", [row for row in of_it if row.run.prompt in common]), ("all", of_it)):
-            means = [statistics.mean(statistics.measured(rows_of, name)) for name in names]
+            # A mean over some of the captions is not one over all: it stays out.
+            whole = [name for name in names if all(name in row.measures for row in rows_of)]
+            means = [statistics.mean(statistics.measured(rows_of, name)) if name in whole else None for name in names]
             lines.append((preset, f"{told} {len(rows_of)}", *map(_brackets, means)))
     for less, more in pairwise(PRESETS):
         gains = [_gain(made[more], made[less], name) for name in names]
