@@ -4,7 +4,8 @@ from backend.gallery import Marks, table
 
 
 def test_the_table_counts() -> None:
-    common = {"f_score": 0.5, "faces": 10, "components": 1, "degenerate": 0, "watertight": True, "seconds": 2.0}
+    clean = {"faces": 10, "components": 1, "degenerate": 0, "watertight": True}
+    common = {"f_score": 0.5, "f_score_loose": 0.7, "seconds": 2.0, **clean}
     good = Marks("a", True, True, True, psnr=30.0, silhouette_iou=0.99, **common)
     poor = Marks("b", False, True, False, psnr=20.0, silhouette_iou=0.9, **common)
     printed = table([good, poor])

@@ -22,7 +22,7 @@ from backend.errors import UserError
 from backend.mesh import raycast
 from backend.mesh import surface as extraction
 from backend.mesh.asset import Asset, TriangleMesh
-from backend.mesh.fidelity import f_score, on_surface
+from backend.mesh.fidelity import f_scores, on_surface
 from backend.prior.captions import Subject
 from backend.prior.judge import Judge, Verdict, judging_views
 from backend.prior.meshes import exact_mesh
@@ -157,17 +157,20 @@ def solid(field: Field, device: torch.device) -> Solid | None:
     return Solid(mesh, (highest >= level).numpy())
 
 
-def best_f_score(mesh: TriangleMesh, shape_name: str, points: int = 20_000, threshold: float = F_THRESHOLD) -> float:
-    """The F-score against the best-matching procedural variation, in the best of four turns around z; see `fidelity`.
+def best_f_scores(mesh: TriangleMesh, shape_name: str, points: int = 20_000) -> tuple[float, float]:
+    """The F-scores within F_THRESHOLD and F_LOOSE, each against the variation and turn around z that match best.
 
     A right object of any size and proportion scores 1, up to what is lost by drawing the variations at random.
+    See `fidelity.f_scores`.
     """
     shape = next(shape for shape in SHAPES if shape.name == shape_name)
     generator = torch.Generator().manual_seed(0)
-    return max(
-        f_score(mesh, _reference(shape, variation, quarter), threshold, generator, points)
+    scores = [
+        f_scores(mesh, _reference(shape, variation, quarter), (F_THRESHOLD, F_LOOSE), generator, points)
         for variation, quarter in _alike(shape, mesh, generator)
-    )
+    ]
+    close, loose = (max(of_each) for of_each in zip(*scores, strict=True))
+    return close, loose
 
 
 def _alike(shape: Shape, mesh: TriangleMesh, generator: torch.Generator) -> list[tuple[Float[Tensor, " v"], int]]:

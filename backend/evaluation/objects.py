@@ -26,7 +26,8 @@ from backend.prior.judge import Judge
 from backend.prior.shapes import SHAPES
 
 _POINTS = 6_000
-OF_MESHES = ("r_precision", "confidence", "object", "grey", "f_score", "f_score_loose")
+_F_SCORES = ("f_score", "f_score_loose")
+OF_MESHES = ("r_precision", "confidence", "object", "grey", *_F_SCORES)
 """The measures of exported meshes, "mesh_..." in rows."""
 
 WITH_FRONT = frozenset(shape.name for shape in SHAPES if shape.has_front)
@@ -54,7 +55,7 @@ def measured(
     if clip is not None:
         found["clip"] = clip.precision(textured, job.prompt)
     solid = measures.solid(shown, guidance.device)
-    found |= _f_scores(solid.mesh, asked) if solid else dict.fromkeys(("f_score", "f_score_loose"), 0.0)
+    found |= _f_scores(solid.mesh, asked) if solid else dict.fromkeys(_F_SCORES, 0.0)
     if mesh:
         found |= _of_mesh(job, shown, guidance.device, net, asked)
     cells = measures.packed(solid.cells) if solid else ""
@@ -69,10 +70,7 @@ def _optimise(field: TrainableField, job: Job, guidance: DiffusionGuidance) -> N
 
 
 def _f_scores(mesh: TriangleMesh, asked: Subject) -> dict[str, float]:
-    return {
-        "f_score": measures.best_f_score(mesh, asked.shape, _POINTS),
-        "f_score_loose": measures.best_f_score(mesh, asked.shape, _POINTS, measures.F_LOOSE),
-    }
+    return dict(zip(_F_SCORES, measures.best_f_scores(mesh, asked.shape, _POINTS), strict=True))
 
 
 def _of_mesh(job: Job, field: Field, device: torch.device, net: Judge, asked: Subject) -> dict[str, float]:

@@ -4,6 +4,7 @@ Letters: B views, H x W pixels, V vertices, F triangles, n sampled points.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -92,22 +93,29 @@ def topology(mesh: TriangleMesh) -> Topology:
     )
 
 
-def f_score(
-    mesh: TriangleMesh, reference: TriangleMesh, threshold: float, generator: torch.Generator, count: int = 20_000
-) -> float:
-    """Harmonic mean of precision and recall: the shares of either surface within `threshold` metres of the other.
+def f_scores(
+    mesh: TriangleMesh,
+    reference: TriangleMesh,
+    thresholds: Sequence[float],
+    generator: torch.Generator,
+    count: int = 20_000,
+) -> tuple[float, ...]:
+    """Harmonic means of precision and recall: the shares of either surface within a threshold, in metres, of the other.
 
-    By `count` random points on each, so accurate to about 1 / sqrt(count), and a little low where
-    `threshold` comes near the distance between points (Knapitsch et al. 2017, Tanks and Temples, eq. 5).
+    By `count` random points on each, so accurate to about 1 / sqrt(count), and a little low where a
+    threshold comes near the distance between points (Knapitsch et al. 2017, Tanks and Temples, eq. 5).
     """
     ours, theirs = (on_surface(each, count, generator) for each in (mesh, reference))
-    precision, recall = _share_near(ours, theirs, threshold), _share_near(theirs, ours, threshold)
-    return float(2 * precision * recall / max(precision + recall, 1e-12))
-
-
-def _share_near(points: Float32[np.ndarray, "n 3"], others: Float32[np.ndarray, "m 3"], threshold: float) -> float:
     # The bound ends a search early: without it, points far off take most of the time.
-    return float(np.isfinite(KDTree(others).query(points, distance_upper_bound=threshold)[0]).mean())
+    off, missed = (
+        KDTree(others).query(points, distance_upper_bound=max(thresholds))[0]
+        for points, others in ((ours, theirs), (theirs, ours))
+    )
+    return tuple(_harmonic_mean((off < limit).mean(), (missed < limit).mean()) for limit in thresholds)
+
+
+def _harmonic_mean(precision: float, recall: float) -> float:
+    return float(2 * precision * recall / max(precision + recall, 1e-12))
 
 
 def on_surface(mesh: TriangleMesh, count: int, generator: torch.Generator) -> Float32[np.ndarray, "{count} 3"]:

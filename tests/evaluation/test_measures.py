@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backend.evaluation import measures
-from backend.evaluation.measures import best_f_score, mesh_pictures, turned
+from backend.evaluation.measures import best_f_scores, mesh_pictures, turned
 from backend.guidance import library
 from backend.mesh.asset import Asset, TriangleMesh
 from backend.prior import judge
@@ -88,14 +88,16 @@ def test_a_true_duck_has_one_front_and_two_halves_of_one_have_two(net: Judge) ->
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_true_shape_scores_high_whatever_its_proportions_and_whichever_way_it_faces(name: str, seed: int) -> None:
     variation = torch.rand(VARIATIONS, generator=torch.Generator().manual_seed(1_000 + seed))
-    assert best_f_score(exact(name, variation, quarter=2 * seed + 1), name, points=6_000) > 0.95
+    assert min(best_f_scores(exact(name, variation, quarter=2 * seed + 1), name, points=6_000)) > 0.95
 
 
 def test_a_shape_that_is_none_of_the_true_ones_scores_low() -> None:
-    assert best_f_score(exact("chair"), "sphere") < 0.3
+    assert best_f_scores(exact("chair"), "sphere")[0] < 0.3
     small = exact("sphere", torch.zeros(VARIATIONS))
-    shrunk = TriangleMesh((0.85 * small.vertices).astype(np.float32), small.triangles)
-    assert best_f_score(shrunk, "sphere") < 0.05, "a radius of 0.6 where true ones have 0.7 at least"
+    shrunk = TriangleMesh((0.9 * small.vertices).astype(np.float32), small.triangles)
+    close, loose = best_f_scores(shrunk, "sphere")
+    assert close < 0.05, "a radius of 0.63 where true ones have 0.7 at least"
+    assert loose > 0.95
 
 
 def test_a_quarter_turn_brings_x_to_y() -> None:
@@ -115,7 +117,7 @@ def test_a_red_ball_is_a_red_sphere_in_every_respect(net: Judge) -> None:
     assert grey[0, 0, 32, 14] == pytest.approx(measures.GREY * (0.5 + 0.5 * np.cos(np.radians(40))), abs=0.02)
     solid = measures.solid(Ball(0.8), device)
     assert solid is not None
-    assert best_f_score(solid.mesh, "sphere") > 0.95
+    assert min(best_f_scores(solid.mesh, "sphere")) > 0.95
     # Cells that the ball reaches: all in it, and at most those whose middles are less than a diagonal outside.
     least, most = (4 / 3 * np.pi * radius**3 / 8 for radius in (0.8, 0.8 + 2 * 3**0.5 / measures._CELLS))
     assert least < solid.cells.mean() < most

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from backend.mesh.asset import TriangleMesh
-from backend.mesh.fidelity import compare, f_score, on_surface, topology
+from backend.mesh.fidelity import compare, f_scores, on_surface, topology
 from backend.mesh.raycast import MeshRendering
 
 CUBE = TriangleMesh(
@@ -100,15 +100,16 @@ def test_pieces_and_faces_without_area_are_counted() -> None:
 
 
 def test_surfaces_within_the_threshold_score_one_and_others_nothing(generator: torch.Generator) -> None:
-    assert f_score(square(height=0.05), square(), 0.07, generator) == pytest.approx(1, abs=0.01)
-    assert f_score(square(height=0.05), square(), 0.049, generator) == 0
+    wide, narrow = f_scores(square(height=0.05), square(), (0.07, 0.049), generator)
+    assert wide == pytest.approx(1, abs=0.01)
+    assert narrow == 0
 
 
 def test_what_is_missing_costs_recall_and_what_is_invented_precision(generator: torch.Generator) -> None:
     half, whole = square(), joined(square(), square(at=5.0))
     # precision 1, recall 1/2: harmonic mean 2/3; and the other way round.
-    assert f_score(half, whole, 0.03, generator) == pytest.approx(2 / 3, abs=0.01)
-    assert f_score(whole, half, 0.03, generator) == pytest.approx(2 / 3, abs=0.01)
+    assert f_scores(half, whole, (0.03,), generator) == pytest.approx((2 / 3,), abs=0.01)
+    assert f_scores(whole, half, (0.03,), generator) == pytest.approx((2 / 3,), abs=0.01)
 
 
 def test_points_spread_evenly_over_the_area(generator: torch.Generator) -> None:
