@@ -49,10 +49,11 @@ class Finding:
         """One plain sentence."""
         found = self.difference
         if found is None:
-            return f"{self.claim}, by {self.measure}: undecided, there are too few runs."
+            return f"{self.claim}, by {self.measure}: undecided, there are too few pairs of runs."
+        why = "" if found.enough else f", as only {found.differing} differ"
         return (
             f"{self.claim}, by {self.measure}: {self.verdict} "
-            f"({found.mean:+.3f}; {found.low:+.3f} to {found.high:+.3f}, {found.count} prompts)."
+            f"({found.mean:+.3f}; {found.low:+.3f} to {found.high:+.3f}, {found.count} prompts{why})."
         )
 
 
@@ -117,13 +118,8 @@ def _diversity(claim: str, first: Sequence[Row], second: Sequence[Row]) -> list[
 
 def _cost(prior: Sequence[Row], uniform: Sequence[Row]) -> Finding:
     found = statistics.ratio(*(statistics.measured(rows, "seconds") for rows in (prior, uniform)))
-    verdict: Verdict = "undecided"
-    if found is not None and found.high < COST:
-        verdict = "reproduced"
-    elif found is not None and found.low > COST:
-        verdict = "not reproduced"
     claim = f"time_prior takes less than {COST:.0%} longer than uniform"
-    return Finding(claim, "seconds, relative", found, verdict)
+    return Finding(claim, "seconds, relative", found, statistics.costless(found, COST))
 
 
 def frequency(found: Sequence[Gradients]) -> Finding:

@@ -7,7 +7,7 @@ prompts of this kind would give.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -20,6 +20,11 @@ from backend.evaluation.rows import Row
 CONFIDENCE = 0.95
 RELEVANT = 0.02
 """Smaller differences of a measure from 0 to 1 do not matter: nobody would see them."""
+FEWEST = 6
+"""Prompts that must differ at all before a verdict is given: of fewer, even a sign test of all alike stays above 5 %.
+
+So a measure at its ceiling proves nothing, and neither does an interval of two or three values.
+"""
 
 _RESAMPLES = 10_000
 _DIGITS = 9  # of an interval's ends: sums of ninths that should be 0 are not quite
@@ -36,12 +41,18 @@ Values = Mapping[Key, float]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `count` prompts and the ends of its confidence interval."""
+    """A mean over `count` prompts and the ends of its confidence interval. differing: those whose value is not 0."""
 
     mean: float
     low: float
     high: float
     count: int
+    differing: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether a difference can carry a verdict; see FEWEST."""
+        return self.differing >= FEWEST
 
 
 def interval(values: Iterable[float]) -> Interval | None:
@@ -53,13 +64,14 @@ def interval(values: Iterable[float]) -> Interval | None:
     sample = np.fromiter(values, float)
     if len(sample) < 2:
         return None
+    differing = int((sample.round(_DIGITS) != 0).sum())
     if np.ptp(sample) == 0:  # no resample differs
-        return Interval(float(sample[0]), float(sample[0]), float(sample[0]), len(sample))
+        return Interval(float(sample[0]), float(sample[0]), float(sample[0]), len(sample), differing)
     found = bootstrap(
         (sample,), np.mean, n_resamples=_RESAMPLES, confidence_level=_expanded(len(sample)), method="percentile", rng=0
     ).confidence_interval
     low, high = (round(float(end), _DIGITS) for end in (found.low, found.high))
-    return Interval(float(sample.mean()), low, high, len(sample))
+    return Interval(float(sample.mean()), low, high, len(sample), differing)
 
 
 def _expanded(count: int) -> float:
@@ -94,42 +106,54 @@ def ratio(first: Values, second: Values) -> Interval | None:
     found = mean({key: math.log(first[key] / second[key]) for key in first if key in second})
     if found is None:
         return None
-    return Interval(math.expm1(found.mean), math.expm1(found.low), math.expm1(found.high), found.count)
+    return replace(found, mean=math.expm1(found.mean), low=math.expm1(found.low), high=math.expm1(found.high))
 
 
 def better(found: Interval | None, relevant: float = RELEVANT) -> Verdict:
     """Whether a difference shows a gain: the whole interval above 0; or none that matters: all below `relevant`."""
-    if found is not None and found.low > 0:
+    if found is None or not found.enough:
+        return "undecided"
+    if found.low > 0:
         return "reproduced"
-    if found is not None and found.high < relevant:
-        return "not reproduced"
-    return "undecided"
+    return "not reproduced" if found.high < relevant else "undecided"
 
 
 def as_good(found: Interval | None, relevant: float = RELEVANT) -> Verdict:
     """Whether a difference shows no loss that matters: all above -`relevant`; or shows one: all below 0."""
-    if found is not None and found.low > -relevant:
+    if found is None or not found.enough:
+        return "undecided"
+    if found.low > -relevant:
         return "reproduced"
-    if found is not None and found.high < 0:
-        return "not reproduced"
-    return "undecided"
+    return "not reproduced" if found.high < 0 else "undecided"
+
+
+def costless(found: Interval | None, relevant: float) -> Verdict:
+    """Whether relative extra cost is shown to be less than `relevant`, or more."""
+    if found is None or not found.enough:
+        return "undecided"
+    if found.high < relevant:
+        return "reproduced"
+    return "not reproduced" if found.low > relevant else "undecided"
 
 
 def measured(rows: Iterable[Row], measure: str) -> dict[Key, float]:
-    """One measure of each row that has it. "seconds" is one, too."""
+    """One measure of each row that has it. "seconds" is one, too, of runs that did not end early."""
     found = {}
     for row in rows:
-        key = (row.run.prompt, row.run.seed, row.run.steps)
-        if measure == "seconds":
-            found[key] = row.seconds
+        if measure == "seconds" and not row.failure:
+            found[_key(row)] = row.seconds
         elif measure in row.measures:
-            found[key] = row.measures[measure]
+            found[_key(row)] = row.measures[measure]
     return found
 
 
 def paired(first: Iterable[Row], second: Iterable[Row]) -> int:
     """How many runs of `first` have one of the same prompt, seed and budget in `second`."""
-    return len(measured(first, "seconds").keys() & measured(second, "seconds").keys())
+    return len({_key(row) for row in first} & {_key(row) for row in second})
+
+
+def _key(row: Row) -> Key:
+    return row.run.prompt, row.run.seed, row.run.steps
 
 
 def diversity(rows: Iterable[Row], kind: Kind) -> dict[Key, float]:
