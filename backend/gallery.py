@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backend.engine.cameras import framing
-from backend.evaluation.measures import F_LOOSE, F_THRESHOLD, best_f_scores, judged, mesh_pictures, right_grey
+from backend.evaluation.measures import F_LOOSE, F_THRESHOLD, of_mesh
 from backend.generate import MESH, generate
 from backend.job import planned
 from backend.mesh.glb import read_glb
@@ -55,16 +55,14 @@ def marks_for(request: Request, judge: Judge, out: Path) -> Marks:
     report = generate(job, out, resume=False)
     asset, _ = read_glb(out / MESH)
     subject = judge.vocabulary.knows(request.prompt).subject
-    textured, grey = mesh_pictures(asset)
-    seen = judged(judge, textured, subject).measures
-    f_score, f_score_loose = best_f_scores(asset.mesh, subject.shape)
+    found = of_mesh(asset, judge, subject)
     return Marks(
         prompt=request.prompt,
-        right_caption=seen["r_precision"] == 1,
-        right_object=seen["object"] == 1,
-        right_grey=right_grey(judge, grey, subject) == 1,
-        f_score=f_score,
-        f_score_loose=f_score_loose,
+        right_caption=found["r_precision"] == 1,
+        right_object=found["object"] == 1,
+        right_grey=found["grey"] == 1,
+        f_score=found["f_score"],
+        f_score_loose=found["f_score_loose"],
         psnr=report.psnr,
         silhouette_iou=report.silhouette_iou,
         faces=report.faces,

@@ -19,16 +19,10 @@ from backend.guidance import prompts
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.job import Job
 from backend.latents import displayed
-from backend.mesh.asset import TriangleMesh
 from backend.mesh.build import build
 from backend.prior.captions import Subject
 from backend.prior.judge import Judge
 from backend.prior.shapes import SHAPES
-
-_POINTS = 6_000
-_F_SCORES = ("f_score", "f_score_loose")
-OF_MESHES = ("r_precision", "confidence", "object", "grey", *_F_SCORES)
-"""The measures of exported meshes, "mesh_..." in rows."""
 
 WITH_FRONT = frozenset(shape.name for shape in SHAPES if shape.has_front)
 
@@ -55,7 +49,8 @@ def measured(
     if clip is not None:
         found["clip"] = clip.precision(textured, job.prompt)
     solid = measures.solid(shown, guidance.device)
-    found |= _f_scores(solid.mesh, asked) if solid else dict.fromkeys(_F_SCORES, 0.0)
+    scores = measures.best_f_scores(solid.mesh, asked.shape) if solid else (0.0, 0.0)
+    found |= zip(measures.F_SCORES, scores, strict=True)
     if mesh:
         found |= _of_mesh(job, shown, guidance.device, net, asked)
     cells = measures.packed(solid.cells) if solid else ""
@@ -69,17 +64,10 @@ def _optimise(field: TrainableField, job: Job, guidance: DiffusionGuidance) -> N
         pass
 
 
-def _f_scores(mesh: TriangleMesh, asked: Subject) -> dict[str, float]:
-    return dict(zip(_F_SCORES, measures.best_f_scores(mesh, asked.shape, _POINTS), strict=True))
-
-
 def _of_mesh(job: Job, field: Field, device: torch.device, net: Judge, asked: Subject) -> dict[str, float]:
-    """What the exported mesh scores."""
+    """What the exported mesh scores, "mesh_..." in rows."""
     try:
         asset = build(field, job.mesh, device, lambda stage: nullcontext())
     except UserError:  # there is no object in the field
-        return dict.fromkeys((f"mesh_{name}" for name in OF_MESHES), 0.0)
-    textured, grey = measures.mesh_pictures(asset)
-    seen = measures.judged(net, textured, asked).measures
-    found = {**seen, "grey": measures.right_grey(net, grey, asked), **_f_scores(asset.mesh, asked)}
-    return {f"mesh_{name}": found[name] for name in OF_MESHES}
+        return dict.fromkeys((f"mesh_{name}" for name in measures.OF_MESHES), 0.0)
+    return {f"mesh_{name}": value for name, value in measures.of_mesh(asset, net, asked).items()}

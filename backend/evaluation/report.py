@@ -12,7 +12,7 @@ from backend.errors import UserError
 from backend.evaluation import claims, gradients, plots, rows, statistics
 from backend.evaluation.claims import DIVERSE, KINDS, LABELS, QUALITY, Finding, of_schedule
 from backend.evaluation.gradients import Gradients
-from backend.evaluation.objects import OF_MESHES
+from backend.evaluation.measures import OF_MESHES
 from backend.evaluation.rows import Row
 from backend.evaluation.runs import DEFAULT, SUITES, Suite, picture_of
 from backend.evaluation.statistics import Interval

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backend.evaluation import gradients, images, objects
 from backend.evaluation.clip import Clip
-from backend.evaluation.measures import REFERENCES
+from backend.evaluation.measures import COMPARED, REFERENCES
 from backend.evaluation.rows import Row, Rows
 from backend.evaluation.runs import DEFAULT, PROMPTS, VARIANTS, Run, Suite, meshed, picture_of
 from backend.generate import load_guidance
@@ -62,6 +62,7 @@ def _facts(job: Job, clip: Path | None) -> dict[str, Any]:
         "precision": job.precision,
         "clip": clip.name if clip else None,
         "references": REFERENCES,
+        "compared": COMPARED,
         "defaults": {name: value for name, value in asdict(job.optimisation).items() if name not in varied},
         "versions": versions(),
     }
