@@ -26,8 +26,12 @@ LEARNING_RATE = 0.05
 uniform and time_prior get all right."""
 
 
-def optimised(job: Job, guidance: DiffusionGuidance) -> Float[Tensor, "1 3 H W"]:
-    """An image in [0, 1] for the job's prompt and seed, optimised from near grey."""
+def optimised(job: Job, guidance: DiffusionGuidance) -> tuple[Float[Tensor, "1 3 H W"], str]:
+    """An image in [0, 1] for the job's prompt and seed, optimised from near grey, and why that ended early, or "".
+
+    It ends before the step that would spoil the image.
+    """
+    failure = ""
     settings, device = job.optimisation, guidance.device
     asked = conditioning(guidance, job.prompt, 1)
     schedule = schedules.make(
@@ -41,11 +45,14 @@ def optimised(job: Job, guidance: DiffusionGuidance) -> Float[Tensor, "1 3 H W"]
         clean = guidance.model_space(image)
         noise = torch.randn(clean.shape, generator=generator(job.seed, step, "noise", device), device=device)
         wanted = distillation.gradient(guidance, clean, t, asked, settings.cfg, settings.weight, noise)
+        if not wanted.isfinite().all():
+            failure = f"the gradient is not finite at step {step}"
+            break
         optimiser.zero_grad()
         distillation.surrogate(clean, wanted).backward()
         optimiser.param_groups[0]["lr"] = LEARNING_RATE * settings.final_rate ** (step / settings.steps)
         optimiser.step()
-    return image.detach().clamp(0, 1).cpu()
+    return image.detach().clamp(0, 1).cpu(), failure
 
 
 def conditioning(guidance: DiffusionGuidance, prompt: str, count: int) -> Conditioning:
@@ -59,10 +66,8 @@ def measured(
 ) -> tuple[Row, Float[Tensor, "1 3 H W"]]:
     """Carry out a run, measure its image and show it."""
     begun = time.monotonic()
-    image = optimised(job, guidance)
+    image, failure = optimised(job, guidance)
     seconds = round(time.monotonic() - begun, 3)
-    failure = "" if image.isfinite().all() else "the image is not finite"
-    image = image.nan_to_num()
     judged = measures.judged(net, image, net.vocabulary.knows(job.prompt).subject)
     found = {**judged.measures, **({"clip": clip.precision(image, job.prompt)} if clip else {})}
     return Row(run, found, seconds, tuple(judged.features.tolist()), failure=failure), image

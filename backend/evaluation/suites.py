@@ -103,5 +103,6 @@ def all_gradients(bench: Bench, folder: Path) -> Iterator[str]:
     for prompt in PROMPTS[:GRADIENT_PROMPTS]:
         yield prompt
         job = job_of(Run("2d", DEFAULT, "uniform", _HALF_MADE, prompt, 0), bench.name, bench.device)
-        found.append(gradients.gradients(bench.guidance, prompt, images.optimised(job, bench.guidance)))
+        image, _ = images.optimised(job, bench.guidance)
+        found.append(gradients.gradients(bench.guidance, prompt, image))
     gradients.save(found, folder / gradients.FILE)
