@@ -11,19 +11,24 @@ from backend import machine
 from backend.engine.names import SCHEDULES, ScheduleName
 from backend.errors import UserError
 from backend.evaluation import report
+from backend.evaluation.rows import Rows
 from backend.evaluation.runs import PROMPTS, SUITES, Suite, planned_runs
 from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_out, prepared
 from backend.generate import prepare_folder, trouble
+from backend.request import RANGES
 
+_OF = "(2d and 3d; ablations and presets have their own)"
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 @click.command()
 @click.option("--suite", type=click.Choice([*SUITES, "all"]), default="all", show_default=True)
-@click.option("--prompts", type=click.IntRange(1, len(PROMPTS)), default=len(PROMPTS), show_default=True)
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many for each prompt.")
-@click.option("--schedules", default=",".join(SCHEDULES), show_default=True, help="Their names, with commas.")
-@click.option("--budgets", default="30,60,120", show_default=True, help="Numbers of steps, with commas.")
+@click.option(
+    "--prompts", type=click.IntRange(1, len(PROMPTS)), default=len(PROMPTS), show_default=True, help=f"How many {_OF}."
+)
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help=f"How many for each prompt {_OF}.")
+@click.option("--schedules", default=",".join(SCHEDULES), show_default=True, help=f"Names, with commas, {_OF}.")
+@click.option("--budgets", default="30,60,120", show_default=True, help=f"Numbers of steps, with commas, {_OF}.")
 @click.option("--guidance", default="builtin", show_default=True, help="builtin, an added model, or a folder.")
 @click.option("--clip", type=_FOLDER, help="A CLIP model, in transformers' layout, that judges as well.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
@@ -49,13 +54,17 @@ def evaluate(
         if not report_only:
             prepare_folder(out)
             bench = prepared(guidance, device, clip)
-            for name in SUITES if suite == "all" else (cast(Suite, suite),):
-                runs = planned_runs(name, prompts, seeds, names, steps)
-                _follow(name, carried_out(bench, name, runs, out, resume), len(runs))
+            suites = SUITES if suite == "all" else (cast(Suite, suite),)
+            kept = {name: Rows(out, name, bench.facts, resume) for name in suites}  # refused now, not in hours
+            for name, rows in kept.items():
+                runs = planned_runs(name, prompts, seeds, names, steps, bench.small)
+                _follow(name, carried_out(bench, runs, rows, out), len(runs))
                 if name == "2d":
                     _follow("gradients", all_gradients(bench, out), GRADIENT_PROMPTS)
-        for finding in report.write(report.read(out), machine.described()):
-            click.echo(finding.sentence)
+        for title, findings in report.write(report.read(out), machine.described()).items():
+            click.echo(f"{title}:")
+            for finding in findings:
+                click.echo(f"  {finding.sentence}")
     click.echo(f"wrote {out / report.MARKDOWN}")
 
 
@@ -78,6 +87,7 @@ def _budgets(text: str) -> list[int]:
         steps = sorted({int(word) for word in text.split(",")})
     except ValueError:
         raise UserError(f'"{text}" are no numbers of steps; try --budgets 30,60,120') from None
-    if min(steps) < 1:
-        raise UserError("a budget needs at least one step")
+    least, most = RANGES["steps"]
+    if not least <= min(steps) <= max(steps) <= most:
+        raise UserError(f"a budget is {least:,} to {most:,} steps")
     return steps

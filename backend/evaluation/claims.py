@@ -58,7 +58,7 @@ class Finding:
 
 
 def of_schedule(rows: Sequence[Row], schedule: ScheduleName) -> list[Row]:
-    """The rows of one schedule with everything else at its default."""
+    """The rows of one schedule."""
     return [row for row in rows if row.run.schedule == schedule]
 
 
@@ -76,7 +76,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         *_quality(f"After {largest} steps time_prior is better than uniform", *ended),
         *_quality("At equal budget time_prior is better than linear, which does not increase either", prior, linear),
         *_convergence("time_prior", prior, uniform),
-        *_convergence("uniform", uniform, uniform),
+        *_convergence("For comparison, uniform", uniform, uniform),
         *_diversity(
             "Correct results of time_prior differ more from seed to seed than those of uniform", prior, uniform
         ),
@@ -95,8 +95,8 @@ def _quality(claim: str, first: Sequence[Row], second: Sequence[Row]) -> list[Fi
     return made
 
 
-def _convergence(schedule: ScheduleName, half: Sequence[Row], whole: Sequence[Row]) -> list[Finding]:
-    claim, made = f"{schedule} is as good in half the steps as uniform", []
+def _convergence(who: str, half: Sequence[Row], whole: Sequence[Row]) -> list[Finding]:
+    claim, made = f"{who} in half the steps is as good as uniform", []
     for name in QUALITY:
         values = statistics.at_half(statistics.measured(half, name))
         if values:

@@ -4,9 +4,10 @@ The paper's ground: large t lays out, small t draws detail. Letters: B images, H
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,14 +82,22 @@ def spectrum(first: Float[Tensor, "3 H W"], second: Float[Tensor, "3 H W"]) -> t
     return float((power * frequency).sum() / total), float(power[frequency > 0.25].sum() / total)
 
 
-def save(found: Sequence[Gradients], path: Path) -> None:
-    """Keep them for the report."""
-    facts = [{name: getattr(one, name) for name in ("prompt", "centroid", "share_high")} for one in found]
+def save(found: Sequence[Gradients], path: Path, facts: Mapping[str, Any]) -> None:
+    """Keep them for the report, with the facts they depend on."""
+    figures = [{name: getattr(one, name) for name in ("prompt", "centroid", "share_high")} for one in found]
     tensors = {
         "image": torch.stack([one.image for one in found]).half(),
         "pictures": torch.stack([one.pictures for one in found]).half(),
     }
-    save_file(tensors, path, {"facts": json.dumps(facts)})
+    save_file(tensors, path, {"figures": json.dumps(figures), "facts": json.dumps(facts)})
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """What the gradients that were kept depend on; nothing if there are none."""
+    if not path.exists():
+        return {}
+    with safe_open(path, "pt") as file:
+        return dict(json.loads(file.metadata()["facts"]))
 
 
 def load(path: Path) -> list[Gradients]:
@@ -96,9 +105,9 @@ def load(path: Path) -> list[Gradients]:
     if not path.exists():
         return []
     with safe_open(path, "pt") as file:
-        facts = json.loads(file.metadata()["facts"])
+        figures = json.loads(file.metadata()["figures"])
         images, pictures = (file.get_tensor(name).float() for name in ("image", "pictures"))
     return [
-        Gradients(fact["prompt"], image, shown, tuple(fact["centroid"]), tuple(fact["share_high"]))
-        for fact, image, shown in zip(facts, images, pictures, strict=True)
+        Gradients(one["prompt"], image, shown, tuple(one["centroid"]), tuple(one["share_high"]))
+        for one, image, shown in zip(figures, images, pictures, strict=True)
     ]

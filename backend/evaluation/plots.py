@@ -66,15 +66,15 @@ def _means_and_bars(intervals: Sequence[Interval]) -> tuple[list[float], np.ndar
 
 
 def differences(found: Mapping[str, Mapping[str, Interval]], path: Path) -> None:
-    """For each measure the differences of all variants, with intervals, against a line at none."""
-    names = list(next(iter(found.values())))
+    """For each measure the differences of all variants that have it, with intervals, against a line at none."""
+    names = list(dict.fromkeys(name for intervals in found.values() for name in intervals))
     figure = Figure(figsize=(3 * len(found) + 1, 0.28 * len(names) + 1), layout="constrained")
     for axes, (measure, intervals) in zip(
         figure.subplots(1, len(found), squeeze=False, sharey=True)[0], found.items(), strict=True
     ):
         means, bars = _means_and_bars(list(intervals.values()))
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.errorbar(means, range(len(names)), xerr=bars, fmt="o", markersize=4, capsize=2)
+        axes.errorbar(means, [names.index(name) for name in intervals], xerr=bars, fmt="o", markersize=4, capsize=2)
         axes.set_yticks(range(len(names)), names)
         axes.set(title=textwrap.fill(LABELS[measure], _TITLE), xlabel="difference")
         axes.locator_params(axis="x", nbins=4)

@@ -1,6 +1,7 @@
 """The report: what holds here, and the figures behind it. It is written from what a folder holds, and nothing else."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -10,9 +11,9 @@ from typing import Any
 from backend.engine.names import SCHEDULES
 from backend.errors import UserError
 from backend.evaluation import claims, gradients, plots, rows, statistics
-from backend.evaluation.claims import DIVERSE, KINDS, LABELS, QUALITY, Finding, of_schedule
+from backend.evaluation.claims import COST, DIVERSE, KINDS, LABELS, QUALITY, Finding, of_schedule
 from backend.evaluation.gradients import Gradients
-from backend.evaluation.measures import OF_MESHES
+from backend.evaluation.measures import F_LOOSE, F_THRESHOLD, OF_MESHES
 from backend.evaluation.rows import Row
 from backend.evaluation.runs import DEFAULT, SUITES, Suite, picture_of
 from backend.evaluation.statistics import Interval
@@ -25,30 +26,44 @@ _PLOTTED: Mapping[Suite, tuple[str, ...]] = {
     "2d": ("r_precision", "confidence"),
     "3d": ("r_precision", "view_precision", "confidence", "grey", "f_score"),
 }
+_OMITTED: Mapping[Suite, tuple[str, ...]] = {"2d": ("view_precision",), "3d": ()}
+"""What is left out: an image has one view."""
+
+_GRADIENTS = "gradients"
 
 _READING = f"""## How to read this
 
-- R-precision: of all captions the judge knows, 22 objects in 12 colours, plain or with one of 3 patterns, the one asked
-  for scores highest, eight views together. The judge took no part in guidance, but knows the same small world.
-- Confidence: the probability that the judge gives to the caption asked for, in the mean over views. Grey: it names the
-  object from renders without colours. F-score: precision and recall of the surface within 0.05 m of the best of many
-  true shapes in four turns; objects are about 1.6 m across. That is less than a pixel of the built-in model, 0.07 m, so
-  it tells how smooth and true to proportion a shape is, and within 0.1 m whether it lacks parts or has too many. A
-  front on both sides: of objects that have a front, the view opposite the most front-like one looks like one, too.
-- Differences are paired by prompt, seed and budget; brackets hold {statistics.CONFIDENCE:.0%} bootstrap intervals over
-  prompts. "Reproduced": the interval shows a gain (or, for half the steps, excludes a loss of {statistics.RELEVANT}).
-  "Not reproduced": it excludes a gain of {statistics.RELEVANT}, or of {DIVERSE:.0%} in diversity. Otherwise "undecided"
-  at this sample size. Many claims are tested at once, each by itself: one in twenty intervals misses.
+- TP-SDS, the paper's method, is score distillation (SDS) whose timesteps t never increase. Schedules: uniform draws
+  every t anew, as SDS does; the others go from large t to small. time_prior is the paper's, by the weight W_p: it
+  dwells from m1 = 800 to m2 = 500 and hurries, over s1 = 300 and s2 = 100, through what is above and below.
+  time_prior_ddpm is by W_d * W_p, as in the paper's later version. linear goes at an even pace, sqrt (HiFA) fast at
+  first and ends at t = 300.
+- R-precision: of all captions the judge knows, 22 objects in 12 colours, plain or with one of 3 patterns, the one
+  asked for scores highest, eight views together. The judge took no part in guidance, but knows the same small world.
+- Confidence: the probability that the judge gives to the caption asked for, in the mean over views. Grey: it names
+  the object from renders without colours. F-score: precision and recall of the surface within {F_THRESHOLD} m of the
+  best of many true shapes in four turns; objects are about 1.6 m across. That is less than a pixel of the built-in
+  model, 0.07 m, so it tells how smooth and true to proportion a shape is, and within {F_LOOSE} m whether it lacks
+  parts or has too many. A front on both sides: of objects that have a front, the view opposite the most front-like
+  one looks like one, too.
+- Diversity: how far the seeds of a prompt lie apart, in pairs, where two or more are right by R-precision. How the
+  judge sees them: 1 - cosine of its features. Their shapes: 1 - intersection over union. 0 is the same.
+- Differences are paired by prompt, seed and budget; brackets hold {statistics.CONFIDENCE:.0%} bootstrap intervals
+  over prompts. Better, "reproduced": the interval is above 0; "not reproduced": it excludes a gain of
+  {statistics.RELEVANT}, or of {DIVERSE:.0%} in diversity. As good in half the steps, "reproduced": it excludes a loss
+  of {statistics.RELEVANT}; "not reproduced": it is below 0. No extra cost: it is below {COST:.0%}, or above.
+  Otherwise, or where fewer than {statistics.FEWEST} prompts differ at all, "undecided" at this sample size. Many
+  claims are tested at once, each by itself: one in twenty intervals misses.
 - Regularisation, learning rate and cfg were chosen on time_prior before; whatever favour that is, it is time_prior's.
-- Seconds come from a shared machine; only their ratios within pairs are used."""
+- Seconds are of machines that others may share; only their ratios within pairs are used."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is in a folder. facts: what the rows of each suite depend on."""
+    """What is in a folder. facts: what the rows of each suite, and the gradients, depend on."""
 
     folder: Path
-    facts: Mapping[Suite, Mapping[str, Any]]
+    facts: Mapping[str, Mapping[str, Any]]
     rows: Mapping[Suite, Sequence[Row]]
     gradients: Sequence[Gradients]
 
@@ -59,12 +74,13 @@ def read(folder: Path) -> Found:
     found = {suite: list(rows.read(path).values()) for suite, path in paths.items()}
     if not any(found.values()):
         raise UserError(f"{folder} holds no rows to report on: run an evaluation first")
-    facts = {suite: rows.read_facts(paths[suite]) for suite in SUITES if found[suite]}
-    return Found(folder, facts, found, gradients.load(folder / gradients.FILE))
+    facts: dict[str, Mapping[str, Any]] = {suite: rows.read_facts(paths[suite]) for suite in SUITES if found[suite]}
+    kept = folder / gradients.FILE
+    return Found(folder, facts | {_GRADIENTS: gradients.facts_of(kept)}, found, gradients.load(kept))
 
 
-def write(found: Found, machine: str) -> list[Finding]:
-    """Write the report and its pictures beside the rows, and return what holds."""
+def write(found: Found, machine: str) -> dict[str, list[Finding]]:
+    """Write the report and its pictures beside the rows, and return what it says to the claims, by title."""
     answers = _answers(found)
     parts = [_head(found, machine), *([_sentences(answers)] if answers else [])]
     parts += [_schedules(found, suite) for suite in _TITLES if found.rows[suite]]
@@ -73,7 +89,7 @@ def write(found: Found, machine: str) -> list[Finding]:
     parts += [_presets(found)] if found.rows["presets"] else []
     (found.folder / MARKDOWN).write_text("\n\n".join([*parts, _READING]) + "\n")
     (found.folder / JSON).write_text(json.dumps(_as_json(found, answers), indent=1) + "\n")
-    return [answer for group in answers.values() for answer in group]
+    return answers
 
 
 def _answers(found: Found) -> dict[str, list[Finding]]:
@@ -97,41 +113,48 @@ def _as_json(found: Found, answers: Mapping[str, Sequence[Finding]]) -> dict[str
 
 def _head(found: Found, machine: str) -> str:
     counts = ", ".join(f"{len(group)} runs of {suite}" for suite, group in found.rows.items() if group)
-    ended = sum(bool(row.failure) for group in found.rows.values() for row in group)
-    facts = next(iter(found.facts.values()))
     return f"""# Does TP-SDS win here?
 
-Made by `python -m backend evaluate`: {counts}; {ended} of them ended early, at a loss that was not finite.
-Model {facts["model"]} ({facts["revision"][:19]}), {facts["device"]}, {facts["precision"]}.
+Made by `python -m backend evaluate`: {counts}.
 Report written on: {machine}."""
 
 
+def _model(facts: Mapping[str, Any]) -> str:
+    judges = "" if facts["clip"] is None else f" CLIP judges as well: {facts['clip']}."
+    return f"Model {facts['model']} ({facts['revision'][:19]}), {facts['device']}, {facts['precision']}.{judges}"
+
+
 def _settings(found: Found, suite: Suite) -> str:
-    """What the defaults were when a suite was run; they are changed by what reports say."""
+    """What the model and the defaults were when a suite was run: these are changed by what reports say."""
     facts = found.facts[suite]
     defaults = facts["defaults"]
     shapes = "" if suite == "2d" else f" True shapes that an F-score is the best of: {facts['references']}."
+    early = Counter(f"{row.run.variant}, {row.run.schedule}" for row in found.rows[suite] if row.failure)
+    ended = ", ".join(f"{count} of {name}" for name, count in early.items()) or "none"
     return (
-        f"Defaults of these runs: gradient weight {defaults['weight']}, cfg {defaults['cfg']}, "
-        f"learning rate falling to {defaults['final_rate']} of itself.{shapes}"
+        f"{_model(facts)} Defaults of these runs: gradient weight {defaults['weight']}, cfg {defaults['cfg']}, "
+        f"learning rate falling to {defaults['final_rate']} of itself.{shapes} "
+        f"Ended early, at what is not finite: {ended}."
     )
 
 
 def _sentences(answers: Mapping[str, Sequence[Finding]]) -> str:
-    lines = ["## What holds"]
+    lines = ["## The paper's claims"]
     for title, group in answers.items():
         lines += [f"\n{title}:\n", *(f"- {answer.sentence}" for answer in group)]
     return "\n".join(lines)
 
 
 def _schedules(found: Found, suite: Suite) -> str:
-    group, names = found.rows[suite], [name for name in _PLOTTED[suite] if statistics.measured(found.rows[suite], name)]
-    plots.by_budget(group, names, found.folder / f"{suite}.png")
+    group = found.rows[suite]
+    names = [name for name in LABELS if statistics.measured(group, name) and name not in _OMITTED[suite]]
+    plotted = [name for name in _PLOTTED[suite] if name in names]
+    plots.by_budget(group, plotted, found.folder / f"{suite}.png")
     prompts, seeds = ({getattr(row.run, name) for row in group} for name in ("prompt", "seed"))
     parts = [
         f"## {_TITLES[suite]}",
         f"{len(prompts)} prompts, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}. {_settings(found, suite)}",
-        _table_of_means(group, [name for name in LABELS if statistics.measured(group, name)]),
+        _table_of_means(group, names),
         f"![by budget]({suite}.png)",
         _between_schedules(found, suite),
         _table_of_diversity(group),
@@ -219,7 +242,7 @@ def _meshes(group: Sequence[Row]) -> str:
         if field and mesh:
             lines.append((LABELS[name], _brackets(field), _brackets(mesh)))
     table = _table(("measure", "field", "exported mesh"), lines)
-    return f"A random {len(exported)} of the runs were also exported as meshes:\n\n{table}"
+    return f"{len(exported)} of the runs, drawn at random before they began, were also exported as meshes:\n\n{table}"
 
 
 def _gradients(found: Found) -> str:
@@ -233,7 +256,8 @@ def _gradients(found: Found) -> str:
     return "\n\n".join(
         [
             "## The gradient",
-            f"At images half made, {len(found.gradients)} prompts, in the mean over noises; t is Stable Diffusion's.",
+            f"At images half made, {len(found.gradients)} prompts, in the mean over noises; t is Stable Diffusion's. "
+            f"{_model(found.facts[_GRADIENTS])}",
             _table(("t", "mean spatial frequency, cycles per pixel", "share of power above 1/4"), lines),
             "![frequencies](frequencies.png)",
             f"A row for each prompt: the image, and what is wanted of it at t = {shown}:",
@@ -275,7 +299,8 @@ def _compared(groups: Mapping[str, Sequence[Row]], base: str, plot: Path) -> str
     pairs = {group: statistics.paired(rows, groups[base]) for group, rows in groups.items()}
     lines = [
         (group, str(pairs[group]), *(_brackets(by_group.get(group), "+") for by_group in found.values()))
-        for group in next(iter(found.values()))
+        for group in groups
+        if any(group in by_group for by_group in found.values())
     ]
     return f"{_table(('', 'pairs', *(told[name] for name in found)), lines)}\n\n![differences]({plot.name})"
 
@@ -296,9 +321,7 @@ def _presets(found: Found) -> str:
     lines = []
     for preset, of_it in made.items():
         for told, rows_of in (("common", [row for row in of_it if row.run.prompt in common]), ("all", of_it)):
-            # A mean over some of the captions is not one over all: it stays out.
-            whole = [name for name in names if all(name in row.measures for row in rows_of)]
-            means = [statistics.mean(statistics.measured(rows_of, name)) if name in whole else None for name in names]
+            means = [statistics.mean(statistics.measured(rows_of, name)) for name in names]
             lines.append((preset, f"{told} {len(rows_of)}", *map(_brackets, means)))
     for less, more in pairwise(PRESETS):
         gains = [_gain(made[more], made[less], name) for name in names]

@@ -39,13 +39,13 @@ def path_of(folder: Path, suite: Suite) -> Path:
 class Rows:
     """The rows of one suite in a folder. Several processes may append to them at a time, if their runs are others.
 
-    facts: what all rows depend on besides their runs. Raises UserError for rows that came of other facts,
-    and for rows that are there already unless `resume`.
+    facts: what all rows depend on besides their runs, as JSON has it. Raises UserError for rows that came of other
+    facts, and for rows that are there already unless `resume`.
     """
 
     def __init__(self, folder: Path, suite: Suite, facts: Mapping[str, Any], resume: bool) -> None:
         self._path = path_of(folder, suite)
-        self._facts = json.loads(json.dumps(facts))
+        self._facts = dict(facts)
         folder.mkdir(parents=True, exist_ok=True)
         if _begun(self._path):
             if not resume:

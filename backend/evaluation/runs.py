@@ -103,11 +103,17 @@ class Run:
 
 
 def planned_runs(
-    suite: Suite, prompts: int, seeds: int, schedules: Sequence[ScheduleName], budgets: Sequence[int]
+    suite: Suite,
+    prompts: int,
+    seeds: int,
+    schedules: Sequence[ScheduleName],
+    budgets: Sequence[int],
+    small: bool = True,
 ) -> list[Run]:
     """The runs of a suite, in an order that compares everything on few prompts before it goes to the next.
 
-    Only "2d" and "3d" heed the numbers: ablations and presets have sizes of their own.
+    Only "2d" and "3d" heed the numbers: ablations and presets have sizes of their own, and presets are those of a
+    `small` model or a large one.
     """
     match suite:
         case "2d" | "3d":
@@ -127,7 +133,7 @@ def planned_runs(
                 for variant in (DEFAULT, *ABLATIONS)
             ]
         case "presets":
-            return list(_presets())
+            return list(_presets(small))
 
 
 def _shuffled(schedules: Sequence[ScheduleName], key: str) -> list[ScheduleName]:
@@ -135,11 +141,11 @@ def _shuffled(schedules: Sequence[ScheduleName], key: str) -> list[ScheduleName]
     return random.Random(key).sample(schedules, len(schedules))
 
 
-def _presets() -> Iterator[Run]:
+def _presets(small: bool) -> Iterator[Run]:
     """All presets on the same captions, and Standard on all the others, too."""
     for index, prompt in enumerate(every_caption()):
         for name in PRESETS if index < _COMPARED_CAPTIONS else ("standard",):
-            chosen = preset(name, small=True, device="cpu")
+            chosen = preset(name, small, "cpu")  # steps and schedule are those of every device
             yield Run("presets", name, chosen.schedule, chosen.steps, prompt, 0)
 
 

@@ -1,5 +1,6 @@
 """Carry out the runs of a suite, one after the other in one process with a warm model."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from backend.evaluation import gradients, images, objects
 from backend.evaluation.clip import Clip
 from backend.evaluation.measures import COMPARED, REFERENCES
 from backend.evaluation.rows import Row, Rows
-from backend.evaluation.runs import DEFAULT, PROMPTS, VARIANTS, Run, Suite, meshed, picture_of
+from backend.evaluation.runs import DEFAULT, PROMPTS, VARIANTS, Run, meshed, picture_of
 from backend.generate import load_guidance
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
@@ -21,6 +22,7 @@ from backend.prior import judge
 from backend.prior.captions import every_caption
 from backend.prior.judge import Judge
 from backend.prior.pictures import save_sheet
+from backend.prior.vocabulary import Vocabulary
 from backend.request import Request
 
 GRADIENT_PROMPTS, _HALF_MADE = 8, 20
@@ -28,13 +30,17 @@ GRADIENT_PROMPTS, _HALF_MADE = 8, 20
 
 @dataclass(frozen=True)
 class Bench:
-    """What all runs share. name, device: as a request names them. clip: None if CLIP is not to judge as well."""
+    """What all runs share. name, device: as a request names them. clip: None if CLIP is not to judge as well.
+
+    small: whether the model's presets are those of a small one; see `presets.preset`.
+    """
 
     name: str
     device: str
     guidance: DiffusionGuidance
     net: Judge
     clip: Clip | None
+    small: bool
     facts: dict[str, Any]
 
 
@@ -48,29 +54,31 @@ def prepared(name: str, device: str, clip: Path | None) -> Bench:
         guidance=load_guidance(job),
         net=judge.load(library.builtin().folder),
         clip=chooser,
+        small=Vocabulary.of(job.model.folder) is not None,
         facts=_facts(job, clip),
     )
 
 
 def _facts(job: Job, clip: Path | None) -> dict[str, Any]:
-    """What every figure depends on, but for what the runs say themselves."""
+    """What every figure depends on, but for what the runs say themselves; as JSON has it, to be compared."""
     varied = ("steps", "schedule")
-    return {
+    facts = {
         "model": job.model.name,
         "revision": job.model.revision,
         "device": job.device,
         "precision": job.precision,
+        "judge": judge.revision(library.builtin().folder),
         "clip": clip.name if clip else None,
         "references": REFERENCES,
         "compared": COMPARED,
         "defaults": {name: value for name, value in asdict(job.optimisation).items() if name not in varied},
         "versions": versions(),
     }
+    return dict(json.loads(json.dumps(facts)))
 
 
-def carried_out(bench: Bench, suite: Suite, runs: Sequence[Run], folder: Path, resume: bool) -> Iterator[Run]:
-    """Yields each run as it begins, and keeps its row and picture in `folder`; those done before are passed over."""
-    rows = Rows(folder, suite, bench.facts, resume)
+def carried_out(bench: Bench, runs: Sequence[Run], rows: Rows, folder: Path) -> Iterator[Run]:
+    """Yields each run as it begins, and keeps its row, and its picture in `folder`; those in `rows` are passed over."""
     done = rows.read()
     with_mesh = meshed(runs)
     for run in runs:
@@ -98,11 +106,17 @@ def _carried_out(bench: Bench, run: Run, mesh: bool) -> tuple[Row, Float[Tensor,
 
 
 def all_gradients(bench: Bench, folder: Path) -> Iterator[str]:
-    """Yields each of a few prompts as its gradients begin to be measured, at an image half made, and keeps them."""
+    """Yields each of a few prompts as its gradients begin to be measured, at an image half made, and keeps them.
+
+    Those of the same facts that are there already stay.
+    """
+    path = folder / gradients.FILE
+    if gradients.facts_of(path) == bench.facts:
+        return
     found = []
     for prompt in PROMPTS[:GRADIENT_PROMPTS]:
         yield prompt
         job = job_of(Run("2d", DEFAULT, "uniform", _HALF_MADE, prompt, 0), bench.name, bench.device)
         image, _ = images.optimised(job, bench.guidance)
         found.append(gradients.gradients(bench.guidance, prompt, image))
-    gradients.save(found, folder / gradients.FILE)
+    gradients.save(found, path, bench.facts)

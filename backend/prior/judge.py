@@ -7,6 +7,7 @@ tell whether the shape alone is right.
 Letters: B images, O objects, C colours, P patterns (plain first), V views.
 """
 
+import hashlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -104,6 +105,12 @@ def save(judge: Judge, folder: Path) -> None:
     """Write the judge into a model's folder, weights in half precision."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.half().contiguous() for name, tensor in judge.state_dict().items()}, folder / _WEIGHTS)
+
+
+def revision(folder: Path) -> str:
+    """ "sha256:" and the digest of the weights: which judge it is."""
+    with (folder / _WEIGHTS).open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def load(folder: Path) -> Judge:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from backend.cli import main
-from backend.evaluation import report, rows
+from backend.evaluation import gradients, report, rows
+from backend.evaluation.rows import Rows
 from backend.evaluation.runs import ABLATIONS, DEFAULT, planned_runs
 from backend.evaluation.suites import carried_out, prepared
 
@@ -29,7 +30,8 @@ def test_the_whole_path_and_on_from_where_it_stopped(
     assert all("f_score" in row.measures for row in made.values())
     assert sum("mesh_f_score" in row.measures for row in made.values()) == 1
     said = capsys.readouterr().out
-    assert "time_prior is as good in half the steps as uniform" in said
+    assert "Images:\n  At equal budget time_prior is better than uniform" in said
+    assert "Objects:\n  At equal budget time_prior is better than uniform" in said
     text = (tmp_path / report.MARKDOWN).read_text()
     assert "## Images" in text
     assert "## Objects" in text
@@ -50,6 +52,14 @@ def test_the_whole_path_and_on_from_where_it_stopped(
     assert again[last].measures == made[last].measures
     assert again[last].cells == made[last].cells
 
+    # Gradients that are there stay, and what would be refused later is refused before anything runs.
+    kept = (tmp_path / gradients.FILE).stat().st_mtime_ns
+    assert main(["evaluate", "--suite", "2d", *TINY, "--out", str(tmp_path), "--resume"]) == 0
+    assert (tmp_path / gradients.FILE).stat().st_mtime_ns == kept
+    rows.path_of(tmp_path, "2d").unlink()
+    assert main(["evaluate", *TINY, "--out", str(tmp_path)]) == 2
+    assert not rows.path_of(tmp_path, "2d").exists()
+
     # The report comes from the rows alone.
     (tmp_path / report.MARKDOWN).unlink()
     assert main(["evaluate", "--report-only", "--out", str(tmp_path)]) == 0
@@ -62,7 +72,7 @@ def test_an_ablation_and_a_preset_are_carried_out(tmp_path: Path, monkeypatch: p
     runs = [run for run in planned_runs("ablations", 1, 1, (), ()) if run.variant in (DEFAULT, "cfg=15", "no decay")][
         :3
     ]
-    assert list(carried_out(bench, "ablations", runs, tmp_path, resume=False)) == runs
+    assert list(carried_out(bench, runs, Rows(tmp_path, "ablations", bench.facts, resume=False), tmp_path)) == runs
     made = rows.read(rows.path_of(tmp_path, "ablations"))
     assert {run.variant for run in made} == {DEFAULT, "cfg=15", "no decay"} <= {DEFAULT, *ABLATIONS}
     assert len({json.dumps(asdict(row)["features"]) for row in made.values()}) == 3
@@ -73,7 +83,8 @@ def test_an_ablation_and_a_preset_are_carried_out(tmp_path: Path, monkeypatch: p
     [
         (["--schedules", "time_prior,linnear"], 'there is no schedule "linnear"; choose of time_prior'),
         (["--budgets", "60,many"], "try --budgets 30,60,120"),
-        (["--budgets", "0"], "at least one step"),
+        (["--budgets", "0"], "a budget is 1 to 1,000,000 steps"),
+        (["--budgets", "60,2000000"], "a budget is 1 to 1,000,000 steps"),
         (["--prompts", "99"], "1<=x<=24"),
         (["--guidance", "nowhere"], "nowhere"),
         (["--report-only"], "holds no rows"),

@@ -41,9 +41,11 @@ def test_the_built_in_model_wants_the_object_it_was_asked_for(tmp_path: Path, mo
     wanted = -found.pictures[0]
     middle, rim = wanted[:, 12:20, 10:18].mean((1, 2)), wanted[:, :2].mean((1, 2))
     assert (middle - rim)[0] > (middle - rim)[1:].max()
-    gradients.save([found, found], tmp_path / "kept.safetensors")
+    gradients.save([found, found], tmp_path / "kept.safetensors", bench.facts)
+    assert gradients.facts_of(tmp_path / "kept.safetensors") == bench.facts
     again = gradients.load(tmp_path / "kept.safetensors")
     assert [one.centroid for one in again] == [found.centroid, found.centroid]
     torch.testing.assert_close(again[1].pictures, found.pictures, atol=1e-3, rtol=1e-3)
     assert isinstance(again[0], Gradients)
     assert gradients.load(tmp_path / "none") == []
+    assert gradients.facts_of(tmp_path / "none") == {}

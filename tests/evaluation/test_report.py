@@ -1,11 +1,15 @@
 """The report on rows whose truth is known."""
 
 import json
+import math
 import random
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.axes import Axes
 
 from backend.engine.names import SCHEDULES
 from backend.errors import UserError
@@ -19,14 +23,22 @@ FACTS = {
     "revision": "sha256:0123456789abcdef",
     "device": "cpu",
     "precision": "bf16",
+    "judge": "sha256:0123",
+    "clip": None,
     "references": 6,
     "defaults": {"weight": "one", "cfg": 7.5, "final_rate": 0.3},
     "versions": {},
 }
 
 
-def made(folder: Path, suite: Suite, score: Callable[[Run, random.Random], float], seconds: float = 1.0) -> Found:
-    """Rows as if each run had scored so."""
+def made(
+    folder: Path,
+    suite: Suite,
+    score: Callable[[Run, random.Random], float],
+    seconds: float = 1.0,
+    spread: float = 0.5,
+) -> Found:
+    """Rows as if each run had scored so. spread: how far the results of time_prior lie apart; of others it is 0.5."""
     draw = random.Random(0)
     kept = Rows(folder, suite, FACTS, resume=True)
     for run in planned_runs(suite, 12, 2, SCHEDULES, (30, 60)):
@@ -37,8 +49,9 @@ def made(folder: Path, suite: Suite, score: Callable[[Run, random.Random], float
             measures |= {"grey": right, "f_score": value, "janus": 0.0}
         if suite == "presets":
             measures |= {f"mesh_{name}": measures[name] for name in ("r_precision", "object", "grey", "f_score")}
-        took = seconds if run.schedule == "time_prior" else 1.0
-        kept.append(Row(run, measures, took, (draw.random(), 1.0)))
+        ours = run.schedule == "time_prior"
+        angle = (spread if ours else 0.5) * (run.seed + 0.1 * draw.random())
+        kept.append(Row(run, measures, seconds if ours else 1.0, (math.cos(angle), math.sin(angle))))
     return report.read(folder)
 
 
@@ -57,7 +70,7 @@ def better_by(gain: float) -> Callable[[Run, random.Random], float]:
 
 
 def verdicts(folder: Path, found: Found) -> dict[tuple[str, str], str]:
-    answers = report.write(found, "a machine")
+    (answers,) = report.write(found, "a machine").values()
     assert (folder / report.MARKDOWN).exists()
     return {(answer.claim, answer.measure): answer.verdict for answer in answers}
 
@@ -65,8 +78,8 @@ def verdicts(folder: Path, found: Found) -> dict[tuple[str, str], str]:
 def test_a_true_gain_is_found_with_its_size(tmp_path: Path) -> None:
     found = verdicts(tmp_path, made(tmp_path, "3d", better_by(0.15)))
     assert found["At equal budget time_prior is better than uniform", "F-score"] == "reproduced"
-    assert found["time_prior is as good in half the steps as uniform", "F-score"] == "reproduced"
-    assert found["uniform is as good in half the steps as uniform", "F-score"] == "not reproduced"
+    assert found["time_prior in half the steps is as good as uniform", "F-score"] == "reproduced"
+    assert found["For comparison, uniform in half the steps is as good as uniform", "F-score"] == "not reproduced"
     assert found["After 60 steps time_prior is better than uniform", "F-score"] == "reproduced"
     kept = json.loads((tmp_path / report.JSON).read_text())["findings"]["Objects"]
     (gain,) = [
@@ -82,27 +95,50 @@ def test_a_true_gain_is_found_with_its_size(tmp_path: Path) -> None:
 def test_no_gain_is_not_made_up(tmp_path: Path) -> None:
     found = verdicts(tmp_path, made(tmp_path, "3d", better_by(0.0)))
     assert found["At equal budget time_prior is better than uniform", "F-score"] == "not reproduced"
-    assert found["time_prior is as good in half the steps as uniform", "F-score"] == "not reproduced"
+    assert found["time_prior in half the steps is as good as uniform", "F-score"] == "not reproduced"
 
 
 def test_what_costs_more_is_said_to(tmp_path: Path) -> None:
-    answers = report.write(made(tmp_path, "2d", better_by(0.0), seconds=1.5), "a machine")
+    (answers,) = report.write(made(tmp_path, "2d", better_by(0.0), seconds=1.5), "a machine").values()
     (cost,) = [answer for answer in answers if "longer" in answer.claim]
     assert cost.verdict == "not reproduced"
     assert "+0.500" in cost.sentence
 
 
+@pytest.mark.parametrize(("spread", "verdict"), [(0.8, "reproduced"), (0.2, "not reproduced"), (0.5, "not reproduced")])
+def test_more_diverse_results_are_told_from_less_diverse_ones(tmp_path: Path, spread: float, verdict: str) -> None:
+    found = verdicts(tmp_path, made(tmp_path, "2d", lambda run, draw: 0.8 + draw.gauss(0, 0.01), spread=spread))
+    claim = "Correct results of time_prior differ more from seed to seed than those of uniform"
+    assert found[claim, "how the judge sees them"] == verdict
+
+
+def test_runs_that_ended_early_are_named_and_are_not_fast(tmp_path: Path) -> None:
+    found = made(tmp_path, "2d", better_by(0.0))
+    kept = Rows(tmp_path, "2d", FACTS, resume=True)
+    for row in found.rows["2d"]:
+        if row.run.schedule == "time_prior" and row.run.seed == 1:
+            kept.append(replace(row, seconds=0.01, failure="the gradient is not finite at step 3"))
+    (answers,) = report.write(report.read(tmp_path), "a machine").values()
+    (cost,) = [answer for answer in answers if "longer" in answer.claim]
+    assert cost.difference is not None
+    assert cost.difference.mean == pytest.approx(0.0)
+    assert "Ended early, at what is not finite: 24 of default, time_prior." in (tmp_path / report.MARKDOWN).read_text()
+
+
 def test_the_whole_report(tmp_path: Path) -> None:
-    for suite in ("2d", "3d", "ablations", "presets"):
-        found = made(tmp_path, suite, better_by(0.1))
-    report.write(found, "a machine")
+    for suite in ("2d", "3d", "ablations"):
+        made(tmp_path, suite, better_by(0.1))
+    found = made(tmp_path, "presets", lambda run, draw: 0.2 + 0.001 * run.steps)
+    assert set(report.write(found, "a machine")) == {"Images", "Objects"}
     text = (tmp_path / report.MARKDOWN).read_text()
     heads = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
-    assert heads == ["What holds", "Images", "Objects", "Changes to the defaults", "The presets", "How to read this"]
+    parts = ["Images", "Objects", "Changes to the defaults", "The presets", "How to read this"]
+    assert heads == ["The paper's claims", *parts]
     for name in {part.split(")")[0] for part in text.split("](")[1:]}:
         assert (tmp_path / name).stat().st_size > 1000, name
     assert "| standard | all 264 |" in text
-    assert "| high minus standard | common | +0.000 (+0.000 to +0.000) |" in text
+    gain = "+0.320 (+0.320 to +0.320)"  # of 500 over 180 steps, in R-precision and F-score
+    assert re.search(rf"\| high minus standard \| common .*\| {re.escape(gain)} \|", text)
     assert text.count("| m1=700 |") == 2, "once for each number of steps"
     assert "gradient weight one, cfg 7.5, learning rate falling to 0.3" in text
     kept = json.loads((tmp_path / report.JSON).read_text())
@@ -117,7 +153,7 @@ def test_a_folder_without_rows_is_named(tmp_path: Path) -> None:
 def test_few_rows_are_undecided_and_no_error(tmp_path: Path) -> None:
     kept = Rows(tmp_path, "3d", FACTS, resume=False)
     kept.append(Row(Run("3d", "default", "time_prior", 30, PROMPTS[0], 0), {"r_precision": 1.0, "f_score": 0.5}, 1.0))
-    answers = report.write(report.read(tmp_path), "a machine")
+    (answers,) = report.write(report.read(tmp_path), "a machine").values()
     assert {answer.verdict for answer in answers} == {"undecided"}
     assert "too few" in answers[0].sentence
 
@@ -127,7 +163,24 @@ def test_where_no_claim_was_tried_none_is_answered(tmp_path: Path) -> None:
     for variant, score in (("default", 0.4), ("cfg=15", 0.5)):
         for prompt in PROMPTS[:2]:
             kept.append(Row(Run("ablations", variant, "time_prior", 60, prompt, 0), {"f_score": score}, 1.0))
-    assert report.write(report.read(tmp_path), "a machine") == []
+    assert report.write(report.read(tmp_path), "a machine") == {}
     text = (tmp_path / "report.md").read_text()
-    assert "What holds" not in text
+    assert "## The paper's claims" not in text
     assert "| cfg=15 | 2 | +0.100 (+0.100 to +0.100) |" in text
+
+
+def test_what_a_variant_lacks_is_left_out_and_shifts_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def noted(axes: Axes, means: list[float], places: list[int], **_: object) -> None:
+        drawn.append((axes, places))
+
+    kept = Rows(tmp_path, "ablations", FACTS, resume=False)
+    for variant, score in (("default", 0.4), ("cfg=15", 0.5), ("hashgrid", 0.6)):
+        for prompt in PROMPTS[:2]:
+            measures = {"r_precision": score} | ({} if variant == "cfg=15" else {"f_score": score})
+            kept.append(Row(Run("ablations", variant, "time_prior", 60, prompt, 0), measures, 1.0))
+    monkeypatch.setattr(Axes, "errorbar", noted)
+    report.write(report.read(tmp_path), "a machine")
+    assert {axes.get_title(): places for axes, places in drawn} == {"R-precision": [0, 1], "F-score": [1]}
+    assert "| cfg=15 | 2 | +0.100 (+0.100 to +0.100) |  |" in (tmp_path / report.MARKDOWN).read_text()

@@ -12,7 +12,7 @@ from backend.evaluation.runs import Run
 
 RUN = Run("3d", "default", "time_prior", 30, "a red mug", 0)
 ROW = Row(RUN, {"f_score": 0.25, "r_precision": 1.0}, 1.5, (0.25, -0.5), "cells", "")
-FACTS = {"model": "builtin", "defaults": {"cfg": 7.5, "range": (1, 2)}, "versions": {"torch": "1"}}
+FACTS = {"model": "builtin", "defaults": {"cfg": 7.5, "range": [1, 2]}, "versions": {"torch": "1"}}
 
 
 def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
