@@ -17,18 +17,21 @@ from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_o
 from backend.generate import prepare_folder, trouble
 from backend.request import RANGES
 
-_OF = "(2d and 3d; ablations and presets have their own)"
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 @click.command()
-@click.option("--suite", type=click.Choice([*SUITES, "all"]), default="all", show_default=True)
 @click.option(
-    "--prompts", type=click.IntRange(1, len(PROMPTS)), default=len(PROMPTS), show_default=True, help=f"How many {_OF}."
+    "--suite",
+    type=click.Choice([*SUITES, "all"]),
+    default="all",
+    show_default=True,
+    help="The next four are of 2d and 3d; ablations and presets have their own.",
 )
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help=f"How many for each prompt {_OF}.")
-@click.option("--schedules", default=",".join(SCHEDULES), show_default=True, help=f"Names, with commas, {_OF}.")
-@click.option("--budgets", default="30,60,120", show_default=True, help=f"Numbers of steps, with commas, {_OF}.")
+@click.option("--prompts", type=click.IntRange(1, len(PROMPTS)), default=len(PROMPTS), show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many for each prompt.")
+@click.option("--schedules", default=",".join(SCHEDULES), show_default=True, help="Their names, with commas.")
+@click.option("--budgets", default="30,60,120", show_default=True, help="Numbers of steps, with commas.")
 @click.option("--guidance", default="builtin", show_default=True, help="builtin, an added model, or a folder.")
 @click.option("--clip", type=_FOLDER, help="A CLIP model, in transformers' layout, that judges as well.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")

@@ -50,7 +50,7 @@ class Finding:
         found = self.difference
         if found is None:
             return f"{self.claim}, by {self.measure}: undecided, there are too few pairs of runs."
-        why = "" if found.enough else f", as only {found.differing} differ"
+        why = "" if found.enough else f", of which {found.differing or 'none'} differ"
         return (
             f"{self.claim}, by {self.measure}: {self.verdict} "
             f"({found.mean:+.3f}; {found.low:+.3f} to {found.high:+.3f}, {found.count} prompts{why})."
