@@ -200,15 +200,16 @@ def _between_schedules(found: Found, suite: Suite) -> str:
 
 
 def _table_of_diversity(group: Sequence[Row]) -> str:
+    kinds = [kind for kind in KINDS if statistics.diversity(group, kind)]
     lines = []
     for schedule, steps, here in _parts(group):
-        found = {kind: statistics.diversity(here, kind) for kind in KINDS}
-        if any(found.values()):
-            means = [_brackets(statistics.mean(values)) for values in found.values()]
-            lines.append((schedule, str(steps), str(max(map(len, found.values()))), *means))
+        found = [statistics.diversity(here, kind) for kind in kinds]
+        if any(found):
+            means = [_brackets(statistics.mean(values)) for values in found]
+            lines.append((schedule, str(steps), str(max(map(len, found))), *means))
     if not lines:
         return ""
-    table = _table(("schedule", "steps", "prompts", *KINDS.values()), lines)
+    table = _table(("schedule", "steps", "prompts", *(KINDS[kind] for kind in kinds)), lines)
     return f"How much correct results of one prompt differ from seed to seed:\n\n{table}"
 
 
