@@ -8,6 +8,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -181,30 +182,38 @@ def best_f_scores(mesh: TriangleMesh, shape_name: str) -> tuple[float, float]:
     shape = next(shape for shape in SHAPES if shape.name == shape_name)
     generator = torch.Generator().manual_seed(0)
     scores = [
-        f_scores(mesh, _reference(shape, variation, quarter), (F_THRESHOLD, F_LOOSE), generator, _POINTS)
-        for variation, quarter in _alike(shape, mesh, generator)
+        f_scores(mesh, _turned(_reference(shape, index), quarter), (F_THRESHOLD, F_LOOSE), generator, _POINTS)
+        for index, quarter in _alike(shape, mesh, generator)
     ]
     close, loose = (max(of_each) for of_each in zip(*scores, strict=True))
     return close, loose
 
 
-def _alike(shape: Shape, mesh: TriangleMesh, generator: torch.Generator) -> list[tuple[Float[Tensor, " v"], int]]:
-    """Of many variations the few whose surfaces the mesh's points lie nearest to, each in its best quarter turn."""
-    variations = torch.rand(REFERENCES, VARIATIONS, generator=generator)
+def _alike(shape: Shape, mesh: TriangleMesh, generator: torch.Generator) -> list[tuple[int, int]]:
+    """Of many variations the few whose surfaces the mesh's points lie nearest to, each with its best quarter turn."""
+    variations = _variations()[:, None].expand(-1, _SCREENED, -1)
     points = on_surface(mesh, _SCREENED, generator)
     nearness = []
     for quarter in range(_QUARTER_TURNS):
         back = torch.from_numpy(turned(points, -quarter)).expand(REFERENCES, -1, -1)
-        distance = shape.distance(back, variations[:, None].expand(-1, _SCREENED, -1))
         # Soft, unlike the F-score: of variations that all miss by more than the threshold the nearest is wanted.
-        nearness.append(torch.exp(-(distance / F_THRESHOLD).abs()).mean(1))
+        nearness.append(torch.exp(-(shape.distance(back, variations) / F_THRESHOLD).abs()).mean(1))
     nearest, turn = torch.stack(nearness, dim=1).max(dim=1)
-    return [(variations[index], int(turn[index])) for index in nearest.topk(COMPARED).indices.tolist()]
+    return [(index, int(turn[index])) for index in nearest.topk(COMPARED).indices.tolist()]
 
 
-def _reference(shape: Shape, variation: Float[Tensor, " v"], quarter: int) -> TriangleMesh:
-    exact = exact_mesh(shape, variation, _RESOLUTION)
-    return TriangleMesh(turned(exact.vertices.numpy(), quarter), exact.triangles.numpy().astype(np.int32))
+def _variations() -> Float[Tensor, "n v"]:
+    return torch.rand(REFERENCES, VARIATIONS, generator=torch.Generator().manual_seed(0))
+
+
+@lru_cache(maxsize=REFERENCES)  # to make one takes longer than to compare with it, and runs of a prompt want the same
+def _reference(shape: Shape, index: int) -> TriangleMesh:
+    exact = exact_mesh(shape, _variations()[index], _RESOLUTION)
+    return TriangleMesh(exact.vertices.numpy(), exact.triangles.numpy().astype(np.int32))
+
+
+def _turned(mesh: TriangleMesh, quarter: int) -> TriangleMesh:
+    return TriangleMesh(turned(mesh.vertices, quarter), mesh.triangles)
 
 
 def turned(points: Float[np.ndarray, "V 3"], quarter: int) -> Float[np.ndarray, "V 3"]:
