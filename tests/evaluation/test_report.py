@@ -25,7 +25,8 @@ FACTS = {
     "precision": "bf16",
     "judge": "sha256:0123",
     "clip": None,
-    "references": 6,
+    "references": 256,
+    "compared": 24,
     "defaults": {"weight": "one", "cfg": 7.5, "final_rate": 0.3},
     "versions": {},
 }
