@@ -18,6 +18,7 @@ from torch import Tensor
 
 from backend.engine import distillation, schedules
 from backend.engine.randomness import generator
+from backend.errors import UserError
 from backend.evaluation.images import conditioning
 from backend.guidance.diffusion import DiffusionGuidance
 
@@ -93,21 +94,26 @@ def save(found: Sequence[Gradients], path: Path, facts: Mapping[str, Any]) -> No
 
 
 def facts_of(path: Path) -> dict[str, Any]:
-    """What the gradients that were kept depend on; nothing if there are none."""
-    if not path.exists():
-        return {}
-    with safe_open(path, "pt") as file:
-        return dict(json.loads(file.metadata()["facts"]))
+    """What the gradients that were kept depend on; nothing if there are none. Raises UserError as `load` does."""
+    return dict(_told(path, "facts")) if path.exists() else {}
 
 
 def load(path: Path) -> list[Gradients]:
-    """Those that were kept, or none."""
+    """Those that were kept, or none. Raises UserError if an older version kept them."""
     if not path.exists():
         return []
+    figures = _told(path, "figures")
     with safe_open(path, "pt") as file:
-        figures = json.loads(file.metadata()["figures"])
         images, pictures = (file.get_tensor(name).float() for name in ("image", "pictures"))
     return [
         Gradients(one["prompt"], image, shown, tuple(one["centroid"]), tuple(one["share_high"]))
         for one, image, shown in zip(figures, images, pictures, strict=True)
     ]
+
+
+def _told(path: Path, what: str) -> Any:
+    with safe_open(path, "pt") as file:
+        told = file.metadata() or {}
+    if not {"facts", "figures"} <= told.keys():
+        raise UserError(f"{path} is of an older version: delete it, or name another --out")
+    return json.loads(told[what])

@@ -69,12 +69,14 @@ class Found:
 
 
 def read(folder: Path) -> Found:
-    """All that was measured. Raises UserError if that is nothing."""
+    """All that was measured. Raises UserError if that is nothing, or of an older version."""
     paths = {suite: rows.path_of(folder, suite) for suite in SUITES}
     found = {suite: list(rows.read(path).values()) for suite, path in paths.items()}
     if not any(found.values()):
         raise UserError(f"{folder} holds no rows to report on: run an evaluation first")
     facts: dict[str, Mapping[str, Any]] = {suite: rows.read_facts(paths[suite]) for suite in SUITES if found[suite]}
+    if not all("compared" in of_suite for of_suite in facts.values()):
+        raise UserError(f"the rows in {folder} are of an older version: name another --out")
     kept = folder / gradients.FILE
     return Found(folder, facts | {_GRADIENTS: gradients.facts_of(kept)}, found, gradients.load(kept))
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from backend.errors import UserError
 from backend.evaluation import gradients
 from backend.evaluation.gradients import Gradients, spectrum
 from backend.evaluation.suites import prepared
@@ -49,3 +51,10 @@ def test_the_built_in_model_wants_the_object_it_was_asked_for(tmp_path: Path, mo
     assert isinstance(again[0], Gradients)
     assert gradients.load(tmp_path / "none") == []
     assert gradients.facts_of(tmp_path / "none") == {}
+
+
+def test_gradients_of_an_older_version_are_named(tmp_path: Path) -> None:
+    save_file({"image": torch.zeros(1)}, tmp_path / "old.safetensors", {"facts": "[]"})
+    for read in (gradients.load, gradients.facts_of):
+        with pytest.raises(UserError, match=r"old\.safetensors is of an older version"):
+            read(tmp_path / "old.safetensors")

@@ -151,6 +151,14 @@ def test_a_folder_without_rows_is_named(tmp_path: Path) -> None:
         report.read(tmp_path)
 
 
+def test_rows_of_an_older_version_are_named(tmp_path: Path) -> None:
+    old = {name: value for name, value in FACTS.items() if name != "compared"}
+    kept = Rows(tmp_path, "3d", old, resume=False)
+    kept.append(Row(Run("3d", "default", "time_prior", 30, PROMPTS[0], 0), {"r_precision": 1.0}, 1.0))
+    with pytest.raises(UserError, match="are of an older version"):
+        report.read(tmp_path)
+
+
 def test_few_rows_are_undecided_and_no_error(tmp_path: Path) -> None:
     kept = Rows(tmp_path, "3d", FACTS, resume=False)
     kept.append(Row(Run("3d", "default", "time_prior", 30, PROMPTS[0], 0), {"r_precision": 1.0, "f_score": 0.5}, 1.0))
