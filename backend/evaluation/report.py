@@ -15,7 +15,7 @@ from backend.evaluation.claims import COST, DIVERSE, KINDS, LABELS, QUALITY, Fin
 from backend.evaluation.gradients import Gradients
 from backend.evaluation.measures import F_LOOSE, F_THRESHOLD, OF_MESHES
 from backend.evaluation.rows import Row
-from backend.evaluation.runs import DEFAULT, SUITES, Suite, picture_of
+from backend.evaluation.runs import DEFAULT, SUITES, Suite, patterned_captions, picture_of
 from backend.evaluation.statistics import Interval
 from backend.presets import PRESETS
 
@@ -316,24 +316,28 @@ def _difference(first: Sequence[Row], second: Sequence[Row], name: str) -> Inter
 
 
 def _presets(found: Found) -> str:
-    """The presets on the captions that all of them made, and each on all that it made."""
+    """The presets on the captions that all of them made, and Standard on all that it made."""
     group = found.rows["presets"]
     made = {name: [row for row in group if row.run.variant == name] for name in PRESETS}
     common = set.intersection(*({row.run.prompt for row in of_it} for of_it in made.values()))
+    patterned = set(patterned_captions())
+    parts = [(name, "common", [row for row in of_it if row.run.prompt in common]) for name, of_it in made.items()]
+    for told, has_pattern in (("plain", False), ("patterned", True)):
+        rows_of = [row for row in made["standard"] if (row.run.prompt in patterned) == has_pattern]
+        parts.append(("standard", told, rows_of))
     names = tuple(f"mesh_{name}" for name in OF_MESHES)
     lines = []
-    for preset, of_it in made.items():
-        for told, rows_of in (("common", [row for row in of_it if row.run.prompt in common]), ("all", of_it)):
-            means = [statistics.mean(statistics.measured(rows_of, name)) for name in names]
-            lines.append((preset, f"{told} {len(rows_of)}", *map(_brackets, means)))
+    for preset, told, rows_of in parts:
+        means = [statistics.mean(statistics.measured(rows_of, name)) for name in names]
+        lines.append((preset, f"{told} {len(rows_of)}", *map(_brackets, means)))
     for less, more in pairwise(PRESETS):
         gains = [_gain(made[more], made[less], name) for name in names]
         lines.append((f"{more} minus {less}", "common", *(_brackets(gain, "+") for gain in gains)))
     table = _table(("preset", "captions", *(LABELS[name] for name in OF_MESHES)), lines)
     missed = sorted(row.run.prompt for row in made["standard"] if row.measures.get("mesh_r_precision") == 0)
     return (
-        f"## The presets\n\nExported meshes, every caption of an object in a colour with seed 0. "
-        f"{_settings(found, 'presets')}\n\n{table}\n\n"
+        "## The presets\n\nExported meshes, seed 0: every caption of an object in a colour (plain), and a random "
+        f"sample of those that name a pattern, too (patterned). {_settings(found, 'presets')}\n\n{table}\n\n"
         f"Standard's captions that the judge takes for others: {', '.join(missed) or 'none'}."
     )
 

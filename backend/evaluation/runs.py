@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 from backend.engine.names import ScheduleName
 from backend.engine.schedules import TimePrior
 from backend.presets import PRESETS, preset
-from backend.prior.captions import every_caption
+from backend.prior.captions import COLOUR_WORDS, PATTERN_WORDS, every_caption
+from backend.prior.shapes import SHAPES
 
 Suite = Literal["2d", "3d", "ablations", "presets"]
 SUITES: tuple[Suite, ...] = get_args(Suite)
@@ -49,6 +50,7 @@ DEFAULT = "default"
 ABLATION_BUDGETS, ABLATION_PROMPTS, ABLATION_SEEDS = (60, 180), 12, 2
 
 _COMPARED_CAPTIONS = 44
+_PATTERNED_CAPTIONS = 60
 _MESHES = 60
 
 
@@ -142,11 +144,18 @@ def _shuffled(schedules: Sequence[ScheduleName], key: str) -> list[ScheduleName]
 
 
 def _presets(small: bool) -> Iterator[Run]:
-    """All presets on the same captions, and Standard on all the others, too."""
-    for index, prompt in enumerate(every_caption()):
+    """All presets on the same captions, and Standard on all the others, too, and on some with a pattern."""
+    for index, prompt in enumerate([*every_caption(), *patterned_captions()]):
         for name in PRESETS if index < _COMPARED_CAPTIONS else ("standard",):
             chosen = preset(name, small, "cpu")  # steps and schedule are those of every device
             yield Run("presets", name, chosen.schedule, chosen.steps, prompt, 0)
+
+
+def patterned_captions() -> list[str]:
+    """A random sample of objects in a colour with a pattern, of those that take one."""
+    shapes = [shape.name for shape in SHAPES if shape.patterns]
+    every = [f"a {pattern} {colour} {name}" for pattern in PATTERN_WORDS for colour in COLOUR_WORDS for name in shapes]
+    return random.Random(0).sample(every, _PATTERNED_CAPTIONS)
 
 
 def meshed(runs: Sequence[Run]) -> set[Run]:

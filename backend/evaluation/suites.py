@@ -13,7 +13,7 @@ from backend.evaluation import gradients, images, objects
 from backend.evaluation.clip import Clip
 from backend.evaluation.measures import COMPARED, REFERENCES
 from backend.evaluation.rows import Row, Rows
-from backend.evaluation.runs import DEFAULT, PROMPTS, VARIANTS, Run, meshed, picture_of
+from backend.evaluation.runs import DEFAULT, PROMPTS, VARIANTS, Run, meshed, patterned_captions, picture_of
 from backend.generate import load_guidance
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
@@ -47,7 +47,7 @@ class Bench:
 def prepared(name: str, device: str, clip: Path | None) -> Bench:
     """Load the models. Raises UserError."""
     job, _ = planned(Request(PROMPTS[0], guidance=name, device=device))
-    chooser = Clip(clip, sorted({*PROMPTS, *every_caption()})) if clip else None
+    chooser = Clip(clip, sorted({*PROMPTS, *every_caption(), *patterned_captions()})) if clip else None
     return Bench(
         name=name,
         device=device,

@@ -137,7 +137,8 @@ def test_the_whole_report(tmp_path: Path) -> None:
     assert heads == ["The paper's claims", *parts]
     for name in {part.split(")")[0] for part in text.split("](")[1:]}:
         assert (tmp_path / name).stat().st_size > 1000, name
-    assert "| standard | all 264 |" in text
+    assert "| standard | plain 264 |" in text
+    assert "| standard | patterned 60 |" in text
     gain = "+0.320 (+0.320 to +0.320)"  # of 500 over 180 steps, in R-precision and F-score
     assert re.search(rf"\| high minus standard \| common .*\| {re.escape(gain)} \|", text)
     assert text.count("| m1=700 |") == 2, "once for each number of steps"

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from backend.engine.names import SCHEDULES
-from backend.evaluation.runs import ABLATIONS, DEFAULT, PROMPTS, Run, meshed, picture_of, planned_runs
+from backend.evaluation.runs import (
+    ABLATIONS,
+    DEFAULT,
+    PROMPTS,
+    Run,
+    meshed,
+    patterned_captions,
+    picture_of,
+    planned_runs,
+)
 from backend.evaluation.suites import job_of
 from backend.prior.captions import every_caption, example_prompts
 from backend.prior.vocabulary import Vocabulary
@@ -36,10 +45,19 @@ def test_captions_cover_everything_and_mix_it() -> None:
     assert max(colours.values()) <= 4
 
 
+def test_patterned_captions_are_of_many_kinds_and_name_a_pattern_each() -> None:
+    captions = patterned_captions()
+    assert len(set(captions)) == len(captions) == 60
+    found = [Vocabulary().knows(caption).subject for caption in captions]
+    assert all(subject.pattern and subject.colour for subject in found)
+    assert len({subject.shape for subject in found}) == 10
+    assert len({subject.colour for subject in found}) == 12
+
+
 def test_presets_are_compared_on_the_same_captions_and_standard_is_tried_on_all() -> None:
     runs = planned_runs("presets", 1, 1, (), ())
     made = Counter(run.variant for run in runs)
-    assert made == {"draft": 44, "standard": 264, "high": 44}
+    assert made == {"draft": 44, "standard": 264 + 60, "high": 44}
     assert meshed(runs) == set(runs)
 
 
