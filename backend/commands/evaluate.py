@@ -13,7 +13,7 @@ from backend.errors import UserError
 from backend.evaluation import report
 from backend.evaluation.rows import Rows
 from backend.evaluation.runs import PROMPTS, SUITES, Suite, planned_runs
-from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_out, prepared
+from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_out, facts_of, prepared
 from backend.generate import prepare_folder, trouble
 from backend.request import RANGES
 
@@ -58,7 +58,8 @@ def evaluate(
             prepare_folder(out)
             bench = prepared(guidance, device, clip)
             suites = SUITES if suite == "all" else (cast(Suite, suite),)
-            kept = {name: Rows(out, name, bench.facts, resume) for name in suites}  # refused now, not in hours
+            # What would be refused is refused now, not in hours.
+            kept = {name: Rows(out, name, facts_of(bench, name), resume) for name in suites}
             for name, rows in kept.items():
                 runs = planned_runs(name, prompts, seeds, names, steps, bench.small)
                 _follow(name, carried_out(bench, runs, rows, out), len(runs))

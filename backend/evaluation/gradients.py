@@ -30,8 +30,7 @@ TIMESTEPS = (900, 800, 700, 600, 500, 400, 300, 200, 100)
 SHOWN = (900, 500, 100)
 """Those of which there are pictures."""
 
-_NOISES = 32
-_CFG = 7.5
+NOISES = 32
 
 
 @dataclass(frozen=True)
@@ -50,17 +49,17 @@ class Gradients:
     share_high: tuple[float, ...]
 
 
-def gradients(guidance: DiffusionGuidance, prompt: str, image: Float[Tensor, "1 3 H W"]) -> Gradients:
+def gradients(guidance: DiffusionGuidance, prompt: str, image: Float[Tensor, "1 3 H W"], cfg: float) -> Gradients:
     """The mean over noises of the SDS gradient (weight one) at `image` in [0, 1]."""
-    asked = conditioning(guidance, prompt, _NOISES)
+    asked = conditioning(guidance, prompt, NOISES)
     own = schedules.translated(torch.tensor(TIMESTEPS, dtype=torch.float64), guidance.abar, guidance.size)
     halves = []
     for t in own:
-        pixels = image.to(guidance.device).expand(_NOISES, -1, -1, -1).clone().requires_grad_()
+        pixels = image.to(guidance.device).expand(NOISES, -1, -1, -1).clone().requires_grad_()
         clean = guidance.model_space(pixels)
         draws = generator(0, t, "noise", guidance.device)
         noise = torch.randn(clean.shape, generator=draws, device=guidance.device)
-        wanted = distillation.gradient(guidance, clean, t, asked, _CFG, "one", noise)
+        wanted = distillation.gradient(guidance, clean, t, asked, cfg, "one", noise)
         (slope,) = torch.autograd.grad(distillation.surrogate(clean, wanted), pixels)
         halves.append(slope.unflatten(0, (2, -1)).mean(1).cpu())
     spectra = [spectrum(first, second) for first, second in halves]

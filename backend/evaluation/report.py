@@ -10,14 +10,14 @@ from typing import Any
 
 from backend.engine.names import SCHEDULES
 from backend.errors import UserError
-from backend.evaluation import claims, gradients, plots, rows, statistics
+from backend.evaluation import claims, gradients, plots, presets, rows, statistics
 from backend.evaluation.claims import COST, DIVERSE, KINDS, LABELS, QUALITY, Finding, of_schedule
 from backend.evaluation.gradients import Gradients
 from backend.evaluation.measures import F_LOOSE, F_THRESHOLD, OF_MESHES
 from backend.evaluation.rows import Row
-from backend.evaluation.runs import DEFAULT, SUITES, Suite, patterned_captions, picture_of
+from backend.evaluation.runs import ABLATION_PROMPTS, DEFAULT, SUITES, Suite, picture_of
 from backend.evaluation.statistics import Interval
-from backend.presets import PRESETS
+from backend.evaluation.tables import brackets, table
 
 MARKDOWN, JSON = "report.md", "report.json"
 
@@ -36,8 +36,9 @@ _READING = f"""## How to read this
 - TP-SDS, the paper's method, is score distillation (SDS) whose timesteps t never increase. Schedules: uniform draws
   every t anew, as SDS does; the others go from large t to small. time_prior is the paper's, by the weight W_p: it
   dwells from m1 = 800 to m2 = 500 and hurries, over s1 = 300 and s2 = 100, through what is above and below.
-  time_prior_ddpm is by W_d * W_p, as in the paper's later version. linear goes at an even pace, sqrt (HiFA) fast at
-  first and ends at t = 300.
+  time_prior_ddpm is by W_d * W_p, as in the paper's later version, whose W_p is one bell of its own: m = 500 and
+  s = 125 are what others say, not checked. "W_d * time_prior" in the ablations multiplies by time_prior's W_p instead.
+  linear goes at an even pace, sqrt (HiFA) fast at first and ends at t = 300.
 - R-precision: of all captions the judge knows, 22 objects in 12 colours, plain or with one of 3 patterns, the one
   asked for scores highest, eight views together. The judge took no part in guidance, but knows the same small world.
 - Confidence: the probability that the judge gives to the caption asked for, in the mean over views. Grey: it names
@@ -49,13 +50,18 @@ _READING = f"""## How to read this
 - Diversity: how far the seeds of a prompt lie apart, in pairs, where two or more are right by R-precision. How the
   judge sees them: 1 - cosine of its features. Their shapes: 1 - intersection over union. 0 is the same.
 - Differences are paired by prompt, seed and budget; brackets hold {statistics.CONFIDENCE:.0%} bootstrap intervals
-  over prompts. Better, "reproduced": the interval is above 0; "not reproduced": it excludes a gain of
-  {statistics.RELEVANT}, or of {DIVERSE:.0%} in diversity. As good in half the steps, "reproduced": it excludes a loss
+  over prompts. Better, "not reproduced": the interval excludes a gain of {statistics.RELEVANT}, or of {DIVERSE:.0%} in
+  diversity; otherwise "reproduced" if it is above 0. As good in half the steps, "reproduced": it excludes a loss
   of {statistics.RELEVANT}; "not reproduced": it is below 0. No extra cost: it is below {COST:.0%}, or above.
   Otherwise, or where fewer than {statistics.FEWEST} prompts differ at all, "undecided" at this sample size. Many
   claims are tested at once, each by itself: one in twenty intervals misses.
-- Regularisation, learning rate and cfg were chosen on time_prior before; whatever favour that is, it is time_prior's.
+- Gradient weight, learning rate and its decay, regularisation and cfg were chosen on time_prior before, by the prompts
+  of the ablations and by others, with seeds that are used here, too; whatever favour that is, it is time_prior's.
 - Seconds are of machines that others may share; only their ratios within pairs are used."""
+
+
+Pairs = Mapping[str, tuple[Sequence[Row], Sequence[Row]]]
+"""Rows to be compared with others, by what the table calls them."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ def read(folder: Path) -> Found:
     if not any(found.values()):
         raise UserError(f"{folder} holds no rows to report on: run an evaluation first")
     facts: dict[str, Mapping[str, Any]] = {suite: rows.read_facts(paths[suite]) for suite in SUITES if found[suite]}
-    if not all("compared" in of_suite for of_suite in facts.values()):
+    if not all("view_mode" in of_suite for of_suite in facts.values()):
         raise UserError(f"the rows in {folder} are of an older version: name another --out")
     kept = folder / gradients.FILE
     return Found(folder, facts | {_GRADIENTS: gradients.facts_of(kept)}, found, gradients.load(kept))
@@ -88,7 +94,7 @@ def write(found: Found, machine: str) -> dict[str, list[Finding]]:
     parts += [_schedules(found, suite) for suite in _TITLES if found.rows[suite]]
     parts += [_gradients(found)] if found.gradients else []
     parts += [_ablations(found)] if found.rows["ablations"] else []
-    parts += [_presets(found)] if found.rows["presets"] else []
+    parts += [presets.section(found.rows["presets"], _settings(found, "presets"))] if found.rows["presets"] else []
     (found.folder / MARKDOWN).write_text("\n\n".join([*parts, _READING]) + "\n")
     (found.folder / JSON).write_text(json.dumps(_as_json(found, answers), indent=1) + "\n")
     return answers
@@ -188,17 +194,37 @@ def _table_of_means(group: Sequence[Row], names: Sequence[str]) -> str:
     lines = []
     for schedule, steps, here in _parts(group):
         means = [statistics.mean(statistics.measured(here, name)) for name in names]
-        lines.append((schedule, str(steps), str(len(here)), *map(_brackets, means)))
-    return _table(("schedule", "steps", "runs", *(LABELS[name] for name in names)), lines)
+        lines.append((schedule, str(steps), str(len(here)), *map(brackets, means)))
+    return table(("schedule", "steps", "runs", *(LABELS[name] for name in names)), lines)
 
 
 def _between_schedules(found: Found, suite: Suite) -> str:
-    groups: dict[str, list[Row]] = {schedule: of_schedule(found.rows[suite], schedule) for schedule in SCHEDULES}
+    groups: dict[str, Sequence[Row]] = {schedule: of_schedule(found.rows[suite], schedule) for schedule in SCHEDULES}
     parts = []
     for base in ("uniform", "time_prior"):
-        compared = _compared(groups, base, found.folder / f"{suite}-minus-{base}.png")
+        compared = _compared(_against(groups, base), found.folder / f"{suite}-minus-{base}.png")
         parts.append(f"Each schedule minus {base}, over all budgets:\n\n{compared}")
+    gains = _compared(_parts_of_gain(groups), found.folder / f"{suite}-gain.png")
+    parts.append(f"time_prior minus uniform, by parts of the runs:\n\n{gains}")
     return "\n\n".join(parts)
+
+
+def _against(groups: Mapping[str, Sequence[Row]], base: str) -> Pairs:
+    return {name: (rows, groups.get(base, ())) for name, rows in groups.items() if name != base}
+
+
+def _parts_of_gain(groups: Mapping[str, Sequence[Row]]) -> Pairs:
+    """time_prior and uniform, by budget, and by whether the defaults were chosen on a prompt."""
+    both = groups["time_prior"], groups["uniform"]
+    budgets = sorted({row.run.steps for group in both for row in group})
+    names = (*(f"after {steps} steps" for steps in budgets), "prompts of the ablations", "other prompts")
+    pairs: dict[str, tuple[list[Row], list[Row]]] = {name: ([], []) for name in names}
+    for side, group in enumerate(both):
+        for row in group:
+            chosen = "prompts of the ablations" if row.run.prompt in ABLATION_PROMPTS else "other prompts"
+            for name in (f"after {row.run.steps} steps", chosen):
+                pairs[name][side].append(row)
+    return pairs
 
 
 def _table_of_diversity(group: Sequence[Row]) -> str:
@@ -207,12 +233,12 @@ def _table_of_diversity(group: Sequence[Row]) -> str:
     for schedule, steps, here in _parts(group):
         found = [statistics.diversity(here, kind) for kind in kinds]
         if any(found):
-            means = [_brackets(statistics.mean(values)) for values in found]
+            means = [brackets(statistics.mean(values)) for values in found]
             lines.append((schedule, str(steps), str(max(map(len, found))), *means))
     if not lines:
         return ""
-    table = _table(("schedule", "steps", "prompts", *(KINDS[kind] for kind in kinds)), lines)
-    return f"How much correct results of one prompt differ from seed to seed:\n\n{table}"
+    by_part = table(("schedule", "steps", "prompts", *(KINDS[kind] for kind in kinds)), lines)
+    return f"How much correct results of one prompt differ from seed to seed:\n\n{by_part}"
 
 
 def _sheet(found: Found, suite: Suite, seeds: Sequence[int]) -> str:
@@ -243,9 +269,9 @@ def _meshes(group: Sequence[Row]) -> str:
     for name in OF_MESHES:
         field, mesh = (statistics.mean(statistics.measured(exported, f"{of}{name}")) for of in ("", "mesh_"))
         if field and mesh:
-            lines.append((LABELS[name], _brackets(field), _brackets(mesh)))
-    table = _table(("measure", "field", "exported mesh"), lines)
-    return f"{len(exported)} of the runs, drawn at random before they began, were also exported as meshes:\n\n{table}"
+            lines.append((LABELS[name], brackets(field), brackets(mesh)))
+    both = table(("measure", "field", "exported mesh"), lines)
+    return f"{len(exported)} of the runs, drawn at random before they began, were also exported as meshes:\n\n{both}"
 
 
 def _gradients(found: Found) -> str:
@@ -255,13 +281,15 @@ def _gradients(found: Found) -> str:
         (str(t), f"{_mean_at(found, 'centroid', index):.3f}", f"{_mean_at(found, 'share_high', index):.3f}")
         for index, t in enumerate(gradients.TIMESTEPS)
     ]
-    shown = ", ".join(map(str, gradients.SHOWN))
+    facts, shown = found.facts[_GRADIENTS], ", ".join(map(str, gradients.SHOWN))
+    steadily = sum(all(less < more for less, more in pairwise(one.centroid)) for one in found.gradients)
     return "\n\n".join(
         [
             "## The gradient",
-            f"At images half made, {len(found.gradients)} prompts, in the mean over noises; t is Stable Diffusion's. "
-            f"{_model(found.facts[_GRADIENTS])}",
-            _table(("t", "mean spatial frequency, cycles per pixel", "share of power above 1/4"), lines),
+            f"At images half made, {len(found.gradients)} prompts, in the mean over noises, at cfg "
+            f"{facts['defaults']['cfg']}; t is Stable Diffusion's. {_model(facts)} For {steadily} of the prompts the "
+            f"gradient gets finer at every one of these t.",
+            table(("t", "mean spatial frequency, cycles per pixel", "share of power above 1/4"), lines),
             "![frequencies](frequencies.png)",
             f"A row for each prompt: the image, and what is wanted of it at t = {shown}:",
             "![gradients](gradients.png)",
@@ -279,33 +307,32 @@ def _ablations(found: Found) -> str:
         group = [row for row in found.rows["ablations"] if row.run.steps == steps]
         names = sorted({row.run.variant for row in group})
         variants = {name: [row for row in group if row.run.variant == name] for name in names}
-        compared = _compared(variants, DEFAULT, found.folder / f"ablations-{steps}.png")
+        compared = _compared(_against(variants, DEFAULT), found.folder / f"ablations-{steps}.png")
         parts.append(f"After {steps} steps:\n\n{compared}")
     return "\n\n".join(parts)
 
 
-def _compared(groups: Mapping[str, Sequence[Row]], base: str, plot: Path) -> str:
-    """Every group minus that of `base`: a table, with how many pairs there are, and a plot of quality."""
+def _compared(pairs: Pairs, plot: Path) -> str:
+    """The first rows minus the second ones, by name: a table, with how many pairs there are, and a plot of quality."""
     differences = {
-        name: {
-            group: difference
-            for group, found in groups.items()
-            if group != base and (difference := _difference(found, groups.get(base, ()), name)) is not None
+        measure: {
+            name: difference
+            for name, (first, second) in pairs.items()
+            if (difference := _difference(first, second, measure)) is not None
         }
-        for name in (*QUALITY, *KINDS)
+        for measure in (*QUALITY, *KINDS)
     }
-    found = {name: by_group for name, by_group in differences.items() if by_group}
+    found = {measure: by_name for measure, by_name in differences.items() if by_name}
     if not found:
         return "Too few runs."
-    plots.differences({name: by_group for name, by_group in found.items() if name in QUALITY}, plot)
+    plots.differences({measure: by_name for measure, by_name in found.items() if measure in QUALITY}, plot)
     told: dict[str, str] = {**LABELS, **{kind: f"diversity: {what}" for kind, what in KINDS.items()}}
-    pairs = {group: statistics.paired(rows, groups[base]) for group, rows in groups.items()}
     lines = [
-        (group, str(pairs[group]), *(_brackets(by_group.get(group), "+") for by_group in found.values()))
-        for group in groups
-        if any(group in by_group for by_group in found.values())
+        (name, str(statistics.paired(*pairs[name])), *(brackets(by_name.get(name), "+") for by_name in found.values()))
+        for name in pairs
+        if any(name in by_name for by_name in found.values())
     ]
-    return f"{_table(('', 'pairs', *(told[name] for name in found)), lines)}\n\n![differences]({plot.name})"
+    return f"{table(('', 'pairs', *(told[name] for name in found)), lines)}\n\n![differences]({plot.name})"
 
 
 def _difference(first: Sequence[Row], second: Sequence[Row], name: str) -> Interval | None:
@@ -313,47 +340,3 @@ def _difference(first: Sequence[Row], second: Sequence[Row], name: str) -> Inter
     if name in KINDS:
         return statistics.difference(statistics.diversity(first, name), statistics.diversity(second, name))
     return statistics.difference(statistics.measured(first, name), statistics.measured(second, name))
-
-
-def _presets(found: Found) -> str:
-    """The presets on the captions that all of them made, and Standard on all that it made."""
-    group = found.rows["presets"]
-    made = {name: [row for row in group if row.run.variant == name] for name in PRESETS}
-    common = set.intersection(*({row.run.prompt for row in of_it} for of_it in made.values()))
-    patterned = set(patterned_captions())
-    parts = [(name, "common", [row for row in of_it if row.run.prompt in common]) for name, of_it in made.items()]
-    for told, has_pattern in (("plain", False), ("patterned", True)):
-        rows_of = [row for row in made["standard"] if (row.run.prompt in patterned) == has_pattern]
-        parts.append(("standard", told, rows_of))
-    names = tuple(f"mesh_{name}" for name in OF_MESHES)
-    lines = []
-    for preset, told, rows_of in parts:
-        means = [statistics.mean(statistics.measured(rows_of, name)) for name in names]
-        lines.append((preset, f"{told} {len(rows_of)}", *map(_brackets, means)))
-    for less, more in pairwise(PRESETS):
-        gains = [_gain(made[more], made[less], name) for name in names]
-        lines.append((f"{more} minus {less}", "common", *(_brackets(gain, "+") for gain in gains)))
-    table = _table(("preset", "captions", *(LABELS[name] for name in OF_MESHES)), lines)
-    missed = sorted(row.run.prompt for row in made["standard"] if row.measures.get("mesh_r_precision") == 0)
-    return (
-        "## The presets\n\nExported meshes, seed 0: every caption of an object in a colour (plain), and a random "
-        f"sample of those that name a pattern, too (patterned). {_settings(found, 'presets')}\n\n{table}\n\n"
-        f"Standard's captions that the judge takes for others: {', '.join(missed) or 'none'}."
-    )
-
-
-def _gain(more: Sequence[Row], less: Sequence[Row], name: str) -> Interval | None:
-    """Of one preset over another, whose numbers of steps differ, on the captions that both made."""
-    values, others = (statistics.by_prompt(statistics.measured(rows, name)) for rows in (more, less))
-    return statistics.interval(values[prompt] - others[prompt] for prompt in values if prompt in others)
-
-
-def _brackets(interval: Interval | None, sign: str = "") -> str:
-    if interval is None:
-        return ""
-    return f"{interval.mean:{sign}.3f} ({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"
-
-
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rule = ["---"] * len(head)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))

@@ -110,12 +110,15 @@ def ratio(first: Values, second: Values) -> Interval | None:
 
 
 def better(found: Interval | None, relevant: float = RELEVANT) -> Verdict:
-    """Whether a difference shows a gain: the whole interval above 0; or none that matters: all below `relevant`."""
+    """Whether a difference shows a gain: the whole interval above 0; or none that matters: all below `relevant`.
+
+    A gain that is certain, but does not matter, is none.
+    """
     if found is None or not found.enough:
         return "undecided"
-    if found.low > 0:
-        return "reproduced"
-    return "not reproduced" if found.high < relevant else "undecided"
+    if found.high < relevant:
+        return "not reproduced"
+    return "reproduced" if found.low > 0 else "undecided"
 
 
 def as_good(found: Interval | None, relevant: float = RELEVANT) -> Verdict:

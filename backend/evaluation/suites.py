@@ -4,16 +4,16 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
 from backend.evaluation import gradients, images, objects
 from backend.evaluation.clip import Clip
-from backend.evaluation.measures import COMPARED, REFERENCES
+from backend.evaluation.measures import COMPARED, F_LOOSE, F_THRESHOLD, REFERENCES
 from backend.evaluation.rows import Row, Rows
-from backend.evaluation.runs import DEFAULT, PROMPTS, VARIANTS, Run, meshed, patterned_captions, picture_of
+from backend.evaluation.runs import DEFAULT, PROMPTS, VARIANTS, Run, Suite, meshed, patterned_captions, picture_of
 from backend.generate import load_guidance
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
@@ -32,7 +32,8 @@ GRADIENT_PROMPTS, _HALF_MADE = 8, 20
 class Bench:
     """What all runs share. name, device: as a request names them. clip: None if CLIP is not to judge as well.
 
-    small: whether the model's presets are those of a small one; see `presets.preset`.
+    facts: what the figures of every suite depend on, see `facts_of`. small: whether the model's presets are those of
+    a small one, see `presets.preset`.
     """
 
     name: str
@@ -60,7 +61,6 @@ def prepared(name: str, device: str, clip: Path | None) -> Bench:
 
 
 def _facts(job: Job, clip: Path | None) -> dict[str, Any]:
-    """What every figure depends on, but for what the runs say themselves; as JSON has it, to be compared."""
     varied = ("steps", "schedule")
     facts = {
         "model": job.model.name,
@@ -69,12 +69,26 @@ def _facts(job: Job, clip: Path | None) -> dict[str, Any]:
         "precision": job.precision,
         "judge": judge.revision(library.builtin().folder),
         "clip": clip.name if clip else None,
-        "references": REFERENCES,
-        "compared": COMPARED,
+        "field": job.field,
+        "view_mode": job.view_mode,
+        "perp_neg": job.perp_neg,
         "defaults": {name: value for name, value in asdict(job.optimisation).items() if name not in varied},
         "versions": versions(),
     }
     return dict(json.loads(json.dumps(facts)))
+
+
+def facts_of(bench: Bench, what: Suite | Literal["gradients"]) -> dict[str, Any]:
+    """What the figures of a suite depend on, but for what its runs say themselves; as JSON has it, to be compared."""
+    own: dict[str, Any]
+    match what:
+        case "2d":
+            own = {"image_rate": images.LEARNING_RATE}
+        case "gradients":
+            own = {"image_rate": images.LEARNING_RATE, "image_steps": _HALF_MADE, "noises": gradients.NOISES}
+        case _:
+            own = {"references": REFERENCES, "compared": COMPARED, "within": [F_THRESHOLD, F_LOOSE]}
+    return bench.facts | own
 
 
 def carried_out(bench: Bench, runs: Sequence[Run], rows: Rows, folder: Path) -> Iterator[Run]:
@@ -110,13 +124,13 @@ def all_gradients(bench: Bench, folder: Path) -> Iterator[str]:
 
     Those of the same facts that are there already stay.
     """
-    path = folder / gradients.FILE
-    if gradients.facts_of(path) == bench.facts:
+    path, facts = folder / gradients.FILE, facts_of(bench, "gradients")
+    if gradients.facts_of(path) == facts:
         return
     found = []
     for prompt in PROMPTS[:GRADIENT_PROMPTS]:
         yield prompt
         job = job_of(Run("2d", DEFAULT, "uniform", _HALF_MADE, prompt, 0), bench.name, bench.device)
         image, _ = images.optimised(job, bench.guidance)
-        found.append(gradients.gradients(bench.guidance, prompt, image))
-    gradients.save(found, path, bench.facts)
+        found.append(gradients.gradients(bench.guidance, prompt, image, job.optimisation.cfg))
+    gradients.save(found, path, facts)

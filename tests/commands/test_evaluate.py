@@ -10,7 +10,7 @@ from backend.cli import main
 from backend.evaluation import gradients, report, rows
 from backend.evaluation.rows import Rows
 from backend.evaluation.runs import ABLATIONS, DEFAULT, planned_runs
-from backend.evaluation.suites import carried_out, prepared
+from backend.evaluation.suites import carried_out, facts_of, prepared
 
 TINY = ["--prompts", "2", "--seeds", "1", "--schedules", "time_prior,uniform", "--budgets", "2,4"]
 
@@ -20,7 +20,7 @@ def test_the_whole_path_and_on_from_where_it_stopped(
 ) -> None:
     monkeypatch.setattr("backend.commands.evaluate.GRADIENT_PROMPTS", 1)
     monkeypatch.setattr("backend.evaluation.suites.GRADIENT_PROMPTS", 1)
-    monkeypatch.setattr("backend.evaluation.gradients._NOISES", 2)
+    monkeypatch.setattr("backend.evaluation.gradients.NOISES", 2)
     monkeypatch.setattr("backend.evaluation.runs._MESHES", 1)
     for suite in ("2d", "3d"):
         assert main(["evaluate", "--suite", suite, *TINY, "--out", str(tmp_path)]) == 0
@@ -60,6 +60,12 @@ def test_the_whole_path_and_on_from_where_it_stopped(
     assert main(["evaluate", *TINY, "--out", str(tmp_path)]) == 2
     assert not rows.path_of(tmp_path, "2d").exists()
 
+    # Rows measured otherwise than they would be now are not added to.
+    monkeypatch.setattr("backend.evaluation.suites.COMPARED", 23)
+    capsys.readouterr()
+    assert main(["evaluate", "--suite", "3d", *TINY, "--out", str(tmp_path), "--resume"]) == 2
+    assert "(compared differ)" in capsys.readouterr().err
+
     # The report comes from the rows alone.
     (tmp_path / report.MARKDOWN).unlink()
     assert main(["evaluate", "--report-only", "--out", str(tmp_path)]) == 0
@@ -72,7 +78,8 @@ def test_an_ablation_and_a_preset_are_carried_out(tmp_path: Path, monkeypatch: p
     runs = [run for run in planned_runs("ablations", 1, 1, (), ()) if run.variant in (DEFAULT, "cfg=15", "no decay")][
         :3
     ]
-    assert list(carried_out(bench, runs, Rows(tmp_path, "ablations", bench.facts, resume=False), tmp_path)) == runs
+    kept = Rows(tmp_path, "ablations", facts_of(bench, "ablations"), resume=False)
+    assert list(carried_out(bench, runs, kept, tmp_path)) == runs
     made = rows.read(rows.path_of(tmp_path, "ablations"))
     assert {run.variant for run in made} == {DEFAULT, "cfg=15", "no decay"} <= {DEFAULT, *ABLATIONS}
     assert len({json.dumps(asdict(row)["features"]) for row in made.values()}) == 3

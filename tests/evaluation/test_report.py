@@ -13,10 +13,12 @@ from matplotlib.axes import Axes
 
 from backend.engine.names import SCHEDULES
 from backend.errors import UserError
-from backend.evaluation import report
+from backend.evaluation import presets, report, statistics
 from backend.evaluation.report import Found
 from backend.evaluation.rows import Row, Rows
-from backend.evaluation.runs import PROMPTS, Run, Suite, planned_runs
+from backend.evaluation.runs import ABLATION_PROMPTS, PROMPTS, Run, Suite, planned_runs
+from backend.evaluation.tables import brackets
+from backend.presets import PRESETS
 
 FACTS = {
     "model": "builtin",
@@ -25,6 +27,9 @@ FACTS = {
     "precision": "bf16",
     "judge": "sha256:0123",
     "clip": None,
+    "field": "voxel",
+    "view_mode": "always",
+    "perp_neg": False,
     "references": 256,
     "compared": 24,
     "defaults": {"weight": "one", "cfg": 7.5, "final_rate": 0.3},
@@ -147,13 +152,46 @@ def test_the_whole_report(tmp_path: Path) -> None:
     assert {row["steps"] for row in kept["means"]["3d"]} == {30, 60}
 
 
+def test_gains_are_told_apart_by_budget_and_by_whether_defaults_were_chosen_on_a_prompt(tmp_path: Path) -> None:
+    kept = Rows(tmp_path, "3d", FACTS, resume=False)
+    for prompt in PROMPTS:
+        for steps in (30, 60):
+            gain = (0.2 if prompt in ABLATION_PROMPTS else 0.1) * steps / 60
+            for schedule, score in (("uniform", 0.4), ("time_prior", 0.4 + gain)):
+                kept.append(Row(Run("3d", "default", schedule, steps, prompt, 0), {"f_score": score}, 1.0))
+    report.write(report.read(tmp_path), "a machine")
+    text = (tmp_path / report.MARKDOWN).read_text()
+    assert "| after 30 steps | 24 | +0.075 (" in text
+    assert "| after 60 steps | 24 | +0.150 (" in text
+    assert "| prompts of the ablations | 24 | +0.150 (+0.150 to +0.150) |" in text
+    assert "| other prompts | 24 | +0.075 (+0.075 to +0.075) |" in text
+
+
+def test_captions_of_one_object_are_no_independent_witnesses(tmp_path: Path) -> None:
+    kept = Rows(tmp_path, "presets", FACTS, resume=False)
+    for colour in ("red", "blue", "green"):
+        for noun, score in (("mug", 0.0), ("cube", 1.0)):
+            for preset in PRESETS:
+                measures = {"mesh_f_score": score, "mesh_grey": 1.0}
+                if colour == "red" and preset == "high":
+                    del measures["mesh_grey"]
+                kept.append(Row(Run("presets", preset, "time_prior", 60, f"a {colour} {noun}", 0), measures, 1.0))
+    text = presets.section(list(kept.read().values()), "So made.")
+    (standard,) = re.findall(r"\| standard \| common 6 \|.*", text)
+    mean = statistics.interval([0.0, 1.0])
+    assert brackets(mean) in standard, "two objects, not six captions"
+    assert "1.000 (1.000 to 1.000)" in standard
+    (high,) = re.findall(r"\| high \| common 6 \|.*", text)
+    assert "1.000 (1.000 to 1.000)" not in high, "a mean of some is not told as that of all"
+
+
 def test_a_folder_without_rows_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no rows"):
         report.read(tmp_path)
 
 
 def test_rows_of_an_older_version_are_named(tmp_path: Path) -> None:
-    old = {name: value for name, value in FACTS.items() if name != "compared"}
+    old = {name: value for name, value in FACTS.items() if name != "view_mode"}
     kept = Rows(tmp_path, "3d", old, resume=False)
     kept.append(Row(Run("3d", "default", "time_prior", 30, PROMPTS[0], 0), {"r_precision": 1.0}, 1.0))
     with pytest.raises(UserError, match="are of an older version"):

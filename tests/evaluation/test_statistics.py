@@ -105,6 +105,7 @@ def test_a_ratio_is_a_share_of_the_second() -> None:
     [
         (0.001, 0.3, "reproduced", "reproduced"),
         (0.0, 0.3, "undecided", "reproduced"),
+        (0.001, 0.019, "not reproduced", "reproduced"),
         (-0.01, 0.019, "not reproduced", "reproduced"),
         (-0.03, 0.01, "not reproduced", "undecided"),
         (-0.03, 0.03, "undecided", "undecided"),
@@ -117,8 +118,21 @@ def test_verdicts(low: float, high: float, better: str, as_good: str) -> None:
     assert statistics.as_good(found) == as_good
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (-0.1, 0.04, "reproduced"),
+        (0.01, 0.04, "reproduced"),
+        (0.0, 0.06, "undecided"),
+        (0.06, 0.2, "not reproduced"),
+    ],
+)
+def test_what_costs_less_than_matters_is_free(low: float, high: float, verdict: str) -> None:
+    assert statistics.costless(Interval((low + high) / 2, low, high, 20, 20), 0.05) == verdict
+
+
 def test_without_pairs_all_is_undecided() -> None:
-    assert statistics.better(None) == statistics.as_good(None) == "undecided"
+    assert statistics.better(None) == statistics.as_good(None) == statistics.costless(None, 0.05) == "undecided"
 
 
 def row(seed: int, features: tuple[float, ...], cells: int, right: float = 1.0) -> Row:
