@@ -136,12 +136,14 @@ def _settings(found: Found, suite: Suite) -> str:
     """What the model and the defaults were when a suite was run: these are changed by what reports say."""
     facts = found.facts[suite]
     defaults = facts["defaults"]
-    shapes = f" F-scores: of {facts['references']} true shapes {facts['compared']} were compared closely."
+    shapes = ""
+    if "references" in facts:
+        shapes = f" F-scores: of {facts['references']} true shapes {facts['compared']} were compared closely."
     early = Counter(f"{row.run.variant}, {row.run.schedule}" for row in found.rows[suite] if row.failure)
     ended = ", ".join(f"{count} of {name}" for name, count in early.items()) or "none"
     return (
         f"{_model(facts)} Defaults of these runs: gradient weight {defaults['weight']}, cfg {defaults['cfg']}, "
-        f"learning rate falling to {defaults['final_rate']} of itself.{'' if suite == '2d' else shapes} "
+        f"learning rate falling to {defaults['final_rate']} of itself.{shapes} "
         f"Ended early, at what is not finite: {ended}."
     )
 

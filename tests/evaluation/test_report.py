@@ -30,11 +30,12 @@ FACTS = {
     "field": "voxel",
     "view_mode": "always",
     "perp_neg": False,
-    "references": 256,
-    "compared": 24,
     "defaults": {"weight": "one", "cfg": 7.5, "final_rate": 0.3},
     "versions": {},
 }
+
+
+OF_SHAPES = {"references": 256, "compared": 24}
 
 
 def made(
@@ -46,7 +47,7 @@ def made(
 ) -> Found:
     """Rows as if each run had scored so. spread: how far the results of time_prior lie apart; of others it is 0.5."""
     draw = random.Random(0)
-    kept = Rows(folder, suite, FACTS, resume=True)
+    kept = Rows(folder, suite, FACTS if suite == "2d" else FACTS | OF_SHAPES, resume=True)
     for run in planned_runs(suite, 12, 2, SCHEDULES, (30, 60)):
         value = min(max(score(run, draw), 0.0), 1.0)
         right = float(value > 0.5)
@@ -147,6 +148,7 @@ def test_the_whole_report(tmp_path: Path) -> None:
     gain = "+0.320 (+0.320 to +0.320)"  # of 500 over 180 steps, in R-precision and F-score
     assert re.search(rf"\| high minus standard \| common .*\| {re.escape(gain)} \|", text)
     assert text.count("| m1=700 |") == 2, "once for each number of steps"
+    assert text.count("of 256 true shapes 24 were compared") == 3, "in all but images"
     assert "gradient weight one, cfg 7.5, learning rate falling to 0.3" in text
     kept = json.loads((tmp_path / report.JSON).read_text())
     assert {row["steps"] for row in kept["means"]["3d"]} == {30, 60}
