@@ -60,7 +60,7 @@ _READING = f"""## How to read this
 - Seconds are of machines that others may share; only their ratios within pairs are used."""
 
 
-Pairs = Mapping[str, tuple[Sequence[Row], Sequence[Row]]]
+_Pairs = Mapping[str, tuple[Sequence[Row], Sequence[Row]]]
 """Rows to be compared with others, by what the table calls them."""
 
 
@@ -211,11 +211,11 @@ def _between_schedules(found: Found, suite: Suite) -> str:
     return "\n\n".join(parts)
 
 
-def _against(groups: Mapping[str, Sequence[Row]], base: str) -> Pairs:
+def _against(groups: Mapping[str, Sequence[Row]], base: str) -> _Pairs:
     return {name: (rows, groups.get(base, ())) for name, rows in groups.items() if name != base}
 
 
-def _parts_of_gain(groups: Mapping[str, Sequence[Row]]) -> Pairs:
+def _parts_of_gain(groups: Mapping[str, Sequence[Row]]) -> _Pairs:
     """time_prior and uniform, by budget, and by whether the defaults were chosen on a prompt."""
     both = groups["time_prior"], groups["uniform"]
     budgets = sorted({row.run.steps for group in both for row in group})
@@ -314,7 +314,7 @@ def _ablations(found: Found) -> str:
     return "\n\n".join(parts)
 
 
-def _compared(pairs: Pairs, plot: Path) -> str:
+def _compared(pairs: _Pairs, plot: Path) -> str:
     """The first rows minus the second ones, by name: a table, with how many pairs there are, and a plot of quality."""
     differences = {
         measure: {
