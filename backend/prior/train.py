@@ -3,7 +3,7 @@
 The run lives in a folder with checkpoints, sample sheets and, at its end, the finished model. The
 learning rate is a function of the share of the minutes that is spent, so a run ends on time on any
 machine, and a resumed one goes on where it was. To train a finished run further, resume it with
-more minutes.
+more minutes, or, where its folder is gone, start another one from its model.
 """
 
 import copy
@@ -67,10 +67,14 @@ class Training:
 class Trainer:
     """A prior under training, its moving average, and how far they are."""
 
-    def __init__(self, training: Training, device: torch.device) -> None:
+    def __init__(self, training: Training, device: torch.device, start: Path | None = None) -> None:
+        """start: the folder of a model to go on from; None begins with random weights.
+
+        Raises ValueError if that model is of another size or knows other words, FileNotFoundError if there is none.
+        """
         self.training = training
         self.device = device
-        self.prior = model.build(training.size, training.seed)
+        self.prior = _started(training, start) if start else model.build(training.size, training.seed)
         self.average = copy.deepcopy(self.prior)
         for module in (self.prior.modules(), self.average.modules()):
             module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
@@ -140,6 +144,16 @@ class Trainer:
         self.step, self.seconds = checkpoint.step, checkpoint.facts["seconds"]
 
 
+def _started(training: Training, folder: Path) -> Prior:
+    prior = model.load(folder)
+    if prior.size != training.size:
+        raise ValueError(f"the model in {folder} draws {prior.size} pixels; give --size {prior.size}")
+    if Vocabulary.load(folder) != Vocabulary():
+        raise ValueError(f"the model in {folder} knows other words than the captions hold; start without it")
+    prior.modules().train().requires_grad_(True)
+    return prior
+
+
 def v_loss(
     prior: Prior,
     images: Float[Tensor, "B 3 H W"],
@@ -171,8 +185,8 @@ def batches(pool: Pool, training: Training, world: World, generator: torch.Gener
         yield dataset.draw(pool, training.batch, world, generator)
 
 
-def train(training: Training, device: torch.device, run: Path, resume: bool) -> Prior:
-    """Train in folder `run` until the minutes are spent; returns the moving average.
+def train(training: Training, device: torch.device, run: Path, resume: bool, start: Path | None = None) -> Prior:
+    """Train in folder `run` until the minutes are spent; returns the moving average. start: see `Trainer`.
 
     Raises ValueError if `run` holds checkpoints and `resume` is false, or the other way round.
     """
@@ -181,7 +195,7 @@ def train(training: Training, device: torch.device, run: Path, resume: bool) -> 
         raise ValueError(f"no usable checkpoint in {run}; start without --resume")
     if saved and not resume:
         raise ValueError(f"{run} holds a run at step {saved.step}; go on with --resume or choose another --run folder")
-    trainer = Trainer(training, device)
+    trainer = Trainer(training, device, start)
     if saved:
         trainer.restore(saved)
         logger.info("resumed at step %d, %.1f minutes in", trainer.step, trainer.seconds / 60)
@@ -229,15 +243,16 @@ def write_sheet(trainer: Trainer, run: Path) -> None:
 @click.option("--run", type=click.Path(path_type=Path), default=Path("runs/prior"), show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from the newest intact checkpoint.")
-def main(minutes: float, size: str, device: str, run: Path, seed: int, resume: bool) -> None:
+@click.option("--start", type=click.Path(path_type=Path, exists=True), help="A model's folder, to go on from it.")
+def main(minutes: float, size: str, device: str, run: Path, seed: int, resume: bool, start: Path | None) -> None:
     """Train the built-in prior; the finished model is written to RUN/model."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if device == "cuda" and not torch.cuda.is_available():
         raise click.BadParameter("this machine or its torch build has no CUDA device; use --device cpu")
     training = Training(minutes=minutes, size=int(size), seed=seed)
     try:
-        prior = train(training, torch.device(device), run, resume)
-    except (ValueError, FloatingPointError) as error:
+        prior = train(training, torch.device(device), run, resume, start)
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
         raise click.ClickException(str(error)) from error
     model.save(prior, run / "model")
     Vocabulary().save(run / "model")

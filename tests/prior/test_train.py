@@ -11,9 +11,10 @@ import torch
 from click.testing import CliRunner
 
 from backend import checkpoints
-from backend.prior import train
+from backend.prior import model, train
 from backend.prior.dataset import Batch
 from backend.prior.train import Trainer, Training
+from backend.prior.vocabulary import Vocabulary
 
 CPU = torch.device("cpu")
 TINY = Training(minutes=1, batch=4, pool=22)
@@ -123,6 +124,27 @@ def test_resuming_nothing_or_starting_over_a_run_is_refused(tmp_path: Path) -> N
     checkpoints.write(tmp_path, Trainer(TINY, CPU).checkpoint())
     with pytest.raises(ValueError, match="go on with --resume"):
         train.train(TINY, CPU, tmp_path, resume=False)
+
+
+def test_a_run_started_from_a_model_begins_with_its_weights(tmp_path: Path) -> None:
+    other = Trainer(dataclasses.replace(TINY, seed=9), CPU)
+    model.save(other.prior, tmp_path)
+    Vocabulary().save(tmp_path)
+    begun = Trainer(TINY, CPU, tmp_path)
+    for saved, started in zip(other.prior.modules().parameters(), begun.prior.modules().parameters(), strict=True):
+        assert started.requires_grad
+        assert torch.allclose(saved, started, atol=1e-3)  # models are kept in half precision
+
+
+def test_a_model_that_does_not_fit_the_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no model"):
+        Trainer(TINY, CPU, tmp_path)
+    model.save(model.build(32), tmp_path)
+    with pytest.raises(ValueError, match="--size 32"):
+        Trainer(dataclasses.replace(TINY, size=64), CPU, tmp_path)
+    Vocabulary(objects=("cube",)).save(tmp_path)
+    with pytest.raises(ValueError, match="other words"):
+        Trainer(TINY, CPU, tmp_path)
 
 
 @pytest.mark.parametrize(
