@@ -145,12 +145,13 @@ class Trainer:
 
 
 def _started(training: Training, folder: Path) -> Prior:
-    prior = model.load(folder)
-    if prior.size != training.size:
-        raise ValueError(f"the model in {folder} draws {prior.size} pixels; give --size {prior.size}")
+    saved = model.load(folder)
+    if saved.size != training.size:
+        raise ValueError(f"the model in {folder} draws {saved.size} pixels; give --size {saved.size}")
     if Vocabulary.load(folder) != Vocabulary():
         raise ValueError(f"the model in {folder} knows other words than the captions hold; start without it")
-    prior.modules().train().requires_grad_(True)
+    prior = model.build(training.size, training.seed)  # a new one does not remember the folder in its configuration
+    prior.modules().load_state_dict(saved.modules().state_dict())
     return prior
 
 

@@ -131,6 +131,7 @@ def test_a_run_started_from_a_model_begins_with_its_weights(tmp_path: Path) -> N
     model.save(other.prior, tmp_path)
     Vocabulary().save(tmp_path)
     begun = Trainer(TINY, CPU, tmp_path)
+    assert "_name_or_path" not in begun.prior.unet.config
     for saved, started in zip(other.prior.modules().parameters(), begun.prior.modules().parameters(), strict=True):
         assert started.requires_grad
         assert torch.allclose(saved, started, atol=1e-3)  # models are kept in half precision
