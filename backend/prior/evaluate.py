@@ -5,10 +5,12 @@ The scores in a model's card are what this prints.
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 import click
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,7 +21,7 @@ from backend.prior.judge import Judge, judging_views
 from backend.prior.model import Prior
 from backend.prior.render import trace
 from backend.prior.sample import sample
-from backend.prior.shapes import SHAPES, VARIATIONS
+from backend.prior.shapes import SHAPES, VARIATIONS, Shape
 from backend.prior.train_judge import JUDGES_WORLD, exposed, without_texture
 
 SAMPLES = 512
@@ -32,31 +34,38 @@ TABLE_BEGIN, TABLE_END = "<!-- scores -->", "<!-- /scores -->"
 class Scores:
     """Shares in [0, 1].
 
-    judge_*: the judge on held-out renders of known objects; `judge_caption` and `judge_grey` from
-    eight views of each object, `judge_single_*` from one. sample_*: the model's samples as the judge
-    sees them. above_from_front: samples asked for "from above" and "front view" that the judge puts
-    on the right side of these two; front_from_back: likewise, for objects that have a front.
+    judge_*: the judge on held-out renders of known objects; `judge_caption`, `judge_patterned` and
+    `judge_grey` from eight views of each object, `judge_single_*` from one. sample_*: the model's samples
+    as the judge sees them. Objects have patterns where the name says so, and only there.
+    above_from_front: samples asked for "from above" and "front view" that the judge puts on the right side
+    of these two; front_from_back: likewise, for objects that have a front.
     """
 
     judge_caption: float
+    judge_patterned: float
     judge_grey: float
     judge_single_object: float
     judge_single_colour: float
+    judge_single_pattern: float
     sample_object: float
     sample_colour: float
     sample_caption: float
+    sample_pattern: float
     above_from_front: float
     front_from_back: float
 
 
 _MEANINGS = {
     "judge_caption": "judge: right caption of all object x colour ones, 8 views of a held-out object",
+    "judge_patterned": "judge: right caption of all pattern x object x colour ones, 8 views of a held-out object",
     "judge_grey": "judge: right object from 8 untextured views",
     "judge_single_object": "judge: right object from a single picture",
     "judge_single_colour": "judge: right colour from a single picture",
+    "judge_single_pattern": "judge: right pattern from a single picture",
     "sample_object": "samples: right object",
     "sample_colour": "samples: right colour",
     "sample_caption": "samples: right object and colour",
+    "sample_pattern": "samples: right pattern, where one is asked for",
     "above_from_front": 'samples: "from above" told from "front view"',
     "front_from_back": 'samples: "front view" told from "back view", objects with a front',
 }
@@ -77,43 +86,78 @@ def table(scores: Scores) -> str:
 def examine(net: Judge) -> dict[str, float]:
     """Scores of the judge on renders that it has never seen: every caption INSTANCES times, from its eight views."""
     generator = torch.Generator().manual_seed(_EXAM_SEED)
-    colour = torch.arange(len(net.vocabulary.colours)).repeat(INSTANCES)
-    cameras = judging_views().tiled(len(colour))
-    plain = torch.zeros(len(cameras.azimuth), dtype=torch.long)
     marks: dict[str, list[Tensor]] = {name: [] for name in _MEANINGS if name.startswith("judge_")}
     shapes = [shape for shape in SHAPES if shape.name in net.vocabulary.objects]
     for answer, shape in enumerate(tqdm(shapes, desc="examining the judge", unit="object")):
-        variation = torch.rand(len(colour), VARIATIONS, generator=generator).repeat_interleave(8, dim=0)
-        lights = JUDGES_WORLD.lights.sample(cameras.backward, generator)
-        layers = trace(shape, variation, plain, cameras, lights, judge.SIZE)
-        textured = net(exposed(dataset.paint(layers, colour.repeat_interleave(8), JUDGES_WORLD, generator), generator))
-        grey = net(exposed(without_texture(layers, generator), generator))
-        caption = answer * len(net.vocabulary.colours) + colour
-        marks["judge_caption"].append(textured.together().captions.flatten(1).argmax(-1) == caption)
-        marks["judge_grey"].append(grey.together().objects.argmax(-1) == answer)
-        marks["judge_single_object"].append(textured.objects.argmax(-1) == answer)
-        marks["judge_single_colour"].append(textured.colours.argmax(-1) == colour.repeat_interleave(8))
+        for pattern in range(1 + len(net.vocabulary.patterns) if shape.patterns else 1):
+            for name, right in _examined(net, answer, shape, pattern, generator).items():
+                marks[name].append(right)
     return {name: share(torch.cat(marked)) for name, marked in marks.items()}
+
+
+def _examined(net: Judge, answer: int, shape: Shape, pattern: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """What the judge gets right of one object with one pattern (0: plain) in all colours."""
+    colour = torch.arange(len(net.vocabulary.colours)).repeat(INSTANCES)
+    cameras = judging_views().tiled(len(colour))
+    variation = torch.rand(len(colour), VARIATIONS, generator=generator).repeat_interleave(8, dim=0)
+    lights = JUDGES_WORLD.lights.sample(cameras.backward, generator)
+    patterns = torch.full((8 * len(colour),), pattern)
+    layers = trace(shape, variation, patterns, cameras, lights, judge.SIZE)
+    textured = net(exposed(dataset.paint(layers, colour.repeat_interleave(8), JUDGES_WORLD, generator), generator))
+    together = textured.together()
+    right = together.captions.flatten(1).argmax(-1) == answer * len(net.vocabulary.colours) + colour
+    if pattern:
+        return {
+            "judge_patterned": right & (together.patterns.argmax(-1) == pattern),
+            "judge_single_pattern": textured.patterns.argmax(-1) == pattern,
+        }
+    grey = net(exposed(without_texture(layers, generator), generator))
+    return {
+        "judge_caption": right,
+        "judge_grey": grey.together().objects.argmax(-1) == answer,
+        "judge_single_object": textured.objects.argmax(-1) == answer,
+        "judge_single_colour": textured.colours.argmax(-1) == colour.repeat_interleave(8),
+    }
 
 
 @torch.no_grad()
 def judge_samples(prior: Prior, net: Judge, seed: int) -> dict[str, float]:
-    """Scores of SAMPLES samples that go through all captions (25 DDIM steps, cfg 3)."""
+    """Scores of SAMPLES samples that go through all plain captions, and of one for each with a pattern.
+
+    25 DDIM steps, cfg 3.
+    """
     generator = torch.Generator().manual_seed(seed)
-    objects, colours = net.vocabulary.objects, net.vocabulary.colours
-    captions = torch.arange(len(objects) * len(colours))
-    asked = captions.repeat(-(-SAMPLES // len(captions)))[:SAMPLES]
-    shape, colour = asked // len(colours), asked % len(colours)
-    prompts = [
-        with_articles(f"{{article}} {colours[c]} {objects[s]}")
-        for s, c in zip(shape.tolist(), colour.tolist(), strict=True)
+    words = net.vocabulary
+    plain = [f"{{article}} {colour} {name}" for name in words.objects for colour in words.colours]
+    prompts = [with_articles(text) for text in islice(cycle(plain), SAMPLES)]
+    right = _right(net, sample(prior, prompts, generator), prompts)
+    patterned = [
+        f"a {pattern} {colour} {shape.name}"
+        for shape in SHAPES
+        if shape.patterns and shape.name in words.objects
+        for pattern in words.patterns
+        for colour in words.colours
     ]
-    seen = net(sample(prior, prompts, generator))
-    right_object, right_colour = seen.objects.argmax(-1) == shape, seen.colours.argmax(-1) == colour
     return {
-        "sample_object": share(right_object),
-        "sample_colour": share(right_colour),
-        "sample_caption": share(right_object & right_colour),
+        "sample_object": share(right["shape"]),
+        "sample_colour": share(right["colour"]),
+        "sample_caption": share(right["shape"] & right["colour"]),
+        "sample_pattern": share(_right(net, sample(prior, patterned, generator), patterned)["pattern"]),
+    }
+
+
+def _right(net: Judge, images: Float[Tensor, "B 3 H W"], prompts: list[str]) -> dict[str, Bool[Tensor, " B"]]:
+    """For each field of `Subject`, in which images the judge sees what the prompts ask for."""
+    seen = net(images)
+    asked = [net.vocabulary.knows(prompt).subject for prompt in prompts]
+    answers = {
+        "shape": (seen.objects, net.vocabulary.objects),
+        "colour": (seen.colours, net.vocabulary.colours),
+        "pattern": (seen.patterns, (None, *net.vocabulary.patterns)),
+    }
+    return {
+        kind: scores.argmax(-1) == torch.tensor([names.index(getattr(subject, kind)) for subject in asked])
+        for kind, (scores, names) in answers.items()
     }
 
 
