@@ -5,13 +5,13 @@ from click.testing import CliRunner
 from backend.prior import evaluate
 from backend.prior.evaluate import Scores
 
-SCORES = Scores(*(0.88 + 0.01 * i for i in range(12)))
+SCORES = Scores(*(0.9 + 0.008 * i for i in range(12)))
 
 
 def test_the_table_has_a_row_for_every_score() -> None:
     lines = evaluate.table(SCORES).splitlines()
     assert len(lines) == 2 + 12
-    assert lines[2].endswith("| 88.0 % |")
+    assert lines[2].endswith("| 90.0 % |")
 
 
 def test_the_card_is_rewritten_between_its_marks_only(tmp_path: Path) -> None:
