@@ -10,7 +10,7 @@ BLENDER_READY := $(BLENDER)/.ready
 PYTHON313 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13) python3.13)
 BLENDER52 := .venv-bpy52
 BLENDER52_READY := $(BLENDER52)/.ready
-PROMPT ?= a yellow mushroom
+PROMPT ?= a red mushroom
 PRESET ?= standard
 
 # Threads that spin for long while they wait starve each other where other programs use the cores too.
