@@ -95,8 +95,8 @@ class Remedies:
 class Report:
     """What came out of a job, and how: `report.json`.
 
-    seconds: per stage. losses: the terms of the last step. remedies: see `Remedies`. peak_memory: bytes, of the
-    process.
+    seconds: per stage. losses: the terms of the last step. remedies: see `Remedies`. notes: sentences for the
+    artist, what did not go as planned. peak_memory: bytes, of the process.
     """
 
     recipe: dict[str, Any]
@@ -104,6 +104,7 @@ class Report:
     iterations: int
     losses: dict[str, float]
     remedies: dict[str, Any]
+    notes: list[str]
     faces: int
     watertight: bool
     components: int
@@ -129,13 +130,18 @@ def generate(job: Job, out: Path, resume: bool, listen: Callable[[Status], None]
         with clock.stage("optimising"):
             field, losses, remedies = _optimised(job, guidance, out, start, listen)
         shown = displayed(field, guidance)
-        asset = build(shown, job.mesh, guidance.device, clock.stage)
+        asset, notes = build(shown, job.mesh, guidance.device, clock.stage)
         # The report comes last and goes first: where it is, everything is there and belongs together.
         (out / REPORT).unlink(missing_ok=True)
         with clock.stage("writing"):
             report = _written(job, asset, shown, guidance.device, out)
         whole = replace(
-            report, seconds=clock.seconds, losses=losses, remedies=asdict(remedies), peak_memory=peak_memory()
+            report,
+            seconds=clock.seconds,
+            losses=losses,
+            remedies=asdict(remedies),
+            notes=remedies.notes() + notes,
+            peak_memory=peak_memory(),
         )
         write_whole(out / REPORT, (json.dumps(asdict(whole), indent=2) + "\n").encode())
         checkpoints.clear(out / CHECKPOINTS)
@@ -293,6 +299,7 @@ def _written(job: Job, asset: Asset, field: Field, device: torch.device, out: Pa
         iterations=job.optimisation.steps,
         losses={},
         remedies={},
+        notes=[],
         faces=shape.faces,
         watertight=shape.watertight,
         components=shape.components,

@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, one line on stderr, nothing half-written."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from backend.cli import COMMANDS, main
+from backend.mesh import charts
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -134,6 +136,20 @@ def test_doctor_finds_this_machine_able(run: Run) -> None:
     assert code == 0
     assert "ready to make objects" in printed
     assert "builtin" in printed
+    assert re.search("^ok +unwrapping +works$", printed, re.MULTILINE)
+
+
+def test_doctor_says_what_to_do_where_unwrapping_fails(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("import sys\nsys.exit('no module named xatlas')\n")
+    monkeypatch.setattr(charts, "__file__", str(broken))
+    code, printed, _ = run("doctor")
+    assert code == 1
+    assert re.search("^MISSING +unwrapping +unwrapping failed .*no module named xatlas", printed, re.MULTILINE)
+    assert "-> python -m pip install --force-reinstall xatlas" in printed
+    assert "mend first: unwrapping" in printed
 
 
 def test_python_m_backend_is_the_command_line() -> None:

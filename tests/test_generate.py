@@ -24,7 +24,7 @@ from backend import generate as module
 from backend.engine.fields import Blob, VoxelField
 from backend.engine.optimise import NonFiniteError
 from backend.errors import OutOfMemoryError, UserError
-from backend.generate import CALMER, CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Remedies, Status, generate
+from backend.generate import CALMER, CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Status, generate
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.job import Job, planned
 from backend.mesh.asset import MeshSettings
@@ -68,6 +68,7 @@ def test_the_report_tells_what_was_done(made: Path) -> None:
     assert report["recipe"]["prompt"] == PROMPT
     assert report["psnr"] > 10
     assert report["silhouette_iou"] > 0.8
+    assert report["notes"] == []
 
 
 def test_the_mesh_carries_its_recipe_and_is_clean(made: Path) -> None:
@@ -251,7 +252,7 @@ def test_where_memory_runs_out_the_model_sees_fewer_views_at_a_time(
     report = generate(job, tmp_path, resume=False)
     assert report.remedies == {"calmed": False, "views_at_once": 1}
     assert [line.args for line in caplog.records if "memory ran out" in line.message] == [(2,), (1,)]
-    assert "saw views 1 at a time" in Remedies(**report.remedies).notes()[0]
+    assert "saw views 1 at a time" in report.notes[0]
 
 
 @pytest.mark.usefixtures("every_step")

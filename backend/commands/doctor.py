@@ -23,6 +23,8 @@ _NEEDED = (
     "xatlas",
     "fast_simplification",
 )
+_REINSTALL = "python -m pip install --force-reinstall xatlas"
+_CUBE_TEXELS = 64
 _INSTALL = 'python -m pip install -c requirements.lock -e "." in the program\'s folder'
 
 
@@ -45,7 +47,7 @@ def findings() -> list[Finding]:
     packages = _packages()
     found = [Finding("Python", platform.python_version()), packages, _disk()]
     # The rest is found out by these very packages.
-    return found if packages.fix else [*found, *_machine(), *_devices(), _tinycudann(), *_models()]
+    return found if packages.fix else [*found, *_machine(), *_devices(), _tinycudann(), _unwrapping(), *_models()]
 
 
 def _packages() -> Finding:
@@ -104,6 +106,20 @@ def _tinycudann() -> Finding:
     return Finding(
         "tinycudann", f"not usable: {lack}", "nothing to do: it only makes the hash grid faster on an NVIDIA card"
     )
+
+
+def _unwrapping() -> Finding:
+    import trimesh
+
+    from backend.mesh.asset import TriangleMesh
+    from backend.mesh.unwrap import UnwrapError, charted
+
+    cube = trimesh.creation.box()
+    try:
+        charted(TriangleMesh(cube.vertices.astype("float32"), cube.faces.astype("int32")), _CUBE_TEXELS)
+    except UnwrapError as error:
+        return Finding("unwrapping", str(error), _REINSTALL, needed=True)
+    return Finding("unwrapping", "works")
 
 
 def _models() -> list[Finding]:

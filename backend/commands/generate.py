@@ -40,6 +40,8 @@ def generate(prompt: str, out: Path, resume: bool, **options: str | float | None
     job = announced(Request(prompt, **options))  # type: ignore[arg-type]  # the options are its fields
     with bar_for(prompt) as bar:
         report = carry_out(job, out, resume, bar.show)
+    for note in report.notes:
+        click.echo(f"warning: {note}", err=True)
     click.echo(summary(report, out))
 
 

@@ -67,7 +67,7 @@ def _optimise(field: TrainableField, job: Job, guidance: DiffusionGuidance) -> N
 def _of_mesh(job: Job, field: Field, device: torch.device, net: Judge, asked: Subject) -> dict[str, float]:
     """What the exported mesh scores, "mesh_..." in rows."""
     try:
-        asset = build(field, job.mesh, device, lambda stage: nullcontext())
+        asset, _ = build(field, job.mesh, device, lambda stage: nullcontext())
     except UserError:  # there is no object in the field
         return dict.fromkeys((f"mesh_{name}" for name in measures.OF_MESHES), 0.0)
     return {f"mesh_{name}": value for name, value in measures.of_mesh(asset, net, asked).items()}

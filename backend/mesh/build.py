@@ -21,9 +21,10 @@ def build(
     settings: MeshSettings,
     device: torch.device,
     stage: Callable[[MeshStage], AbstractContextManager[None]],
-) -> Asset:
-    """The textured mesh of `field`, which renders display colours on `device`; `stage` is entered for each part.
+) -> tuple[Asset, list[str]]:
+    """The textured mesh of `field`, and notes for the artist: what did not go as planned.
 
+    The field renders display colours on `device`; `stage` is entered for each part.
     Raises UserError if there is no object in the field.
     """
     with stage("surface"):
@@ -33,7 +34,7 @@ def build(
     with stage("cleaning"):
         mesh = clean(mesh, settings.faces)
     with stage("unwrapping"):
-        uvs = unwrap(mesh, settings.texture)
+        layout = unwrap(mesh, settings.texture)
     with stage("baking"):
-        texture = bake(field, mesh, uvs, settings.texture, device)
-    return Asset(mesh, uvs, texture)
+        texture = bake(field, mesh, layout.uvs, settings.texture, device)
+    return Asset(mesh, layout.uvs, texture), [layout.note] if layout.note else []

@@ -1,10 +1,12 @@
 """A program that unwraps one mesh with xatlas, so that a slow unwrap can be stopped and a crash survived.
 
 Reads an .npz of positions (V, 3), triangles (F, 3), piece (F,) and settings from standard input; writes
-(F, 3, 2) texture coordinates to standard output as .npy. Imports nothing of the rest: it starts in a moment.
+(F, 3, 2) texture coordinates to standard output as .npy; what xatlas itself prints goes to standard error.
+Imports nothing of the rest: it starts in a moment.
 """
 
 import io
+import os
 import sys
 
 import numpy as np
@@ -40,8 +42,13 @@ def unwrapped(
 
 def main() -> None:
     """Unwrap what stands in standard input."""
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     given = np.load(io.BytesIO(sys.stdin.buffer.read()))
-    np.save(sys.stdout.buffer, unwrapped(given["vertices"], given["triangles"], given["piece"], *given["settings"]))
+    uvs = io.BytesIO()  # to a file, numpy asks for its position, and a pipe has none
+    np.save(uvs, unwrapped(given["vertices"], given["triangles"], given["piece"], *given["settings"]))
+    with answer:
+        answer.write(uvs.getvalue())
 
 
 if __name__ == "__main__":

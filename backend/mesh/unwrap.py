@@ -11,6 +11,7 @@ import io
 import logging
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -21,8 +22,8 @@ from backend.mesh.texels import rasterised
 
 logger = logging.getLogger(__name__)
 
-TIME_LIMIT = 15.0
-"""Seconds after which xatlas is given up."""
+TIME_LIMIT = 60.0
+"""Seconds after which xatlas is given up; it takes two, and longer where other programs compute."""
 
 GUTTER = 2.0
 """Texels between islands, as long as there is room for the islands at all."""
@@ -31,25 +32,50 @@ _PIECE = 1000  # faces that are charted together
 _PADDING = 3  # of an atlas that comes out up to 1.4 times as large as asked for
 _CELL = 12  # texels per side of the cell that two faces which had to move share
 _PASSES = 8
+_LAST_LINES = 5  # of what the process prints
 
 
-def unwrap(mesh: TriangleMesh, texture: int, time_limit: float = TIME_LIMIT) -> Float32[np.ndarray, "F 3 2"]:
-    """Corner texture coordinates in [0, 1] for a `texture` x `texture` picture; origin at the lower left.
+class UnwrapError(Exception):
+    """xatlas made no layout that can be used. reason: for the artist. details: what else is known, for the log."""
+
+    def __init__(self, reason: str, details: str = "") -> None:
+        self.reason = reason
+        super().__init__(f"{reason} ({details})" if details else reason)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the triangles lie on the texture.
+
+    uvs: corner texture coordinates in [0, 1]; origin at the lower left. note: a sentence for the artist if this is
+    not what xatlas cuts.
+    """
+
+    uvs: Float32[np.ndarray, "F 3 2"]
+    note: str | None = None
+
+
+def unwrap(mesh: TriangleMesh, texture: int, time_limit: float = TIME_LIMIT) -> Layout:
+    """The layout for a `texture` x `texture` picture.
 
     No texel belongs to two triangles, and islands are GUTTER texels apart. If xatlas fails or takes
     more than `time_limit` seconds, every two triangles become an island.
     """
     try:
-        return _parted(_charted(mesh, texture, time_limit), texture)
-    except subprocess.TimeoutExpired:
-        logger.warning("unwrapping stopped after %.0f s; every two triangles become an island", time_limit)
-    except subprocess.CalledProcessError as error:
-        logger.warning("xatlas failed (%s); every two triangles become an island", error)
-    return paired_islands(len(mesh.triangles), texture)
+        return Layout(charted(mesh, texture, time_limit))
+    except UnwrapError as error:
+        logger.warning("%s; every two triangles become an island", error)
+        note = f"{error.reason}: the texture is in many small islands; ask for fewer faces, or generate it again"
+        return Layout(paired_islands(len(mesh.triangles), texture), note)
 
 
-def _charted(mesh: TriangleMesh, texture: int, time_limit: float) -> Float32[np.ndarray, "F 3 2"]:
-    """Charts that xatlas cuts and packs, in a process of its own."""
+def charted(mesh: TriangleMesh, texture: int, time_limit: float = TIME_LIMIT) -> Float32[np.ndarray, "F 3 2"]:
+    """Corner texture coordinates of charts that xatlas cuts and packs. Raises UnwrapError."""
+    return _parted(_cut(mesh, texture, time_limit), texture)
+
+
+def _cut(mesh: TriangleMesh, texture: int, time_limit: float) -> Float32[np.ndarray, "F 3 2"]:
+    """What xatlas makes of the mesh, in a process of its own. Raises UnwrapError."""
     request = io.BytesIO()
     np.savez(
         request,
@@ -59,11 +85,26 @@ def _charted(mesh: TriangleMesh, texture: int, time_limit: float) -> Float32[np.
         settings=np.array([texture, _PADDING]),
     )
     command = [sys.executable, "-P", charts.__file__]
-    answer = subprocess.run(  # noqa: S603 the command is this program's own
-        command, input=request.getvalue(), capture_output=True, timeout=time_limit, check=True
-    )
+    try:
+        answer = subprocess.run(  # noqa: S603 the command is this program's own
+            command, input=request.getvalue(), capture_output=True, timeout=time_limit, check=True
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UnwrapError(f"unwrapping took more than {time_limit:.0f} s", _words(error.stderr)) from error
+    except subprocess.CalledProcessError as error:
+        raise UnwrapError("unwrapping failed", f"{error} {_words(error.stderr)}".strip()) from error
+    except OSError as error:
+        raise UnwrapError("unwrapping failed", str(error)) from error
+    if words := _words(answer.stderr):
+        logger.info("xatlas: %s", words)
     uvs: Float32[np.ndarray, "F 3 2"] = np.load(io.BytesIO(answer.stdout))
     return uvs
+
+
+def _words(printed: bytes | None) -> str:
+    """The last of what was printed, as one line."""
+    lines = (printed or b"").decode(errors="replace").splitlines()
+    return " / ".join([line.strip() for line in lines if line.strip()][-_LAST_LINES:])
 
 
 def pieces(mesh: TriangleMesh) -> Int64[np.ndarray, " F"]:
@@ -100,7 +141,7 @@ def _cells(faces: int, columns: int, cell: float, gutter: float) -> Float32[np.n
 
 
 def _parted(uvs: Float32[np.ndarray, "F 3 2"], texture: int) -> Float32[np.ndarray, "F 3 2"]:
-    """The layout with faces that lie on others moved to cells below it."""
+    """The layout with faces that lie on others moved to cells below it. Raises UnwrapError if they are too many."""
     moved = np.zeros(len(uvs), dtype=bool)
     layout = uvs
     for _ in range(_PASSES):
@@ -114,8 +155,7 @@ def _parted(uvs: Float32[np.ndarray, "F 3 2"], texture: int) -> Float32[np.ndarr
             break
         layout = (uvs * (1 - below) + np.array([0, below])).astype(np.float32)
         layout[moved] = _cells(int(moved.sum()), columns, _CELL / texture, GUTTER / texture)
-    logger.warning("xatlas laid too many faces on others; every two triangles become an island")
-    return paired_islands(len(uvs), texture)
+    raise UnwrapError("unwrapping laid too many faces on others")
 
 
 def overlapping(uvs: Float32[np.ndarray, "F 3 2"], texture: int) -> Bool[np.ndarray, " F"]:

@@ -33,7 +33,6 @@ from backend.generate import (
     REPORT,
     STAGES,
     TURNTABLE,
-    Remedies,
     Status,
     generate,
     load_guidance,
@@ -117,7 +116,7 @@ class TorchEngine:
     def carry_out(
         self, request: dict[str, Any], folder: Path, device: str, listen: Listener
     ) -> tuple[tuple[Result, ...], dict[str, Any]]:
-        """See `worker.Engine`. The report is `generate.Report`'s fields, and "notes" for the artist."""
+        """See `worker.Engine`. The report is `generate.Report`'s fields."""
         torch.set_num_threads(self._threads)  # a resumed job may have set another number
         try:
             job, _ = planned(_request(request, device))
@@ -138,7 +137,7 @@ class TorchEngine:
             code = "disk_full" if is_full(error) else "unwritable"
             raise TaskError(code, f"the results cannot be read back ({error.strerror})") from error
         self._took[_sort(job)] = {stage: report["seconds"].get(stage, 0.0) for stage in _AFTER}
-        return results, {**report, "notes": Remedies(**report["remedies"]).notes()}
+        return results, report
 
     def _remaining(self, job: Job) -> Remaining:
         after = self._took.get(_sort(job), USUAL_SECONDS[job.preset])

@@ -1,7 +1,8 @@
 import logging
+import os
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from backend.mesh import unwrap as unwrapping
 from backend.mesh.asset import TriangleMesh
 from backend.mesh.clean import clean
 from backend.mesh.surface import extract
-from backend.mesh.unwrap import GUTTER, overlapping, paired_islands, pieces, unwrap
+from backend.mesh.unwrap import GUTTER, UnwrapError, charted, overlapping, paired_islands, pieces, unwrap
 
 SIZE = 256
 
@@ -30,7 +31,7 @@ MESH = bumpy_ball(2500)
 
 @pytest.fixture(scope="module")
 def uvs() -> Float32[np.ndarray, "F 3 2"]:
-    return unwrap(MESH, SIZE)
+    return charted(MESH, SIZE)
 
 
 def covering(uvs: Float32[np.ndarray, "F 3 2"], size: int) -> list[list[tuple[int, int]]]:
@@ -76,6 +77,10 @@ def test_every_triangle_has_a_place_within_the_texture(uvs: Float32[np.ndarray, 
     assert uvs.shape == (len(MESH.triangles), 3, 2)
     assert uvs.min() >= 0
     assert uvs.max() <= 1
+
+
+def test_islands_are_few(uvs: Float32[np.ndarray, "F 3 2"]) -> None:
+    assert len(set(islands(uvs))) < len(MESH.triangles) / 50
 
 
 def test_no_texel_belongs_to_two_triangles_and_a_good_part_is_used(uvs: Float32[np.ndarray, "F 3 2"]) -> None:
@@ -143,33 +148,96 @@ def test_faces_that_lie_on_others_are_moved_out(monkeypatch: pytest.MonkeyPatch)
     apart = paired_islands(60, SIZE)
     folded = apart.copy()
     folded[[3, 10, 11]] = folded[[4, 12, 12]]
-    monkeypatch.setattr(unwrapping, "_charted", lambda mesh, texture, time_limit: folded)
-    result = unwrap(MESH, SIZE)
+    monkeypatch.setattr(unwrapping, "_cut", lambda mesh, texture, time_limit: folded)
+    result = charted(MESH, SIZE)
     assert counts(result, SIZE).max() == 1
     assert not np.array_equal(result, paired_islands(60, SIZE))
     shape = result[20] - result[20, 0]
     np.testing.assert_allclose(shape / shape.max(), (apart[20] - apart[20, 0]) / (apart[20] - apart[20, 0]).max())
 
 
-def test_a_slow_unwrap_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    slow = tmp_path / "slow.py"
-    slow.write_text("import time\ntime.sleep(60)\n")
-    monkeypatch.setattr(charts, "__file__", str(slow))
-    began = time.monotonic()
-    with caplog.at_level(logging.WARNING):
-        uvs = unwrap(MESH, SIZE, time_limit=0.3)
-    assert time.monotonic() - began < 5
-    assert "stopped after" in caplog.text
-    np.testing.assert_array_equal(uvs, paired_islands(len(MESH.triangles), SIZE))
+def test_more_overlaps_than_can_be_moved_out_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unwrapping, "_cut", lambda mesh, texture, time_limit: uvs_of_one_place(len(mesh.triangles)))
+    layout = unwrap(MESH, SIZE)
+    assert layout.note is not None
+    assert layout.note.startswith("unwrapping laid too many faces on others: the texture is in many small islands")
+    np.testing.assert_array_equal(layout.uvs, paired_islands(len(MESH.triangles), SIZE))
 
 
-def test_a_crash_of_xatlas_is_survived(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog) -> None:
-    crash = tmp_path / "crash.py"
-    crash.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
-    monkeypatch.setattr(charts, "__file__", str(crash))
-    uvs = unwrap(MESH, SIZE)
+def uvs_of_one_place(faces: int) -> Float32[np.ndarray, "{faces} 3 2"]:
+    return np.tile(np.array([[0, 0], [0.05, 0], [0, 0.05]], np.float32), (faces, 1, 1))
+
+
+Instead = Callable[[str], None]
+
+
+@pytest.fixture
+def instead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Instead:
+    """Runs another program than `charts`."""
+
+    def instead(code: str) -> None:
+        path = tmp_path / "instead.py"
+        path.write_text(code)
+        monkeypatch.setattr(charts, "__file__", str(path))
+
+    return instead
+
+
+def test_a_slow_unwrap_is_given_up_and_told(instead: Instead, caplog: pytest.LogCaptureFixture) -> None:
+    instead("import time\ntime.sleep(600)\n")
+    layout = unwrap(MESH, SIZE, time_limit=1)
+    assert "took more than 1 s" in caplog.text
+    assert layout.note == (
+        "unwrapping took more than 1 s: the texture is in many small islands; ask for fewer faces, or generate it again"
+    )
+    np.testing.assert_array_equal(layout.uvs, paired_islands(len(MESH.triangles), SIZE))
+
+
+def test_a_crash_of_xatlas_is_survived_and_told(instead: Instead, caplog: pytest.LogCaptureFixture) -> None:
+    instead("import os, signal\nos.write(2, b'about to\\ncrash\\n')\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    layout = unwrap(MESH, SIZE)
     assert "SIGSEGV" in caplog.text
-    np.testing.assert_array_equal(uvs, paired_islands(len(MESH.triangles), SIZE))
+    assert "about to / crash" in caplog.text
+    assert layout.note is not None
+    assert layout.note.startswith("unwrapping failed: the texture is in many small islands")
+    np.testing.assert_array_equal(layout.uvs, paired_islands(len(MESH.triangles), SIZE))
+
+
+def test_a_process_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(UnwrapError, match=r"unwrapping failed .*/nowhere/python"):
+        charted(MESH, SIZE)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_unwrapping_needs_nothing_of_the_environment(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PYTHON")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    assert unwrap(MESH, SIZE).note is None
+
+
+_TALKATIVE = """
+import ctypes, runpy, xatlas
+class Atlas(xatlas.Atlas):
+    def generate(self, *options):
+        ctypes.CDLL(None).printf(b"a word of C's\\n")
+        print("a word of Python's")
+        super().generate(*options)
+xatlas.Atlas = Atlas
+runpy.run_path({charts!r}, run_name="__main__")
+"""
+
+
+def test_what_xatlas_prints_goes_to_the_log(
+    uvs: Float32[np.ndarray, "F 3 2"], instead: Instead, caplog: pytest.LogCaptureFixture
+) -> None:
+    instead(_TALKATIVE.format(charts=charts.__file__))
+    with caplog.at_level(logging.INFO):
+        found = charted(MESH, SIZE)
+    assert "a word of C's" in caplog.text
+    assert "a word of Python's" in caplog.text
+    np.testing.assert_array_equal(found, uvs)
 
 
 def test_the_child_imports_nothing_heavy() -> None:

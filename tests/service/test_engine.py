@@ -19,6 +19,7 @@ from backend import generate as generating
 from backend.checkpoints import newest
 from backend.errors import DiskFullError, NotFiniteError, OutOfMemoryError, UnwritableError, UserError
 from backend.generate import CHECKPOINTS, MESH, STAGES, Remedies
+from backend.mesh import charts
 from backend.service import engine as module
 from backend.service.engine import FILES, OUT, TorchEngine
 from backend.service.executor import Advanced, Crashed, Stopped, Task, Update
@@ -60,7 +61,7 @@ def test_a_task_becomes_files_with_previews_on_the_way(engine: TorchEngine, tmp_
     for result in results:
         assert result.path == tmp_path / OUT / result.name
         assert result.size == result.path.stat().st_size
-    assert report == {**json.loads((tmp_path / OUT / "report.json").read_text()), "notes": []}
+    assert report == json.loads((tmp_path / OUT / "report.json").read_text())
     assert [one.stage for one in heard if one.step is None] == list(STAGES)
     assert [one.step for one in heard if one.step] == list(range(1, 9))
     first, *_, last = [one for one in heard if one.step]
@@ -74,6 +75,16 @@ def test_a_task_becomes_files_with_previews_on_the_way(engine: TorchEngine, tmp_
     heard.clear()
     assert engine.carry_out(REQUEST, tmp_path, "cpu", heard.append) == (results, report)
     assert heard == []
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_an_unwrapping_that_failed_is_a_note_of_the_task(
+    engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(charts, "__file__", str(tmp_path / "nowhere.py"))
+    _, report = engine.carry_out(REQUEST, tmp_path, "cpu", ignored)
+    assert [note.partition(":")[0] for note in report["notes"]] == ["unwrapping failed"]
+    assert json.loads((tmp_path / OUT / "report.json").read_text())["notes"] == report["notes"]
 
 
 class Enough(Exception):
