@@ -229,7 +229,8 @@ def wheel(name: str, digest: str, folder: Path, offline: bool) -> bytes:
 
 def run(command: list[Any], failure: str, environment: dict[str, str] | None = None, sign: str = "") -> str:
     """What a program wrote. failure: what its failing means, and what to do then. sign: what it writes on success."""
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)  # noqa: S603  # our own words
+    told = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
+    done = subprocess.run(command, env=environment, **told)  # noqa: S603  # our own words
     if done.returncode or sign not in done.stdout:
         said = f"{done.stdout}\n{done.stderr}".strip().splitlines() or ["no word"]
         last = ([line for line in said if re.search(r"\berror\b", line, re.IGNORECASE)] or said)[-1].strip()

@@ -167,4 +167,4 @@ def _ready(server: "subprocess.Popen[bytes]", home: Path) -> Pairing:
                 if all(device.endswith("idle") for device in client.hello().devices):
                     return pairing
         time.sleep(0.1)
-    raise RuntimeError(f"the backend does not start: {(home / 'log').read_text()}")
+    raise RuntimeError(f"the backend does not start: {(home / 'log').read_text('utf-8', 'replace')}")

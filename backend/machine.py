@@ -13,7 +13,7 @@ def processor() -> str:
     """The CPU's name and how many cores this process sees."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file() and (found := re.search(r"model name\s*: (.+)", cpuinfo.read_text())):
+    if cpuinfo.is_file() and (found := re.search(r"model name\s*: (.+)", cpuinfo.read_text("utf-8", "replace"))):
         name = found[1]
     return f"{name}, {psutil.cpu_count()} cores"
 

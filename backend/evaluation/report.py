@@ -95,7 +95,7 @@ def write(found: Found, machine: str) -> dict[str, list[Finding]]:
     parts += [_gradients(found)] if found.gradients else []
     parts += [_ablations(found)] if found.rows["ablations"] else []
     parts += [presets.section(found.rows["presets"], _settings(found, "presets"))] if found.rows["presets"] else []
-    (found.folder / MARKDOWN).write_text("\n\n".join([*parts, _READING]) + "\n")
+    (found.folder / MARKDOWN).write_text("\n\n".join([*parts, _READING]) + "\n", "utf-8")
     (found.folder / JSON).write_text(json.dumps(_as_json(found, answers), indent=1) + "\n")
     return answers
 

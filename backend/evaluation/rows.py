@@ -99,7 +99,7 @@ def _ends_whole(file: Any) -> bool:
 
 def read_facts(path: Path) -> dict[str, Any]:
     """What all rows of a file depend on. Raises UserError if it is no file of rows."""
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         try:
             facts = json.loads(file.readline())["facts"]
         except (ValueError, KeyError, TypeError) as error:

@@ -183,7 +183,7 @@ def _records() -> dict[str, ModelSource]:
 def _read(path: Path) -> ModelSource:
     """The model that a record tells of. Raises UserError for a damaged one."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
         model = ModelSource(**{**content, "folder": Path(content["folder"])})
         texts = (model.name, model.origin, model.revision, model.licence, model.added)
         if not (all(isinstance(text, str) for text in texts) and isinstance(model.size, int)):

@@ -92,8 +92,8 @@ def _listed_gpus() -> range:
         return range(0)
     try:
         listed = subprocess.run(  # noqa: S603 a program of the driver's
-            [command, "--list-gpus"], capture_output=True, text=True, timeout=_LOOK_SECONDS, check=True
+            [command, "--list-gpus"], capture_output=True, timeout=_LOOK_SECONDS, check=True
         )
     except (OSError, subprocess.SubprocessError):  # a driver that does not answer computes nothing either
         return range(0)
-    return range(sum(line.startswith("GPU ") for line in listed.stdout.splitlines()))
+    return range(sum(line.startswith(b"GPU ") for line in listed.stdout.splitlines()))

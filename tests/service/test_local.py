@@ -340,14 +340,13 @@ LISTED = "GPU 0: NVIDIA H100 (UUID: GPU-1)\nGPU 1: NVIDIA H100 (UUID: GPU-2)\n"
         (f"printf '{LISTED}'", "", ("cpu",)),
         ("printf 'No devices found.\n'", None, ("cpu",)),
         ("exit 9", None, ("cpu",)),
-        ("sleep 60", None, ("cpu",)),
+        ("printf 'GPU 0: a word of Windows-1252: \\351\\nGPU 1: another\\n'", None, ("cuda:0", "cuda:1")),
         (None, None, ("cpu",)),
     ],
 )
 def test_devices_are_the_gpus_or_the_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, visible: str | None, expected: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(local, "_LOOK_SECONDS", 0.5)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
@@ -355,7 +354,19 @@ def test_devices_are_the_gpus_or_the_cpu(
     if script is None:
         monkeypatch.setenv("PATH", str(tmp_path))
     else:
-        tool = tmp_path / "nvidia-smi"
-        tool.write_text(f"#!/bin/sh\nexec 2>/dev/null\n{script}\n")
-        tool.chmod(0o755)
+        driver(tmp_path, script)
     assert available_devices() == expected
+
+
+def test_a_driver_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_LOOK_SECONDS", 0.5)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    driver(tmp_path, "exec sleep 600")
+    assert available_devices() == ("cpu",)
+
+
+def driver(folder: Path, script: str) -> None:
+    """A stand-in for nvidia-smi."""
+    tool = folder / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\nexec 2>/dev/null\n{script}\n")
+    tool.chmod(0o755)

@@ -125,7 +125,7 @@ def offline(brought: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     """pip finds the stand-ins and nothing else."""
     if "slow" not in request.keywords:
         monkeypatch.setenv("PIP_NO_INDEX", "1")
-        monkeypatch.setenv("PIP_FIND_LINKS", str(brought / "index"))
+        monkeypatch.setenv("PIP_FIND_LINKS", (brought / "index").as_uri())
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def installed(m: Any, brought: Path, tmp_path_factory: pytest.TempPathFactory) -
     machine = m.machine.Machine("linux", "x86_64", 0, Path(sys.executable), sys.version_info[:2], None, True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PIP_NO_INDEX", "1")
-        patch.setenv("PIP_FIND_LINKS", str(brought / "index"))
+        patch.setenv("PIP_FIND_LINKS", (brought / "index").as_uri())
         installation = m.install.Installation(m.plan.plan(folder, brought, machine), VERSION)
         installation.start(online=True)
         assert installation.join(60)

@@ -1,6 +1,7 @@
 """The installation, with the real venv and pip, and a stand-in for what they install."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def quick_environment(tmp_path: Path, script: str) -> Path:
     inner = tmp_path / "inner"
     inner.write_text(f'#!/bin/sh\ncase "$*" in *--version*) echo "pip 24.0 from /x"; exit 0;; esac\n{script}\n')
     inner.chmod(0o755)
-    return quick_python(tmp_path, f'mkdir -p "$3/bin" && cp {inner} "$3/bin/python"')
+    return quick_python(tmp_path, f'mkdir -p "$3/bin" && cp {shlex.quote(str(inner))} "$3/bin/python"')
 
 
 def test_it_is_whole_marked_and_works_where_it_was_moved(m: Any, installed: Any) -> None:
