@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import tomllib
 import zipfile
@@ -65,6 +66,44 @@ def test_what_blender_is_told(addon_zip: Path, addon_zip52: Path) -> None:
     assert {key: value for key, value in old.items() if key not in own} == source
     assert source["id"] == "dreamtime"
     assert not own & set(source)
+
+
+LICENCES = {
+    "pyzmq, BSD-3-Clause": ("LICENSE.md", r"BSD 3-Clause License\s+Copyright \(c\) ([\d-]+), (.+)"),
+    "libsodium, ISC": ("LICENSE.libsodium.txt", r"ISC License[\s*]+Copyright \(c\) ([\d-]+)[\s*]+(.+?) <"),
+    "libzmq, MPL-2.0": ("LICENSE.zeromq.txt", r"Mozilla Public License Version 2\.0()()"),
+    "parts of Tornado in pyzmq, Apache-2.0": ("LICENSE.tornado.txt", r"Apache License\s+Version 2\.0()()"),
+}
+"""Where the wheel of pyzmq tells the licence of a work in it, and, but for the last two, whose it is and since when."""
+
+
+@pytest.mark.parametrize("work", LICENCES)
+def test_the_libraries_inside_are_credited_as_their_licences_say(addon_zip: Path, addon_zip52: Path, work: str) -> None:
+    file, pattern = LICENCES[work]
+    for archive in (addon_zip, addon_zip52):
+        [credit] = [line for line in manifest(archive)["copyright"] if f"({work})" in line]
+        years, name = credit.removesuffix(f" ({work})").split(" ", 1)
+        [wheel] = manifest(archive)["wheels"]
+        with zipfile.ZipFile(archive) as opened, zipfile.ZipFile(opened.open(wheel.removeprefix("./"))) as inner:
+            [path] = [path for path in inner.namelist() if path.endswith(f"licenses/{file}")]
+            found = re.search(pattern, inner.read(path).decode())
+        assert found
+        assert found.groups() in ((years, name), ("", ""))
+
+
+def test_every_work_in_the_wheel_is_credited(addon_zip: Path, addon_zip52: Path) -> None:
+    for archive in (addon_zip, addon_zip52):
+        [wheel] = manifest(archive)["wheels"]
+        with zipfile.ZipFile(archive) as opened, zipfile.ZipFile(opened.open(wheel.removeprefix("./"))) as inner:
+            told = {Path(path).name for path in inner.namelist() if Path(path).name.startswith("LICENSE")}
+        assert told == {file for file, _ in LICENCES.values()}
+        assert len(manifest(archive)["copyright"]) == 1 + len(told)
+
+
+def test_the_permissions_say_what_takes_an_artist_by_surprise(addon_zip: Path) -> None:
+    permissions = manifest(addon_zip)["permissions"]
+    assert "download" in permissions["network"]
+    assert "gigabytes" in permissions["files"]
 
 
 @pytest.fixture
