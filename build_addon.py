@@ -4,6 +4,7 @@ python build_addon.py                          all zips, into dist/
 python build_addon.py --install BLENDER        the zip for that Blender, installed and enabled in it
 python build_addon.py --wheels DIR --offline   without the internet, by wheels that were downloaded before
 python build_addon.py --stage DIR              no zip: the add-on as a folder, DIR/dreamtime, without wheels
+python build_addon.py --repository DIR         all zips into DIR, and its index.json, from which Blender takes updates
 
 One zip cannot serve all Blenders: up to 5.0 they run Python 3.11 and from 5.1 on 3.13, pyzmq has no wheel for both,
 and Blender refuses an extension that brings two. The same sources give the same bytes: names are sorted, times and
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parent
 NAME = "dreamtime"
@@ -97,21 +99,24 @@ def version() -> str:
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"])
 
 
-def build(out: Path, targets: Sequence[Target], wheels: Path | None, offline: bool, backend: bool) -> list[Path]:
+def build(
+    out: Path, targets: Sequence[Target], wheels: Path | None, offline: bool, backend: bool, website: str = ""
+) -> list[Path]:
     """Write the zips into `out`, each whole or not at all; returns their paths.
 
     wheels: the folder for wheels from PyPI, or None to keep none. offline: take them from there only.
-    backend: put the backend's wheel in, for a local backend by one click.
+    backend: put the backend's wheel in, for a local backend by one click. website: for the manifest, or "".
     """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".build-") as name:
         scratch = Path(name)
         kept = wheels or scratch
         common = backend_files(wheel(SETUPTOOLS, SETUPTOOLS_SHA256, kept, offline), scratch) if backend else {}
+        page = {"website": website} if website else {}
         for target in targets:
             digest = PYZMQ_SHA256[target.generation, target.platform]
             own = {f"wheels/{target.wheel}": wheel(target.wheel, digest, kept, offline)}
-            (scratch / target.zip).write_bytes(packed(extension(target.facts, own | common)))
+            (scratch / target.zip).write_bytes(packed(extension(target.facts | page, own | common)))
         return [(scratch / target.zip).replace(out / target.zip) for target in targets]
 
 
@@ -129,6 +134,68 @@ def stage(folder: Path) -> Path:
         if target.exists():
             target.rename(Path(scratch, "earlier"))
         return fresh.rename(target)
+
+
+def publish(folder: Path, zips: Sequence[Path]) -> Path:
+    """Move zips into a repository that Blender can be pointed at, and list them in its index.json; returns its path.
+
+    The listing is as `extension server-generate` makes it, but of zips for the same Blender it has the newest only:
+    Blender shows the last that fits, and installs the first. Earlier zips stay, and so does what is listed of others.
+    """
+    index = folder / "index.json"
+    try:
+        listing = json.loads(index.read_text("utf-8")) if index.exists() else {"version": "v1", "blocklist": []}
+        data = [each for each in listing.get("data", []) if each["id"] != NAME]
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        raise BuildError(f"{index} is no listing of extensions; delete it and run this again") from error
+    # Blenders that have this version would never learn of the other one.
+    if changed := [path.name for path in zips if not same(path, folder / path.name)]:
+        raise BuildError(f"{folder} has another {changed[0]} already; raise the version in pyproject.toml")
+    entries = {path.name: entry(path) for path in [*folder.glob(f"{NAME}-*.zip"), *zips]}
+    newest_first = sorted(entries.values(), key=lambda each: numbers(each["version"]), reverse=True)
+    listed: list[dict[str, Any]] = []
+    for each in newest_first:
+        if not any(overlap(each, newer) for newer in listed):
+            listed.append(each)
+    listing["data"] = data + sorted(listed, key=lambda each: str(each["archive_url"]))
+    for path in zips:
+        path.replace(folder / path.name)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".index-") as scratch:
+        fresh = Path(scratch, index.name)
+        fresh.write_text(json.dumps(listing, indent=2), "utf-8")
+        return fresh.replace(index)
+
+
+def same(path: Path, earlier: Path) -> bool:
+    """Whether a file can take the place of an earlier one, because that is not there or holds the same."""
+    return not earlier.exists() or earlier.read_bytes() == path.read_bytes()
+
+
+def entry(path: Path) -> dict[str, Any]:
+    """What a listing says of a zip: its manifest, the Pythons that its wheels are for, and how to check the file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            manifest = tomllib.loads(archive.read(MANIFEST).decode())
+        wheels = [name.split("-") for name in manifest.pop("wheels")]
+        pythons = {"3" if abi == "abi3" else f"{python[2]}.{python[3:]}" for _, _, python, abi, _ in wheels}
+        numbers(manifest["version"])
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BuildError(f"{path} is no whole zip of this extension; delete it and run this again") from error
+    data = path.read_bytes()
+    facts = {"python_versions": sorted(pythons), "archive_url": f"./{quote(path.name)}", "archive_size": len(data)}
+    return manifest | facts | {"archive_hash": f"sha256:{sha256(data).hexdigest()}"}
+
+
+def overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two entries of a listing fit the same Blender on the same platform."""
+    first = max(numbers(each["blender_version_min"]) for each in (one, other))
+    too_new = min(numbers(each.get("blender_version_max", "999.0.0")) for each in (one, other))
+    return bool({*one["platforms"]} & {*other["platforms"]}) and first < too_new
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A version such as 4.5.0, to be compared."""
+    return tuple(map(int, version.split(".")))
 
 
 def extension(facts: dict[str, Any], extra: dict[str, bytes]) -> dict[str, bytes]:
@@ -166,6 +233,7 @@ def faults(manifest: dict[str, Any], files: Collection[str]) -> list[str]:
         "id is not dreamtime": manifest["id"] == NAME,
         "tagline is over 64 characters or ends with punctuation": TERSE.fullmatch(manifest["tagline"]),
         "type is not add-on": manifest["type"] == "add-on",
+        "website is no address": manifest.get("website", "https://").startswith(("https://", "http://")),
         "license names no SPDX licence": licences and all(text.startswith("SPDX:") for text in licences),
         "a version is not like 4.5.0": all(map(RELEASE.fullmatch, versions)),
         "tags are not Blender's": all(f"|{tag}|" in TAGS for tag in manifest.get("tags", [])),
@@ -261,7 +329,15 @@ def main() -> int:
         targets = [Target(generation, name) for generation in options.blender for name in wanted]
         if options.install:
             targets = [fitting(options.install)]
-        for path in build(options.out, targets, options.wheels, options.offline, not options.without_backend):
+        backend, website = not options.without_backend, options.website
+        if options.repository:
+            options.repository.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=options.repository, prefix=".new-") as name:
+                zips = build(Path(name), targets, options.wheels, options.offline, backend, website)
+                index = publish(options.repository, zips)
+            print(f"{index.resolve().as_uri()}  to be added in Blender as a remote repository")  # noqa: T201
+            return 0
+        for path in build(options.out, targets, options.wheels, options.offline, backend, website):
             print(f"{path}  {path.stat().st_size:,} bytes  SHA-256 {sha256(path.read_bytes()).hexdigest()}")  # noqa: T201
             if options.install:
                 command = [options.install, "--command", "extension", "install-file", "-r", "user_default", "-e", path]
@@ -283,8 +359,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--wheels", type=Path, help="folder where wheels from PyPI are kept and looked for")
     parser.add_argument("--offline", action="store_true", help="take wheels from the folder only")
     parser.add_argument("--without-backend", action="store_true", help="small zips, for a backend elsewhere")
-    parser.add_argument("--install", metavar="BLENDER", help="build the zip for this Blender and install it")
-    parser.add_argument("--stage", type=Path, metavar="DIR", help="write DIR/dreamtime instead of zips")
+    parser.add_argument("--website", default="", metavar="URL", help="page of whoever publishes, for the manifest")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--install", metavar="BLENDER", help="build the zip for this Blender and install it")
+    instead.add_argument("--repository", type=Path, metavar="DIR", help="make or renew a repository for Blender in DIR")
+    instead.add_argument("--stage", type=Path, metavar="DIR", help="write DIR/dreamtime instead of zips")
     options = parser.parse_args()
     if options.offline and not options.wheels:
         parser.error("--offline needs --wheels, a folder with the wheels")

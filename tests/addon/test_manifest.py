@@ -61,7 +61,7 @@ def test_what_blender_is_told(addon_zip: Path, addon_zip52: Path) -> None:
     assert new["blender_version_min"] == "5.1.0"
     assert "blender_version_max" not in new
     assert old["platforms"] == new["platforms"] == ["linux-x64"]
-    own = {"version", "blender_version_min", "blender_version_max", "platforms", "wheels"}
+    own = {"version", "blender_version_min", "blender_version_max", "platforms", "wheels", "website"}
     source = tomllib.loads((ROOT / "blender_addon" / "blender_manifest.toml").read_text())
     assert {key: value for key, value in old.items() if key not in own} == source
     assert source["id"] == "dreamtime"
@@ -148,6 +148,7 @@ SPOILT = [
 
 STRICTER = [
     ({"id": "other"}, "id is not dreamtime"),
+    ({"website": "dreamtime"}, "website is no address"),
     ({"license": ["GPL-3.0-or-later"]}, "license names no SPDX licence"),
     ({"permissions": {"files": "Keep jobs"}}, "permissions are not network, clipboard and files"),
     ({"platforms": ["linux-x86_64"]}, "platforms are not Blender's"),
