@@ -62,6 +62,11 @@ class Environment:
     def logs(self) -> Path:
         return self.folder / "logs"
 
+    @property
+    def downloads(self) -> Path:
+        """What pip keeps, so that an update downloads only what is new."""
+        return self.folder / "downloads"
+
     def marker(self) -> Marker | None:
         try:
             return Marker(**json.loads((self.path / _MARKER).read_text("utf-8")))

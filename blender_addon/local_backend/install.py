@@ -139,7 +139,9 @@ class Installation:
         """Run a program to its end; returns what it printed. Raises InstallError if it failed or was cancelled."""
         log.write(f"\n$ {' '.join(command)}\n")
         log.flush()
-        self._child = child = Child(command, self.plan.environment.folder, **{HOME: str(self.plan.environment.home)})
+        environment = self.plan.environment
+        own = {HOME: str(environment.home), "PIP_CACHE_DIR": str(environment.downloads)}
+        self._child = child = Child(command, environment.folder, **own)
         if self._stop.is_set():  # before `cancel` could see the child
             child.kill()
         lines = []

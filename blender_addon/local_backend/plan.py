@@ -32,6 +32,11 @@ class Cost:
     disk_mb: int
     seconds: int
 
+    @property
+    def room_mb(self) -> int:
+        """On the disk, with the download, which is kept for updates."""
+        return self.disk_mb + self.download_mb
+
 
 # Measured on Linux with `time pip install --no-cache-dir -c requirements.lock`, two cores and a fast line: the sum of
 # the sizes that pip prints, `du -sm` of the environment, and the whole time. CPU on Python 3.11: 333 MB, 1544 MB, 53 s;
@@ -91,7 +96,7 @@ class Plan:
         told = (
             f"The backend for {what} is installed into a folder of its own; Blender's Python stays as it is.",
             f"About {_readable(self.cost.download_mb)} come from {source}, in about {self.minutes} min at 50 Mbit/s.",
-            f"It takes {_readable(self.cost.disk_mb)} of the {_readable(self.free_mb)} that are free.",
+            f"It takes {_readable(self.cost.room_mb)} of the {_readable(self.free_mb)} that are free.",
             f"The folder is {self.environment.folder}",
         )
         return (*told, self.note) if self.note else told
@@ -111,9 +116,9 @@ def plan(folder: Path, wheels: Path, machine: Machine) -> Plan:
     torch = f"torch=={version}+{tag}" if tag else f"torch=={version}"
     cost = COSTS[machine.system, build]
     free = _free_mb(folder)
-    if free < cost.disk_mb + _SPARE_MB:
+    if free < cost.room_mb + _SPARE_MB:
         raise CannotInstall(
-            f"the backend needs {_readable(cost.disk_mb + _SPARE_MB)} on the disk and {_readable(free)} are free",
+            f"the backend needs {_readable(cost.room_mb + _SPARE_MB)} on the disk and {_readable(free)} are free",
             f"make room on the disk of {folder}, or run the backend on another computer and pair with it",
         )
     if not machine.long_paths and len(str(folder)) + _SITE_PACKAGES + _DEEPEST > _WINDOWS_PATH:

@@ -119,6 +119,14 @@ def test_cancelling_before_the_first_program_starts_stops_it_too(m: Any, plan: A
     assert isinstance(ended(installation), m.troubles.InstallStopped)
 
 
+def test_what_pip_keeps_lies_with_the_backend(m: Any, plan: Any, tmp_path: Path) -> None:
+    """Or gigabytes would stay in a folder of pip's own when the backend is removed."""
+    told = tmp_path / "told"
+    python = quick_environment(tmp_path, f'echo "$PIP_CACHE_DIR" >> "{told}"')
+    assert ended(m.install.Installation(replace(plan, python=python), VERSION)) is None
+    assert set(told.read_text().splitlines()) == {str(plan.environment.folder / "downloads")}
+
+
 def test_a_failure_is_explained_with_the_end_of_the_log(m: Any, plan: Any, tmp_path: Path) -> None:
     python = quick_python(tmp_path, "echo trying; echo '/usr/bin/python: No module named ensurepip' >&2; exit 1")
     error = ended(m.install.Installation(replace(plan, python=python), VERSION))
