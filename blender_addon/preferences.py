@@ -4,6 +4,10 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty
 
 from . import runtime
+from .labels import wrapped
+from .local_backend.process import Stage
+from .local_backend.removal import at_uninstall
+from .session import wording
 
 
 def _changed(self: "DREAMTIME_AP_preferences", context: bpy.types.Context) -> None:
@@ -46,6 +50,31 @@ class DREAMTIME_AP_preferences(bpy.types.AddonPreferences):
         column = layout.column(heading="Results")
         column.prop(self, "import_at_once")
         column.prop(self, "mark_asset")
+        _draw_disk(layout.box())
+
+
+def _draw_disk(layout: bpy.types.UILayout) -> None:
+    """What the local backend takes on the disk, how to get rid of it, and what uninstalling the add-on would delete."""
+    current = runtime.current()
+    current.measure()
+    environment, status = current.local.environment, current.local_status
+    column = layout.column(align=True)
+    wrapped(column, wording.sentence(status.sentence), icon="DISK_DRIVE", inset=_INSET)
+    if status.remedy:
+        wrapped(column, wording.sentence(status.remedy), icon="BLANK1", inset=_INSET)
+    if current.usage and current.usage.total and status.stage is not Stage.REMOVING:
+        wrapped(column, f"It takes {current.usage}", icon="BLANK1", inset=_INSET)
+        wrapped(column, str(environment.folder), icon="BLANK1", inset=_INSET)
+        row = layout.row()
+        row.operator("wm.path_open", text="Show Folder", icon="FILE_FOLDER").filepath = str(environment.folder)
+        if status.stage is Stage.RUNNING:
+            row.operator("dreamtime.backend_stop", text="Stop Backend", icon="PAUSE")
+        row.operator("dreamtime.backend_remove", icon="TRASH")
+    wrapped(layout.column(align=True), at_uninstall(environment, current.folder), icon="INFO", inset=_INSET)
+
+
+_INSET = 60
+"""Pixels of the frames around the preferences of an add-on."""
 
 
 def of(context: bpy.types.Context) -> DREAMTIME_AP_preferences:

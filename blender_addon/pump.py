@@ -35,7 +35,7 @@ def tick() -> float:
     """Take in what news there is time for; seconds until the next tick."""
     current = runtime.current()
     deadline = time.perf_counter() + BUDGET_SECONDS
-    changed, before = False, current.local_status
+    changed, before = False, (current.local_status, current.usage)
     with _going_on():
         current.heed_online_access()
     while time.perf_counter() < deadline and (news := current.mailbox.take()) is not None:
@@ -51,7 +51,7 @@ def tick() -> float:
             outcome()
     with _going_on():
         current.local_status = current.local.poll()
-    if changed or current.local_status != before:
+    if changed or (current.local_status, current.usage) != before:
         _redraw()
     return BUSY_SECONDS if changed or _busy(current.book) else IDLE_SECONDS
 
@@ -136,10 +136,12 @@ _POPUP_LINE = 70
 
 
 def _redraw() -> None:
-    """Only the sidebars, which show the panel."""
+    """Only the sidebars, which show the panel, and the preferences."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type == "VIEW_3D":
+            if area.type == "PREFERENCES":
+                area.tag_redraw()
+            elif area.type == "VIEW_3D":
                 for region in area.regions:
                     if region.type == "UI":
                         region.tag_redraw()

@@ -17,7 +17,8 @@ import bpy
 from .local_backend.environment import Environment
 from .local_backend.machine import local_folder
 from .local_backend.models import Models
-from .local_backend.process import LocalBackend
+from .local_backend.process import LocalBackend, Stage
+from .local_backend.removal import Usage, usage
 from .session import pairings
 from .session.book import Book
 from .session.link import Command, Link
@@ -58,6 +59,8 @@ class Runtime:
         self.online = bpy.app.online_access
         self.adding: Models | None = None
         self.adding_says = ""
+        self.usage: Usage | None = None
+        self._measured: object = None
         self._link: Link | None = None
         self._outcomes: queue.SimpleQueue[tuple[Callable[[Any], None], Any]] = queue.SimpleQueue()
 
@@ -89,6 +92,15 @@ class Runtime:
             self._outcomes.put((then, outcome))
 
         threading.Thread(target=labour, name="DreamTime work", daemon=True).start()
+
+    def measure(self) -> None:
+        """Find out in a thread what the local backend takes on the disk, unless nothing has changed since; `usage` has
+        it then."""
+        environment, stage, changing = self.local.environment, self.local_status.stage, self.adding is not None
+        if stage in (Stage.INSTALLING, Stage.REMOVING) or self._measured == (stage, changing):
+            return
+        self._measured = stage, changing
+        self.run(lambda: usage(environment), lambda found: setattr(self, "usage", found))
 
     def outcome(self) -> Callable[[], None] | None:
         """What is to be called because a thread has finished, or None."""

@@ -67,6 +67,11 @@ class Environment:
         """What pip keeps, so that an update downloads only what is new."""
         return self.folder / "downloads"
 
+    @property
+    def lock(self) -> Path:
+        """Names the process that installs or removes it."""
+        return self.folder / "installing.json"
+
     def marker(self) -> Marker | None:
         try:
             return Marker(**json.loads((self.path / _MARKER).read_text("utf-8")))

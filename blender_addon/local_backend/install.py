@@ -3,16 +3,14 @@
 import logging
 import os
 import re
-import shutil
 import threading
-import time
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
-from pathlib import Path
 
 from . import complaints, pip_output
 from .child import Child
 from .environment import Environment, Marker, mark, python_in
+from .files import delete, patiently
 from .identity import Identity
 from .pip_output import Progress
 from .plan import Plan
@@ -20,11 +18,9 @@ from .troubles import CannotInstall, InstallError, InstallStopped
 
 HOME = "DREAMTIME_HOME"
 
-_LOCK = "installing.json"
 _RAW_PROGRESS_PIP = (24, 1)
 _PIP = "pip>=24.1"
 _MB = 10**6
-_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 _PIP_VERSION = re.compile(r"pip (\d+)\.(\d+)")
 
 logger = logging.getLogger(__name__)
@@ -56,11 +52,11 @@ class Installation:
         environment = self.plan.environment
         try:
             environment.logs.mkdir(parents=True, exist_ok=True)
-            if Identity.read(environment.folder / _LOCK):
-                raise CannotInstall("the backend is being installed already", "wait until that is finished")
+            if Identity.read(environment.lock):
+                raise CannotInstall("the backend is being installed or removed already", "wait until that is finished")
             self._identity = Identity.of(os.getpid())
             if self._identity:
-                self._identity.write(environment.folder / _LOCK)
+                self._identity.write(environment.lock)
         except OSError as error:
             raise CannotInstall(f"cannot write {environment.folder} ({error.strerror})", "see who owns it") from error
         self._thread.start()
@@ -94,16 +90,16 @@ class Installation:
             self.error = complaints.explain("installing the backend", [str(error)], self.log)
         finally:
             try:
-                _remove(environment.partial)
+                delete(environment.partial)
             except OSError as error:  # the next installation removes it
                 logger.warning("cannot remove %s: %s", environment.partial, error)
             if self._identity:
-                self._identity.forget(environment.folder / _LOCK)
+                self._identity.forget(environment.lock)
 
     def _make(self, environment: Environment, log: TextIOWrapper) -> None:
         partial = environment.partial
         self._tell("Preparing", 0.0)
-        _remove(partial)
+        delete(partial)
         self._run(log, "making the environment", [str(self.plan.python), "-m", "venv", str(partial)])
         python = str(python_in(partial))
         self._tell("Preparing", 0.01)
@@ -164,33 +160,17 @@ class Installation:
 
 def _swap(environment: Environment) -> None:
     """Put the new environment where the old one was; if that cannot be, the old one stays."""
-    _remove(environment.replaced)
+    delete(environment.replaced)
     there = environment.path.exists()
     if there:
-        _patiently(lambda: environment.path.rename(environment.replaced))
+        patiently(lambda: environment.path.rename(environment.replaced))
     try:
-        _patiently(lambda: environment.partial.rename(environment.path))
+        patiently(lambda: environment.partial.rename(environment.path))
     except OSError:
         if there:
             environment.replaced.rename(environment.path)
         raise
     try:
-        _remove(environment.replaced)
+        delete(environment.replaced)
     except OSError as error:  # the next installation removes it
         logger.warning("cannot remove %s: %s", environment.replaced, error)
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        _patiently(lambda: shutil.rmtree(folder))
-
-
-def _patiently(change: Callable[[], object]) -> None:
-    """Antivirus programs on Windows hold new files open for seconds."""
-    for pause in _PAUSES:
-        try:
-            change()
-            return
-        except PermissionError:
-            time.sleep(pause)
-    change()

@@ -19,7 +19,8 @@ from .child import apart, kill_group, variables
 from .environment import Environment, Readiness
 from .identity import Identity
 from .install import HOME, Installation
-from .troubles import CannotStart
+from .removal import Removal
+from .troubles import CannotRemove, CannotStart
 
 STOP_SECONDS = 10.0
 """How long the backend may take to stop before it is killed."""
@@ -34,6 +35,7 @@ class Stage(StrEnum):
     ABSENT = "absent"
     OUTDATED = "outdated"
     INSTALLING = "installing"
+    REMOVING = "removing"
     STOPPED = "stopped"
     STARTING = "starting"
     RUNNING = "running"
@@ -61,6 +63,7 @@ class LocalBackend:
     def __init__(self, environment: Environment, version: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.environment = environment
         self.installation: Installation | None = None
+        self._removal: Removal | None = None
         self.log = environment.logs / "backend.log"
         self._version = version
         self._clock = clock
@@ -76,16 +79,29 @@ class LocalBackend:
     # --- what the artist does ---
 
     def install(self, installation: Installation, online: bool) -> None:
-        """Begin an installation. Raises CannotInstall, and CannotStart while a backend runs."""
-        if self._status.stage in (Stage.STARTING, Stage.RUNNING, Stage.STOPPING):
+        """Begin an installation. Raises CannotInstall, and CannotStart while a backend runs or is removed."""
+        if self._in_use():
             raise CannotStart("the backend runs, and its files are in use", "stop it first")
+        if self._removal:
+            raise CannotStart("the backend is being removed", "wait until that is finished")
         installation.start(online)
         self.installation = installation
         self._status = Status(Stage.INSTALLING, installation.progress.phase)
 
+    def remove(self) -> None:
+        """Begin to delete all of it, with its models and jobs. Raises CannotRemove, as while a backend runs."""
+        if self.installation or self._removal:
+            raise CannotRemove("the backend is being installed or removed already", "wait until that is finished")
+        if self._in_use() or self._adopt() or self._identity:
+            raise CannotRemove("the backend runs, and its files are in use")
+        removal = Removal(self.environment)
+        removal.start()
+        self._removal = removal
+        self._status = Status(Stage.REMOVING, "The local backend is being removed")
+
     def start(self) -> None:
         """Start the backend on any free port, or find the one that runs already. Raises CannotStart."""
-        if self._process or self.installation or self._status.stage is Stage.STOPPING:
+        if self._process or self.installation or self._removal or self._status.stage is Stage.STOPPING:
             return
         if self._adopt():
             return
@@ -125,6 +141,8 @@ class LocalBackend:
         """How it stands now. Looks at a few small files at most, and never waits."""
         if self.installation:
             self._look_at_installation(self.installation)
+        elif self._removal:
+            self._look_at_removal(self._removal)
         elif self._process:
             self._look_at_process(self._process)
         elif self._clock() >= self._look_after:
@@ -142,6 +160,14 @@ class LocalBackend:
         self._status = self._at_rest()
         if error := installation.error:
             self._status = Status(self._status.stage, error.sentence, error.remedy, None, error.log_tail)
+
+    def _look_at_removal(self, removal: Removal) -> None:
+        if not removal.finished:
+            return
+        self._removal = None
+        self._status = self._at_rest()
+        if error := removal.error:
+            self._status = Status(self._status.stage, error.sentence, error.remedy)
 
     def _look_at_process(self, process: subprocess.Popen[bytes]) -> None:
         code = process.poll()
@@ -197,6 +223,9 @@ class LocalBackend:
                 self._launch(f"The backend crashed ({_end(code)}) and is started again")
 
     # --- helpers ---
+
+    def _in_use(self) -> bool:
+        return self._status.stage in (Stage.STARTING, Stage.RUNNING, Stage.STOPPING)
 
     def _launch(self, sentence: str) -> None:
         """Start the process. Raises CannotStart."""

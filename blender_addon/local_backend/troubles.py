@@ -27,6 +27,18 @@ class InstallStopped(InstallError):
     usual_remedy = "install it again whenever you like; what was downloaded is kept"
 
 
+class CannotRemove(Trouble):
+    """Known before anything was deleted."""
+
+    usual_remedy = "stop the backend first"
+
+
+class RemovalError(Trouble):
+    """Something of it is left."""
+
+    usual_remedy = "close what uses it and remove the backend again"
+
+
 class CannotStart(Trouble):
     usual_remedy = "install the backend first"
 

@@ -13,7 +13,7 @@ from ..local_backend.machine import Machine
 from ..local_backend.models import ModelOffer, Models, files_here
 from ..local_backend.plan import Plan
 from ..local_backend.process import Stage
-from ..local_backend.troubles import CannotInstall, CannotStart
+from ..local_backend.troubles import CannotInstall, CannotRemove, CannotStart
 from ..pump import in_a_window, tell
 from ..session import pairings, wording
 from ..shared.errors import Trouble
@@ -75,8 +75,8 @@ class DREAMTIME_OT_backend_install(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if runtime.current().local_status.stage is Stage.INSTALLING:
-            cls.poll_message_set("It is being installed already")
+        if runtime.current().local_status.stage in (Stage.INSTALLING, Stage.REMOVING):
+            cls.poll_message_set("It is being installed or removed already")
             return False
         return True
 
@@ -117,6 +117,51 @@ class DREAMTIME_OT_backend_cancel_install(bpy.types.Operator):
         installation = runtime.current().local.installation
         if installation is not None:
             installation.cancel()
+        return {"FINISHED"}
+
+
+class DREAMTIME_OT_backend_remove(bpy.types.Operator):
+    """Delete this computer's backend with its models and jobs; what that is, is shown first"""
+
+    bl_idname = "dreamtime.backend_remove"
+    bl_label = "Remove Local Backend"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        current = runtime.current()
+        if current.local_status.stage in (Stage.STARTING, Stage.RUNNING, Stage.STOPPING):
+            cls.poll_message_set("Stop the backend first: its files are in use")
+            return False
+        if current.local_status.stage in (Stage.INSTALLING, Stage.REMOVING):
+            cls.poll_message_set("It is being installed or removed already")
+            return False
+        if current.adding is not None:
+            cls.poll_message_set("A model is being added; cancel that first")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        runtime.current().measure()
+        return context.window_manager.invoke_props_dialog(
+            self, width=_WIDTH, title="Remove this computer's backend?", confirm_text="Remove", cancel_default=True
+        )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        current, column = runtime.current(), self.layout.column(align=True)
+        for sentence in (
+            f"The folder {current.local.environment.folder} is deleted for good.",
+            f"It takes {current.usage}." if current.usage else "",
+            "Jobs that wait are lost, and results that were not fetched. Models would have to be downloaded again.",
+            "Objects in your scenes stay, and so do results in the list.",
+        ):
+            if sentence:
+                wrapped(column, sentence, dialogue=_WIDTH)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            runtime.current().local.remove()
+        except CannotRemove as error:
+            return _refuse(self, error)
         return {"FINISHED"}
 
 
@@ -176,7 +221,7 @@ class DREAMTIME_OT_model_look(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         current = runtime.current()
-        if current.local_status.stage in (Stage.ABSENT, Stage.OUTDATED, Stage.INSTALLING):
+        if current.local_status.stage in (Stage.ABSENT, Stage.OUTDATED, Stage.INSTALLING, Stage.REMOVING):
             cls.poll_message_set("Install the backend on this computer first; elsewhere: python -m backend models add")
             return False
         if current.adding is not None:
@@ -287,6 +332,7 @@ CLASSES = (
     DREAMTIME_OT_unpair,
     DREAMTIME_OT_backend_install,
     DREAMTIME_OT_backend_cancel_install,
+    DREAMTIME_OT_backend_remove,
     DREAMTIME_OT_backend_start,
     DREAMTIME_OT_backend_stop,
     DREAMTIME_OT_backend_log,

@@ -72,6 +72,11 @@ def test_a_backend_that_is_killed_and_started_again_costs_nothing(blender: Path,
     assert "went on" in printed
 
 
+def test_the_local_backend_is_removed_with_a_button(blender: Path, run_blender: Run) -> None:
+    root = Path(__file__).parents[2]
+    assert "removed" in run_blender(blender, HERE / "remove.py", sys.executable, root)
+
+
 @pytest.fixture(autouse=True)
 def _in_this_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     """The scripts share desk.py."""

@@ -21,6 +21,7 @@ OPERATORS = {
     "unpair",
     "backend_install",
     "backend_cancel_install",
+    "backend_remove",
     "backend_start",
     "backend_stop",
     "backend_log",

@@ -15,8 +15,8 @@ import pytest
 PACKAGE = "staged_local_backend"
 VERSION = "1.2.3"
 MODULES = (
-    *("child", "complaints", "environment", "identity", "install", "machine", "models", "pip_output", "plan"),
-    *("process", "troubles"),
+    *("child", "complaints", "environment", "files", "identity", "install", "machine", "models", "pip_output", "plan"),
+    *("process", "removal", "troubles"),
 )
 
 BACKEND = """

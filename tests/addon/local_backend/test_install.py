@@ -196,7 +196,7 @@ def test_two_at_a_time_are_refused_and_a_dead_ones_record_is_not_heeded(m: Any, 
     record = plan.environment.folder / "installing.json"
     m.identity.Identity.of(os.getpid()).write(record)
     quick = replace(plan, python=quick_environment(tmp_path, ""))
-    with pytest.raises(m.troubles.CannotInstall, match="being installed already"):
+    with pytest.raises(m.troubles.CannotInstall, match="being installed or removed already"):
         m.install.Installation(quick, VERSION).start(online=True)
     m.identity.Identity(os.getpid(), "another time").write(record)
     assert ended(m.install.Installation(quick, VERSION)) is None
@@ -214,7 +214,7 @@ def antivirus(monkeypatch: pytest.MonkeyPatch, m: Any, times: int) -> None:
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", held)
-    monkeypatch.setattr(m.install, "_PAUSES", (0.001,) * 5)
+    monkeypatch.setattr(m.files, "_PAUSES", (0.001,) * 5)
 
 
 def test_files_held_by_an_antivirus_program_are_waited_for(

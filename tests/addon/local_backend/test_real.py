@@ -1,6 +1,5 @@
 """The real backend, installed and run as an artist's computer does it."""
 
-import shutil
 import subprocess
 import sys
 import time
@@ -33,7 +32,7 @@ def size_mb(folder: Path) -> int:
 
 
 @pytest.mark.slow
-def test_the_real_backend_is_installed_started_greeted_and_stopped(
+def test_the_real_backend_is_installed_started_greeted_stopped_and_removed(
     m: Any, real: Path, tmp_path: Path, until: Callable[..., None], build_addon: ModuleType
 ) -> None:
     machine = m.machine.Machine("linux", "x86_64", 0, Path(sys.executable), sys.version_info[:2], None, True)
@@ -69,9 +68,15 @@ def test_the_real_backend_is_installed_started_greeted_and_stopped(
         began = time.monotonic()
         backend.stop()
         until(lambda: backend.poll().stage == "stopped")
+    stopped, log = time.monotonic() - began, (plan.environment.logs / "install.log").read_text()
+    taken, began = m.removal.usage(plan.environment), time.monotonic()
+    backend.remove()
+    while backend.poll().stage == "removing":
+        assert time.monotonic() - began < 1800
+        time.sleep(0.05)
     print(  # noqa: T201
-        f"\ninstalled in {seconds:.0f} s, {size} MB; ready {ready:.1f} s after its start, "
-        f"stopped in {time.monotonic() - began:.1f} s"
+        f"\ninstalled in {seconds:.0f} s, {size} MB ({taken}); ready {ready:.1f} s after its start, "
+        f"stopped in {stopped:.1f} s, removed in {time.monotonic() - began:.1f} s"
     )
-    shutil.rmtree(plan.environment.path)  # pytest keeps the folders of three runs
-    assert size < plan.cost.disk_mb * 1.1 or "+cpu" not in (plan.environment.logs / "install.log").read_text()
+    assert list(plan.environment.folder.iterdir()) == []
+    assert size < plan.cost.disk_mb * 1.1 or "+cpu" not in log
