@@ -2,7 +2,8 @@
 
     dreamtime://HOST:PORT/<base64url of server key, secret and checksum>
 
-Each line has one spelling only, so that whatever differs from it by a character is refused.
+Each line has one spelling only, in ASCII that can be seen, so that whatever differs from it by such a character is
+refused; anything else comes from the program that carried the line, and is passed over.
 """
 
 import re
@@ -23,7 +24,7 @@ _LARGEST_PORT = 65535
 _HOST_CHARACTERS = 253
 _HOST_SHOWN = 40  # less than where the secret begins, if two lines were pasted at once
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-_AROUND = "\"'`<>\u2018\u2019\u201c\u201d"  # what a line is quoted with in a letter
+_AROUND = "\"'`<>"  # what a line is quoted with in a letter
 
 
 class PairingError(Trouble, ValueError):
@@ -66,8 +67,11 @@ class Pairing:
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        """The pairing that a line stands for; quotes around it and white space do not matter. Raises PairingError."""
-        line = "".join(line.split()).strip(_AROUND)
+        """The pairing that a line stands for; quotes around it, white space and invisible characters do not matter.
+
+        Raises PairingError.
+        """
+        line = "".join(letter for letter in line if "!" <= letter <= "~").strip(_AROUND)
         if not line:
             raise PairingError("there is no pairing line")
         if not line.startswith(_SCHEME):
@@ -85,6 +89,14 @@ class Pairing:
         if str(pairing) != line:
             raise PairingError("the pairing line was changed on its way: its checksum is wrong")
         return pairing
+
+    @classmethod
+    def from_file(cls, content: bytes) -> Self:
+        """The pairing in a file of whatever encoding: UTF-8, Windows' UTF-16 and others that keep ASCII's bytes.
+
+        Raises PairingError.
+        """
+        return cls.parse(content.decode("latin-1"))  # zeros and the marks of an encoding are passed over
 
 
 def _decoded(text: str) -> bytes:

@@ -168,7 +168,7 @@ def _chosen(pairing_file: Path | None) -> Pairing:
             raise UserError("no backend was ever started here; run python -m backend serve, or name one by --pairing")
         return found
     try:
-        return Pairing.parse(pairing_file.read_text())
+        return Pairing.from_file(pairing_file.read_bytes())
     except (OSError, PairingError) as error:
         raise UserError(f"cannot use {pairing_file}: {error}") from error
 

@@ -166,7 +166,7 @@ class KeyRing:
         if not self._local_line.exists():
             return None
         try:
-            return Pairing.parse(_read(self._local_line).decode(errors="replace"))
+            return Pairing.from_file(_read(self._local_line))
         except PairingError as error:
             raise UserError(f"{self._local_line} is damaged; delete it and start the backend again") from error
 
@@ -176,7 +176,7 @@ class KeyRing:
         if client is None or not self._local_line.exists():
             return None
         try:
-            secret = Pairing.parse(_read(self._local_line).decode(errors="replace")).secret
+            secret = Pairing.from_file(_read(self._local_line)).secret
         except PairingError:
             return None
         return secret if zmq.curve_public(z85.encode(secret)).decode() == client.public else None

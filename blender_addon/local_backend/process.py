@@ -301,8 +301,8 @@ class LocalBackend:
 
     def _pairing(self) -> Pairing | None:
         try:
-            return Pairing.parse(self._line.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, PairingError):
+            return Pairing.from_file(self._line.read_bytes())
+        except (OSError, PairingError):
             return None
 
     def _last_words(self) -> tuple[str, ...]:

@@ -32,8 +32,8 @@ class DREAMTIME_OT_pair(bpy.types.Operator):
     line: StringProperty(name="Line", description="dreamtime://...", subtype="PASSWORD", options={"SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        copied = context.window_manager.clipboard.strip()
-        self.line = copied if copied.startswith("dreamtime://") else ""
+        copied = context.window_manager.clipboard
+        self.line = copied if "dreamtime://" in copied else ""
         return context.window_manager.invoke_props_dialog(self, width=400)
 
     def execute(self, context: bpy.types.Context) -> set[str]:

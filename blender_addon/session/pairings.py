@@ -48,10 +48,10 @@ def forget_remote(folder: Path) -> None:
 def remote(folder: Path) -> Pairing:
     """The backend that was paired with. Raises NoPairing."""
     try:
-        return Pairing.parse((folder / _REMOTE).read_text(encoding="utf-8"))
+        return Pairing.from_file((folder / _REMOTE).read_bytes())
     except FileNotFoundError as error:
         raise NoPairing("no remote backend was paired with") from error
-    except (OSError, UnicodeDecodeError, PairingError) as error:
+    except (OSError, PairingError) as error:
         raise NoPairing(f"the pairing cannot be read ({error})") from error
 
 
@@ -63,8 +63,8 @@ def local(home: Path) -> list[Pairing]:
     paths = {path for path in (keys / _LOCAL for keys in _key_folders(home)) if path.is_file()}
     found = []
     for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
-        with suppress(OSError, UnicodeDecodeError, PairingError):
-            found.append(Pairing.parse(path.read_text(encoding="utf-8")))
+        with suppress(OSError, PairingError):
+            found.append(Pairing.from_file(path.read_bytes()))
     if not found:
         raise NotRunning("no backend runs on this machine")
     return found

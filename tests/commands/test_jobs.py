@@ -154,7 +154,9 @@ def test_another_machines_backend_is_named_by_a_file(run: Run, host: Any, tmp_pa
     (tmp_path / "line").write_text(f"{pairing}\n")
     submitted(run, "a red mug steps=1", "--pairing", str(tmp_path / "line"))
     assert "no jobs yet" in run("jobs")[1]
-    (tmp_path / "line").write_text(str(pairing)[:-3])
+    (tmp_path / "line").write_text(f"{pairing}\n", "utf-16")  # as PowerShell's > does
+    assert "no jobs yet" not in run("jobs", "--pairing", str(tmp_path / "line"))[1]
+    (tmp_path / "line").write_bytes(str(pairing)[:-3].encode() + b"\xe9")
     code, _, complaint = run("jobs", "--pairing", str(tmp_path / "line"))
     assert code == 2
     assert "cannot use" in complaint

@@ -41,6 +41,25 @@ def test_quotes_and_white_space_do_not_matter(around: str) -> None:
     assert Pairing.parse(around.format(LINE)) == PAIRING
 
 
+@pytest.mark.parametrize(
+    "invisible", ["\ufeff", "\u200b", "\u200d", "\u00ad", "\u2060", "\u200e", "\u00a0", "\0", "\x1b"]
+)
+def test_invisible_characters_do_not_matter(invisible: str) -> None:
+    for at in (0, len("dream"), LINE.index("7391"), len(LINE)):
+        assert Pairing.parse(LINE[:at] + invisible + LINE[at:]) == PAIRING
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+def test_a_file_of_any_encoding_is_read(encoding: str) -> None:
+    assert Pairing.from_file(f"\u201c{LINE}\u201d\r\n".encode(encoding)) == PAIRING
+
+
+@given(st.binary())
+def test_whatever_a_file_holds_is_refused(content: bytes) -> None:
+    with pytest.raises(PairingError):
+        Pairing.from_file(content)
+
+
 def test_a_line_that_a_letter_broke_in_two_is_read() -> None:
     assert Pairing.parse(f"{LINE[:78]}\n  {LINE[78:]}") == PAIRING
 
