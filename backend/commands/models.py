@@ -10,6 +10,7 @@ from huggingface_hub import HfApi
 from backend.errors import UserError
 from backend.guidance import hub, library
 from backend.guidance.library import ModelSource
+from backend.home import expanded
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _REVISION_SHOWN = 19  # "sha256:" and twelve digits
@@ -76,7 +77,7 @@ def remove_model(name: str) -> None:
 
 
 def _is_folder(source: str) -> bool:
-    return Path(source).expanduser().is_dir()
+    return expanded(source).is_dir()
 
 
 def _hub_id(source: str) -> str:

@@ -26,8 +26,8 @@ from shared.limits import DEFAULT_PORT
 def serve(host: str, port: int, home: Path | None, devices: tuple[str, ...], worker: str) -> None:
     """Run the backend: take jobs, do them, keep the results. Ctrl-C stops it; jobs go on at the next start."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    stop = _Stop()
     folder = (home or data_folder()) / "service"
+    stop = _Stop()
     chosen = devices or local.available_devices()
 
     def ready(address: Address) -> None:

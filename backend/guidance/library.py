@@ -90,7 +90,7 @@ def builtin() -> ModelSource:
 
 def of_folder(folder: Path) -> ModelSource:
     """The model in a folder, added or not. Raises UserError if it is none that guidance understands."""
-    folder = folder.expanduser().resolve()
+    folder = home.expanded(folder).resolve()
     folders.check(folder)
     files = model_files(folder)
     size = sum(path.stat().st_size for path in files)
@@ -107,7 +107,7 @@ def resolve(wanted: str) -> ModelSource:
     record = _records().get(wanted)
     if record is not None:
         return _intact(record)
-    if Path(wanted).expanduser().is_dir():
+    if home.expanded(wanted).is_dir():
         return of_folder(Path(wanted))
     names = [model.name for model in listed()]
     nearest = get_close_matches(wanted, names, n=3, cutoff=0.4) or names[:3]

@@ -73,11 +73,13 @@ def local(home: Path) -> list[Pairing]:
 def _key_folders(home: Path) -> Iterator[Path]:
     """Where a backend keeps its keys: see backend/home.py."""
     yield home / "keys"
-    if chosen := os.environ.get("DREAMTIME_HOME"):
-        yield Path(chosen) / "keys"
     if sys.platform == "win32":
-        yield Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "dreamtime" / "dreamtime" / "keys"
+        users_own = Path(os.environ.get("LOCALAPPDATA", "~"), "dreamtime", "dreamtime")
     elif sys.platform == "darwin":
-        yield Path("~/Library/Application Support/dreamtime/keys").expanduser()
+        users_own = Path("~/Library/Application Support/dreamtime")
     else:
-        yield Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "dreamtime" / "keys"
+        users_own = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config", "dreamtime")
+    for folder in (os.environ.get("DREAMTIME_HOME"), users_own):
+        if folder:
+            with suppress(RuntimeError):  # a user without a home
+                yield Path(folder).expanduser() / "keys"
