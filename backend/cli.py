@@ -5,6 +5,10 @@ answer at once.
 """
 
 import importlib
+import os
+import sys
+from io import TextIOWrapper
+from pathlib import Path
 
 import click
 
@@ -62,6 +66,7 @@ def cli(ctx: click.Context) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. What the user got wrong is one line on stderr and code 2."""
+    _settle_streams()
     try:
         return cli.main(arguments, prog_name="python -m backend", standalone_mode=False) or 0
     except (UserError, Trouble) as error:
@@ -76,6 +81,31 @@ def main(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped; jobs of a backend go on, and generate and evaluate commands do with --resume", err=True)
         return 130
+    except OSError as error:
+        if not _output_is_lost():
+            raise
+        return _refuse(f"cannot write what should be printed ({error.strerror}); send it to where there is room")
+
+
+def _settle_streams() -> None:
+    """Let names of any language be printed on any terminal, and nothing be printed where a stream is closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # its number would go to the next file that is opened
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # to the very end
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _output_is_lost() -> bool:
+    """Whether standard output takes no more. Then what waits for it is dropped: Python would try again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return True
+    return False
 
 
 def _refuse(message: str) -> int:

@@ -21,8 +21,13 @@ def pack(header: dict[str, Any], body: bytes = b"") -> list[bytes]:
     """The frames of a message. Raises ProtocolError if it is larger than the other side takes."""
     try:
         text = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except ValueError as error:  # NaN, or half of a surrogate pair
-        raise ProtocolError(f"the message cannot be written ({_reason(error)})") from error
+    except UnicodeEncodeError as error:
+        raise ProtocolError(
+            "the message cannot be written (a text holds half of a surrogate pair)",
+            "type it anew; in a terminal, under a locale of UTF-8 such as LC_ALL=C.UTF-8",
+        ) from error
+    except ValueError as error:  # NaN
+        raise ProtocolError(f"the message cannot be written ({_reason(error)})", "give another number") from error
     if len(text) > HEADER_BYTES or len(body) > BODY_BYTES:
         raise ProtocolError(f"the message is too large ({len(text)} bytes of header, {len(body)} of body)")
     frames = [_MAGIC + VERSION.to_bytes(2, "big"), text]

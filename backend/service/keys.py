@@ -187,7 +187,8 @@ class KeyRing:
 
     def _path(self, name: str) -> Path:
         # Any name makes a file name that every system takes, and names that differ in case only make the same.
-        return self._folder / f"client-{sha256(name.casefold().encode()).hexdigest()[:32]}.json"
+        digest = sha256(name.casefold().encode(errors="surrogateescape")).hexdigest()
+        return self._folder / f"client-{digest[:32]}.json"
 
     def _files(self) -> list[Path]:
         if not self._folder.exists():

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,15 @@ def test_asking_again_with_the_ids_asks_once(run: Run) -> None:
 def test_cancel_waits_until_it_is_cancelled(run: Run) -> None:
     job = submitted(run, "a red mug steps=1000 pace=0.02")
     assert run("cancel", job)[1] == f"job {job[:8]} is cancelled\n"
+
+
+def test_progress_of_whoever_closed_the_streams_is_shown_nowhere(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = submitted(run, "a red mug steps=5")
+    monkeypatch.setattr("sys.stderr", None)
+    monkeypatch.setattr("sys.stdout", None)
+    assert cli.main(["follow", job]) == 0
+    for stream in (sys.stdout, sys.stderr):
+        stream.close()
 
 
 def test_a_failed_job_says_why(run: Run) -> None:
