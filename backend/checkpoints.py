@@ -52,9 +52,9 @@ def write(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> None:
     except SafetensorError as error:  # what it makes of a full disk
         full = os.strerror(errno.ENOSPC) in str(error)
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
-    (partial / _FACTS).write_text(json.dumps(checkpoint.facts))
+    (partial / _FACTS).write_text(json.dumps(checkpoint.facts), "utf-8")
     manifest = {name: _sha256(partial / name) for name in (_TENSORS, _FACTS)}
-    (partial / _MANIFEST).write_text(json.dumps(manifest))
+    (partial / _MANIFEST).write_text(json.dumps(manifest), "utf-8")
     for path in (*partial.iterdir(), partial):
         to_disk(path)
     shutil.rmtree(final, ignore_errors=True)
@@ -87,14 +87,14 @@ def newest(folder: Path) -> Checkpoint | None:
 def read(path: Path) -> Checkpoint:
     """Read one checkpoint folder. Raises CorruptCheckpointError if it is not as it was written."""
     try:
-        manifest = json.loads((path / _MANIFEST).read_text())
+        manifest = json.loads((path / _MANIFEST).read_text("utf-8"))
         damaged = [name for name in (_TENSORS, _FACTS) if manifest.get(name) != _sha256(path / name)]
     except (OSError, ValueError, AttributeError) as error:
         raise CorruptCheckpointError(f"checkpoint {path} is incomplete ({error})") from error
     if damaged:
         raise CorruptCheckpointError(f"checkpoint {path} is damaged ({', '.join(damaged)})")
     step = int(path.name.removeprefix(_PREFIX))
-    return Checkpoint(step, load_file(path / _TENSORS), json.loads((path / _FACTS).read_text()))
+    return Checkpoint(step, load_file(path / _TENSORS), json.loads((path / _FACTS).read_text("utf-8")))
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -113,4 +113,4 @@ def table(all_marks: Sequence[Marks]) -> str:
 
 def save(all_marks: Sequence[Marks], path: Path) -> None:
     """Write the marks as JSON."""
-    path.write_text(json.dumps([asdict(marks) for marks in all_marks], indent=2) + "\n")
+    path.write_text(json.dumps([asdict(marks) for marks in all_marks], indent=2) + "\n", "utf-8")

@@ -39,7 +39,7 @@ def backend(python: str) -> Iterator[None]:
     home = SCRATCH / "home"
     home.mkdir(mode=0o700)
     os.environ["DREAMTIME_HOME"] = str(home)
-    with (SCRATCH / "backend.log").open("w") as log:
+    with (SCRATCH / "backend.log").open("w", encoding="utf-8") as log:
         server = subprocess.Popen([python, "-m", "backend", "serve", "--port", "0"], cwd=ROOT, stdout=log, stderr=log)
     try:
         yield

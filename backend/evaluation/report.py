@@ -96,7 +96,7 @@ def write(found: Found, machine: str) -> dict[str, list[Finding]]:
     parts += [_ablations(found)] if found.rows["ablations"] else []
     parts += [presets.section(found.rows["presets"], _settings(found, "presets"))] if found.rows["presets"] else []
     (found.folder / MARKDOWN).write_text("\n\n".join([*parts, _READING]) + "\n", "utf-8")
-    (found.folder / JSON).write_text(json.dumps(_as_json(found, answers), indent=1) + "\n")
+    (found.folder / JSON).write_text(json.dumps(_as_json(found, answers), indent=1) + "\n", "utf-8")
     return answers
 
 

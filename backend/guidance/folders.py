@@ -92,7 +92,7 @@ def scheduler_settings(folder: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path} ({error}); fetch the model again") from error
     if not isinstance(content, dict):

@@ -140,7 +140,7 @@ def record(model: ModelSource) -> ModelSource:
     partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({**asdict(model), "folder": str(model.folder)}, indent=2) + "\n")
+        partial.write_text(json.dumps({**asdict(model), "folder": str(model.folder)}, indent=2) + "\n", "utf-8")
         partial.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path} ({error.strerror}); set {home.VARIABLE} to a folder you own") from error
@@ -183,7 +183,7 @@ def _records() -> dict[str, ModelSource]:
 def _read(path: Path) -> ModelSource:
     """The model that a record tells of. Raises UserError for a damaged one."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_text("utf-8"))
         model = ModelSource(**{**content, "folder": Path(content["folder"])})
         texts = (model.name, model.origin, model.revision, model.licence, model.added)
         if not (all(isinstance(text, str) for text in texts) and isinstance(model.size, int)):

@@ -192,11 +192,11 @@ def evaluate(folder: Path, seed: int = 0) -> Scores:
 
 def write_card(folder: Path, scores: Scores) -> None:
     """Keep the scores beside the model and put their table into its card."""
-    (folder / "scores.json").write_text(json.dumps(asdict(scores), indent=2) + "\n")
+    (folder / "scores.json").write_text(json.dumps(asdict(scores), indent=2) + "\n", "utf-8")
     card = folder / "README.md"
-    before, _, rest = card.read_text().partition(TABLE_BEGIN)
+    before, _, rest = card.read_text("utf-8").partition(TABLE_BEGIN)
     after = rest.partition(TABLE_END)[2]
-    card.write_text(f"{before}{TABLE_BEGIN}\n{table(scores)}\n{TABLE_END}{after}")
+    card.write_text(f"{before}{TABLE_BEGIN}\n{table(scores)}\n{TABLE_END}{after}", "utf-8")
 
 
 @click.command()

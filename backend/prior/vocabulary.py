@@ -96,7 +96,7 @@ class Vocabulary:
 
     def save(self, folder: Path) -> None:
         """Write the vocabulary into a model's folder."""
-        (folder / _FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        (folder / _FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
 
     @classmethod
     def of(cls, folder: Path) -> "Vocabulary | None":
@@ -113,7 +113,7 @@ class Vocabulary:
         Raises FileNotFoundError if there is none, and UserError for a damaged one or one of words unknown here.
         """
         try:
-            content = json.loads((folder / _FILE).read_text())
+            content = json.loads((folder / _FILE).read_text("utf-8"))
             read = cls(**{kind: tuple(names) for kind, names in content.items()})
             _ = read._meanings
         except FileNotFoundError:

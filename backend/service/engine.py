@@ -208,7 +208,7 @@ def _request(values: dict[str, Any], device: str) -> Request:
 def _finished(job: Job, out: Path) -> dict[str, Any] | None:
     """The report in `out`, if it tells of this very job: then everything is there."""
     try:
-        report: dict[str, Any] = json.loads((out / REPORT).read_text())
+        report: dict[str, Any] = json.loads((out / REPORT).read_text("utf-8"))
     except FileNotFoundError:
         return None
     return report if report["recipe"] == json.loads(json.dumps(job.recipe())) else None
