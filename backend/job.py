@@ -84,8 +84,8 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     if request.latent_field:  # the channels of latents are no colours, so light means nothing to them
         optimisation = replace(optimisation, shading=Shading())
     job = Job(
-        prompt=" ".join(request.prompt.split()),
-        negative=" ".join(request.negative.split()),
+        prompt=request.prompt,
+        negative=request.negative,
         seed=request.seed,
         preset=request.preset,
         model=model,

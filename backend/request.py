@@ -10,6 +10,7 @@ from backend.guidance.library import ModelSource
 from backend.presets import PRESETS
 from backend.prior.vocabulary import UnknownObjectError, Vocabulary
 from shared.limits import PROMPT_CHARACTERS
+from shared.prompts import control_character, is_unicode, tidied
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 DEVICES: tuple[DeviceName, ...] = get_args(DeviceName)
@@ -27,7 +28,7 @@ RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Request:
-    """What an artist asks for. None: as the preset has it."""
+    """What an artist asks for. None: as the preset has it. prompt, negative: tidied, however they were typed."""
 
     prompt: str
     preset: str = "standard"
@@ -44,15 +45,24 @@ class Request:
     latent_field: bool = False
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        for name in ("prompt", "negative"):
+            object.__setattr__(self, name, tidied(getattr(self, name)))
+
 
 def check_values(request: Request) -> None:
     """Raise UserError for what no model and no machine can do."""
     for name, text in (("prompt", request.prompt), ("negative prompt", request.negative)):
-        if not " ".join(text.split()).isprintable():
-            raise UserError(f"the {name} holds characters that are no text; type it anew")
+        if not is_unicode(text):
+            raise UserError(
+                f"the {name} holds letters that this locale does not know; type it anew under one of UTF-8, "
+                "such as LC_ALL=C.UTF-8"
+            )
+        if character := control_character(text):
+            raise UserError(f"the {name} holds the control character {character}; type it anew without it")
         if len(text) > PROMPT_CHARACTERS:
             raise UserError(f"the {name} has {len(text)} characters; shorten it to {PROMPT_CHARACTERS}")
-    if not request.prompt.strip():
+    if not request.prompt:
         raise UserError('the prompt is empty; try "a red mug"')
     choices: dict[str, tuple[str, ...]] = {"preset": PRESETS, "schedule": SCHEDULES, "field": FIELDS, "device": DEVICES}
     for name, known in choices.items():

@@ -116,8 +116,8 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
     def request(self) -> Generation:
         """What these settings ask for."""
         return Generation(
-            prompt=" ".join(self.prompt.split()),
-            negative=" ".join(self.negative.split()),
+            prompt=self.prompt,
+            negative=self.negative,
             model=self.model,
             preset=self.preset,
             seed=self.seed,

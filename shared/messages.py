@@ -28,6 +28,7 @@ from .limits import (
     VARIATIONS,
 )
 from .offer import Offer
+from .prompts import tidied
 from .records import Record, at_most, between, checked, each, from_json, matching, required, text, to_json
 from .states import State
 
@@ -53,7 +54,10 @@ def new_job_id() -> str:
 
 @dataclass(frozen=True)
 class Generation(Record):
-    """What an artist asks for. None: as the preset has it. Whether it can be done is for the backend to say."""
+    """What an artist asks for. None: as the preset has it. Whether it can be done is for the backend to say.
+
+    prompt, negative: tidied, however they were typed.
+    """
 
     prompt: str = checked(text(PROMPT_CHARACTERS))
     negative: str = checked(text(PROMPT_CHARACTERS), "")
@@ -68,6 +72,11 @@ class Generation(Record):
     texture: int | None = checked(_COUNT, None)
     level: float | None = None
     latent_field: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "negative"):
+            object.__setattr__(self, name, tidied(getattr(self, name)))
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

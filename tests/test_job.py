@@ -24,10 +24,10 @@ MUG = Request("a red mug", device="cpu")
     [
         ({"prompt": ""}, 'the prompt is empty; try "a red mug"'),
         ({"prompt": " \n\t "}, "the prompt is empty"),
-        ({"prompt": "mug " * 80}, "320 characters; shorten it to 300"),
+        ({"prompt": "mug " * 80}, "319 characters; shorten it to 300"),
         ({"negative": "x" * 301}, "negative prompt has 301 characters"),
-        ({"prompt": "a mug\x00"}, "characters that are no text"),
-        ({"prompt": "a \udcff mug"}, "characters that are no text"),
+        ({"prompt": "a mug\x00"}, r"the prompt holds the control character U\+0000 \(NULL\); type it anew"),
+        ({"prompt": "a \udcff mug"}, "letters that this locale does not know; type it anew"),
         ({"prompt": "a dragon"}, "knows no object.*try one of"),
         ({"prompt": "a red mugg"}, "try one of: mug"),
         ({"preset": "best"}, 'no preset "best"; choose one of draft, standard, high'),

@@ -80,3 +80,16 @@ def test_a_name_in_letters_that_the_locale_cannot_read_is_revoked_but_not_paired
     assert done.stderr.startswith(b"error: '\\udce6")
     assert b"is no name; take up to 60 letters" in done.stderr
     assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("command", ["generate", "submit"])
+def test_a_prompt_in_letters_that_the_locale_cannot_read_is_told_which_locale_can(
+    run: Run, command: str, tmp_path: Path
+) -> None:
+    KeyRing(tmp_path / "keys").local("127.0.0.1", 9)
+    done = run(command, "日本".encode(), **ASCII)
+    assert done.returncode == 2
+    assert b"under " in done.stderr
+    assert b"LC_ALL=C.UTF-8" in done.stderr
+    assert b"same version" not in done.stderr
+    assert done.stderr.count(b"\n") == 1

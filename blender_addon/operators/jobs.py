@@ -12,6 +12,7 @@ from ..session.book import REFUSED, SENDING, Entry
 from ..session.link import Cancel, Delete, Fetch, Generate, MarkImported
 from ..shared.limits import SEEDS
 from ..shared.messages import Generation, new_job_id
+from ..shared.prompts import tidied
 from ..shared.states import State
 
 
@@ -31,7 +32,7 @@ class DREAMTIME_OT_generate(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         book, settings = runtime.current().book, context.scene.dreamtime
-        if not settings.prompt.strip():
+        if not tidied(settings.prompt):
             cls.poll_message_set("Type what you want, such as: a red mug")
             return False
         if book.welcome is None or book.trouble:

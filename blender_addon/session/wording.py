@@ -4,6 +4,7 @@ import re
 from difflib import get_close_matches
 
 from ..shared.offer import OfferedModel, OfferedPreset
+from ..shared.prompts import tidied
 from ..shared.states import State
 from .book import ASKING, REFUSED, SENDING, Book, Entry
 
@@ -88,7 +89,7 @@ def status(book: Book) -> tuple[str, str]:
 def nearest_objects(prompt: str, model: OfferedModel) -> tuple[str, ...]:
     """Objects that the model knows, for a prompt that names none of them; () if it does, or if the model was taught on
     more than one can list."""
-    words = re.findall(r"\w+", prompt.lower())
+    words = re.findall(r"\w+", tidied(prompt).lower())
     if not words or not model.words or any(word in model.words for word in words):
         return ()
     close = [match for word in words for match in get_close_matches(word, model.words, n=2, cutoff=0.6)]
