@@ -61,9 +61,10 @@ def test_bad_requests_end_with_one_line_and_code_2(run: Run, tmp_path: Path, arg
 
 def test_a_model_folder_with_a_pickle_is_refused(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    folder.mkdir()
+    for part in ("unet", "text_encoder", "tokenizer", "scheduler"):
+        (folder / part).mkdir(parents=True)
     (folder / "model_index.json").write_text("{}")
-    (folder / "weights.ckpt").write_bytes(b"")
+    (folder / "unet" / "weights.ckpt").write_bytes(b"")
     complaint = generate_badly(run, tmp_path / "out", "a red mug", "--guidance", str(folder))
     assert "weights.ckpt is a pickle" in complaint
     assert "safetensors" in complaint

@@ -8,7 +8,7 @@ import click
 from huggingface_hub import HfApi
 
 from backend.errors import UserError
-from backend.guidance import hub, library
+from backend.guidance import folders, hub, library
 from backend.guidance.library import ModelSource
 from backend.home import expanded
 
@@ -38,7 +38,7 @@ def list_models() -> None:
 @click.pass_context
 def look_at_model(context: click.Context, source: str) -> None:
     """Print as JSON what adding a model would bring: name, size in bytes, licence, revision. Downloads nothing."""
-    if _is_folder(source):
+    if _is_here(source):
         found = library.of_folder(Path(source))
         name, size, licence, revision = found.name, found.size, found.licence, found.revision
     else:
@@ -49,19 +49,23 @@ def look_at_model(context: click.Context, source: str) -> None:
 
 @models.command("add")
 @click.argument("source", metavar="ID_OR_FOLDER")
+@click.option("--name", default="", help="What to call it; the id or the folder's name if left out.")
 @click.option("--yes", is_flag=True, help="Download without asking.")
 @click.pass_context
-def add_model(context: click.Context, source: str, yes: bool) -> None:
+def add_model(context: click.Context, source: str, name: str, yes: bool) -> None:
     """Add a model: a diffusers folder, or an id of the Hugging Face hub such as owner/name."""
-    if _is_folder(source):
-        added = library.record(library.of_folder(Path(source)))
+    if _is_here(source):
+        added = library.add(Path(source), name)
+        if unread := folders.pickles(added.folder):
+            example = unread[0].relative_to(added.folder)
+            click.echo(f"note: only safetensors are read, pickles ({len(unread)}, such as {example}) are not", err=True)
     else:
-        added = _download(_hub(context), _hub_id(source), yes)
+        added = _download(_hub(context), _hub_id(source), name, yes)
     click.echo(f"added {added.name} ({_readable(added.size)}); use it with --guidance {added.name}")
 
 
-def _download(api: hub.Hub, hub_id: str, yes: bool) -> ModelSource:
-    offer = hub.look_up(api, hub_id)
+def _download(api: hub.Hub, hub_id: str, name: str, yes: bool) -> ModelSource:
+    offer = hub.look_up(api, hub_id, name)
     click.echo(f"{offer.id}: {_readable(offer.size)}, licence {offer.licence}, commit {offer.commit}")
     if not yes:
         click.confirm("Download it under this licence?", abort=True)
@@ -76,8 +80,8 @@ def remove_model(name: str) -> None:
     click.echo(f"removed {removed.name}")
 
 
-def _is_folder(source: str) -> bool:
-    return expanded(source).is_dir()
+def _is_here(source: str) -> bool:
+    return expanded(source).exists()
 
 
 def _hub_id(source: str) -> str:

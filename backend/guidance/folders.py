@@ -2,7 +2,7 @@
 
 Understood: a UNet2DConditionModel in pixel space (the built-in prior, DeepFloyd IF stage I) or on the
 latents of an AutoencoderKL (Stable Diffusion 1.x and 2.x), with one CLIP or T5 text encoder. Pickles are
-refused: opening one can run whatever its author liked. Nothing here imports torch: the server lists models too.
+never read: opening one can run whatever its author liked. Nothing here imports torch: the server lists models too.
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from backend.errors import UserError
+from backend.guidance import weights
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 """What a UNet's output stands for."""
@@ -20,20 +21,20 @@ TextKind = Literal["clip_text_model", "t5"]
 PARTS = ("unet", "text_encoder", "tokenizer", "scheduler", "vae")
 """The sub-folders that matter; only a latent model has the last one."""
 
-_PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_LFS_POINTER_BYTES = 1024
 
 
 def check(folder: Path) -> None:
     """Raise UserError unless `folder` holds a model that `loading.load` understands. Reads no weights."""
+    if folder.is_file():
+        raise UserError(f"{folder} is a single file, which cannot be read yet; name a folder in diffusers' layout")
     if not (folder / "model_index.json").is_file():
         raise UserError(f"{folder} holds no diffusers model (model_index.json is missing); name the folder that has it")
+    for path in files(folder):
+        if path.stat().st_size < _LFS_POINTER_BYTES and path.read_bytes().startswith(_LFS_POINTER):
+            raise UserError(f"{path} only says where Git LFS keeps the file; run git lfs pull in {folder}")
     index = _json(folder / "model_index.json")
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in _PICKLES:
-            raise UserError(
-                f"{path} is a pickle, which can run code when opened; use a safetensors copy of the model, "
-                "and delete this file if the folder has one beside it"
-            )
     if "transformer" in index:
         raise UserError(
             f"{folder} is a transformer model ({index.get('_class_name')}); "
@@ -42,12 +43,51 @@ def check(folder: Path) -> None:
     for name in PARTS[:4]:
         if not (folder / name).is_dir():
             raise UserError(f"{folder} lacks the part {name}/; fetch the whole model")
-    for name in ("unet", "text_encoder", "vae"):
-        if (folder / name).is_dir() and not any((folder / name).glob("*.safetensors")):
-            raise UserError(f"{folder / name} has no safetensors file; fetch a model that has them")
+    for name in weights.STEMS:
+        if (folder / name).is_dir():
+            _check_weights(folder / name)
     _check_unet(folder)
     text_kind(folder)
     scheduler_settings(folder)
+
+
+def files(folder: Path) -> list[Path]:
+    """The files that make up a model: its index and those of its parts, sorted, but for pickles."""
+    inside = (path for part in PARTS for path in (folder / part).rglob("*") if path.is_file())
+    return [folder / "model_index.json", *sorted(path for path in inside if not weights.is_pickle(path.name))]
+
+
+def pickles(folder: Path) -> list[Path]:
+    """Files that are not read because they could run code."""
+    return sorted(path for path in folder.rglob("*") if weights.is_pickle(path.name))
+
+
+def variant(path: Path) -> str:
+    """Which weights of the part in `path` are loaded; "" for the plain ones. Raises UserError if it has none."""
+    found = weights.variants(path.name, _names(path))
+    if not found:
+        for pickle in pickles(path):
+            raise UserError(
+                f"{pickle} is a pickle, which can run code when opened; take a safetensors copy of the model"
+            )
+        stem = weights.STEMS[path.name]
+        raise UserError(f"{path} has no safetensors file that can be loaded ({stem}); fetch a model that has them")
+    return weights.preferred(found, weights.PLAIN_FIRST)
+
+
+def _check_weights(path: Path) -> None:
+    """Raise UserError unless the weights that are loaded of the part in `path` are all there."""
+    names = _names(path)
+    for index in filter(weights.is_index, weights.variants(path.name, names)[variant(path)]):
+        content = _json(path / index)
+        if not isinstance(content.get("weight_map"), dict) or "metadata" not in content:
+            raise UserError(f"{path / index} is not what diffusers writes there; fetch the model again")
+        if lacking := set(content["weight_map"].values()) - set(names):
+            raise UserError(f"{path} lacks {min(lacking)}; fetch the whole model")
+
+
+def _names(path: Path) -> list[str]:
+    return [file.name for file in path.iterdir() if file.is_file()]
 
 
 def _check_unet(folder: Path) -> None:

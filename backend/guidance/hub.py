@@ -4,7 +4,6 @@ Only the files that guidance needs are fetched, at one commit, in half precision
 offers it; afterwards the hub is never asked again.
 """
 
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,13 +25,10 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 
 from backend import home
 from backend.errors import UserError
-from backend.guidance import folders, library
+from backend.guidance import folders, library, weights
 from backend.guidance.library import ModelSource
 
 _TEXT_FILES = frozenset({".json", ".txt", ".model"})
-_WEIGHTS = re.compile(r"^(diffusion_pytorch_model|model)(?P<half>\.fp16)?(-\d+-of-\d+)?\.safetensors$")
-_INDEX = re.compile(r"\.safetensors\.index(\.\w+)?\.json$")
-_HALF_INDEX = ".index.fp16.json"
 _SPARE_BYTES = 1_000_000_000
 
 _MOVED = {
@@ -56,18 +52,22 @@ class Hub(Protocol):
 
 @dataclass(frozen=True)
 class Offer:
-    """What the hub has under an id. files: the needed ones. size: their bytes."""
+    """What the hub has under an id. name: what it will be called here. files: the needed ones. size: their bytes."""
 
     id: str
+    name: str
     commit: str
     licence: str
     files: tuple[str, ...]
     size: int
 
 
-def look_up(hub: Hub, hub_id: str) -> Offer:
-    """What would be fetched for `hub_id`. Raises UserError if that cannot be, or would be of no use."""
-    library.refuse_taken(hub_id)
+def look_up(hub: Hub, hub_id: str, name: str = "") -> Offer:
+    """What would be fetched for `hub_id`. Raises UserError if that cannot be, or would be of no use.
+
+    name: what to call it, if not by its id.
+    """
+    library.check_new(name or hub_id)
     with _explained(hub_id):
         info = hub.model_info(hub_id, files_metadata=True)
     if info.sha is None:
@@ -76,7 +76,7 @@ def look_up(hub: Hub, hub_id: str) -> Offer:
     files = needed(hub_id, list(sizes))
     card: Any = info.card_data or {}
     licence = card.get("license_name") or card.get("license") or "unknown"
-    return Offer(hub_id, info.sha, str(licence), files, sum(sizes[name] for name in files))
+    return Offer(hub_id, name or hub_id, info.sha, str(licence), files, sum(sizes[name] for name in files))
 
 
 def needed(hub_id: str, names: list[str]) -> tuple[str, ...]:
@@ -87,24 +87,24 @@ def needed(hub_id: str, names: list[str]) -> tuple[str, ...]:
         raise UserError(f"{hub_id} is a transformer model; only UNet models such as Stable Diffusion are supported")
     chosen = ["model_index.json"]
     for part in folders.PARTS:
-        inside = [PurePosixPath(name) for name in names if PurePosixPath(name).parent == PurePosixPath(part)]
-        weights = {path: match for path in inside if (match := _WEIGHTS.match(path.name))}
-        if part in ("unet", "text_encoder") and not weights:
-            raise UserError(f"{hub_id} has no safetensors in {part}/; take a model or a copy that has them")
-        half = any(match["half"] for match in weights.values())
-        chosen += [str(path) for path, match in weights.items() if bool(match["half"]) == half]
-        chosen += [str(path) for path in inside if path.suffix in _TEXT_FILES and _fits(path.name, half)]
+        inside = [path.name for path in map(PurePosixPath, names) if path.parent == PurePosixPath(part)]
+        chosen += [f"{part}/{name}" for name in inside if _is_text(name)]
+        if part in weights.STEMS and (inside or part != "vae"):
+            found = weights.variants(part, inside)
+            if not found:
+                raise UserError(f"{hub_id} has no safetensors in {part}/; take a model or a copy that has them")
+            chosen += [f"{part}/{name}" for name in found[weights.preferred(found, weights.HALF_FIRST)]]
     return tuple(sorted(chosen))
 
 
-def _fits(name: str, half: bool) -> bool:
-    """Whether a text file is wanted beside weights of that precision: an index of others would mislead."""
-    return not _INDEX.search(name) or name.endswith(_HALF_INDEX) == half
+def _is_text(name: str) -> bool:
+    """Whether it is a configuration or vocabulary; an index goes with the weights that it tells of."""
+    return PurePosixPath(name).suffix in _TEXT_FILES and not weights.is_index(name)
 
 
 def fetch(hub: Hub, offer: Offer) -> ModelSource:
     """Download what `offer` lists and record it. Interrupted, it goes on where it was when called again."""
-    final = library.models_folder() / library.slug(offer.id)
+    final = library.models_folder() / library.slug(offer.name)
     partial = final.with_name(final.name + ".partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def fetch(hub: Hub, offer: Offer) -> ModelSource:
     folders.check(partial)
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
-    return library.record(ModelSource(offer.id, offer.id, final, offer.commit, offer.licence, offer.size))
+    return library.record(ModelSource(offer.name, offer.id, final, offer.commit, offer.licence, offer.size))
 
 
 @contextmanager

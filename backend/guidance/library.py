@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from itertools import chain, count
 from pathlib import Path
 from shutil import rmtree
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from urllib.parse import quote
 from backend import home
 from backend.errors import UserError
 from backend.guidance import folders
+from shared.limits import NAME_CHARACTERS
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ BUILTIN = "builtin"
 
 _BUILTIN_FOLDER = Path(__file__).parent.parent / "prior" / "weights" / "32"
 _BUILTIN_LICENCE = "GPL-3.0-or-later"
+_FILE_NAME_CHARACTERS = 200  # file systems take 255, and there are endings
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class ModelSource:
     @property
     def downloaded(self) -> bool:
         """Whether the files are the library's own, to be deleted with the record."""
-        return self.folder.parent == models_folder()
+        return self.folder.parent == models_folder() and self.origin != str(self.folder)
 
 
 def models_folder() -> Path:
@@ -92,9 +95,17 @@ def of_folder(folder: Path) -> ModelSource:
     """The model in a folder, added or not. Raises UserError if it is none that guidance understands."""
     folder = home.expanded(folder).resolve()
     folders.check(folder)
-    files = model_files(folder)
+    files = folders.files(folder)
     size = sum(path.stat().st_size for path in files)
-    return ModelSource(folder.name, str(folder), folder, _digest(folder, files), "unknown", size)
+    return ModelSource(_name_of(folder), str(folder), folder, _digest(folder, files), "unknown", size)
+
+
+def _name_of(folder: Path) -> str:
+    """The folder's own name, or the id of the model whose snapshot it is: models--owner--name/snapshots/COMMIT."""
+    repository = folder.parent.parent.name
+    if folder.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.removeprefix("models--").replace("--", "/", 1)
+    return folder.name
 
 
 def resolve(wanted: str) -> ModelSource:
@@ -107,7 +118,7 @@ def resolve(wanted: str) -> ModelSource:
     record = _records().get(wanted)
     if record is not None:
         return _intact(record)
-    if home.expanded(wanted).is_dir():
+    if home.expanded(wanted).exists():
         return of_folder(Path(wanted))
     names = [model.name for model in listed()]
     nearest = get_close_matches(wanted, names, n=3, cutoff=0.4) or names[:3]
@@ -126,15 +137,35 @@ def _intact(record: ModelSource) -> ModelSource:
     return record
 
 
-def refuse_taken(name: str) -> None:
-    """Raise UserError if a model of that name is there."""
+def check_new(name: str) -> None:
+    """Raise UserError unless a model can get this name."""
+    if not 1 <= len(name) <= NAME_CHARACTERS or not name.isprintable() or len(slug(name)) > _FILE_NAME_CHARACTERS:
+        raise UserError(f"{name[:NAME_CHARACTERS]!a} is too long or no name; give the model another with --name")
     if name == BUILTIN or name in _records():
-        raise UserError(f'there is a model "{name}" already; python -m backend models remove {name} makes room')
+        raise UserError(
+            f'there is a model "{name}" already; give this one another with --name, or make room by '
+            f"python -m backend models remove {name}"
+        )
+
+
+def add(folder: Path, name: str = "") -> ModelSource:
+    """Add the model in a folder under `name`, or its own, numbered if another folder's has it. Raises UserError."""
+    found = of_folder(folder)
+    for known in _records().values():
+        if known.folder == found.folder:
+            raise UserError(f'{found.folder} was added already, as "{known.name}"')
+    return record(replace(found, name=name or _unused(found.name)))
+
+
+def _unused(name: str) -> str:
+    """`name`, or the first number behind it that makes a name which no model has."""
+    taken = {model.name for model in listed()}
+    return next(each for each in chain([name], (f"{name}-{number}" for number in count(2))) if each not in taken)
 
 
 def record(model: ModelSource) -> ModelSource:
-    """Add `model` to the library, dated today. Raises UserError if its name is taken or nothing can be written."""
-    refuse_taken(model.name)
+    """Add `model` to the library, dated today. Raises UserError if it cannot get its name or nothing can be written."""
+    check_new(model.name)
     model = replace(model, added=datetime.now(UTC).date().isoformat())
     path = record_path(model.name)
     partial = path.with_suffix(".partial")
@@ -191,13 +222,6 @@ def _read(path: Path) -> ModelSource:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"the record {path} is damaged ({error}); delete it and add the model again") from error
     return model
-
-
-def model_files(folder: Path) -> list[Path]:
-    """The files that make up a model: its index and those of its parts, sorted."""
-    parts = (folder / name for name in folders.PARTS)
-    inside = (path for part in parts for path in part.rglob("*") if path.is_file())
-    return [folder / "model_index.json", *sorted(inside)]
 
 
 def _digest(folder: Path, files: list[Path]) -> str:

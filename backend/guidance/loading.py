@@ -88,7 +88,7 @@ def _weights(kind: Any, path: Path, **options: Any) -> Any:
     model, found = kind.from_pretrained(
         path,
         use_safetensors=True,
-        variant=_variant(path),
+        variant=folders.variant(path) or None,
         local_files_only=True,
         output_loading_info=True,
         **options,
@@ -102,12 +102,6 @@ def _refuse_gaps(path: Path, found: dict[str, Any]) -> None:
     lacking = sorted(found["missing_keys"])
     if lacking:
         raise UserError(f"the weights in {path} are not whole ({lacking[0]} is missing); fetch its files again")
-
-
-def _variant(path: Path) -> str | None:
-    """ "fp16" where the weights are there in half precision only."""
-    names = [file.name for file in path.glob("*.safetensors")]
-    return "fp16" if names and all(".fp16" in name for name in names) else None
 
 
 def _placed(module: Any, device: torch.device) -> Any:

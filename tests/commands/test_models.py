@@ -36,6 +36,11 @@ class FakeApi(HfApi):
         return str(settings["local_dir"])
 
 
+class UnaskedApi(HfApi):
+    def model_info(self, repo_id: str, **settings: Any) -> ModelInfo:
+        raise AssertionError(f"asked about {repo_id}")
+
+
 def run(*arguments: str, answer: str = "", api: HfApi | None = None) -> Result:
     return CliRunner().invoke(models, arguments, input=answer, obj=api)
 
@@ -60,6 +65,34 @@ def test_a_folder_is_added_listed_and_removed(tmp_path: Path) -> None:
     assert run("remove", "mine").output == "removed mine\n"
     assert folder.is_dir()
     assert len(run("list").output.splitlines()) == 1
+
+
+def test_pickles_beside_safetensors_are_one_note(tmp_path: Path) -> None:
+    folder = shutil.copytree(model.BUILTIN, tmp_path / "mine")
+    for name in ("unet/diffusion_pytorch_model.bin", "old.ckpt", "older.ckpt"):
+        (folder / name).touch()
+    added = run("add", str(folder))
+    assert added.exit_code == 0
+    assert added.stderr == "note: only safetensors are read, pickles (3, such as old.ckpt) are not\n"
+
+
+def test_a_folder_gets_the_name_that_it_is_given(tmp_path: Path) -> None:
+    folder = shutil.copytree(model.BUILTIN, tmp_path / "mine")
+    assert "use it with --guidance big one" in run("add", str(folder), "--name", "big one").stdout
+    assert run("list").stdout.splitlines()[1].startswith("big one")
+
+
+@pytest.mark.parametrize("verb", ["add", "look"])
+@pytest.mark.parametrize("name", ["v1-5.safetensors", "checkpoints/v1-5.safetensors", "v1-5.ckpt"])
+def test_the_hub_is_not_asked_about_a_file_that_is_here(
+    verb: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).touch()
+    found = run(verb, name, api=UnaskedApi())
+    assert isinstance(found.exception, UserError)
+    assert f"{tmp_path / name} is a single file, which cannot be read yet" in str(found.exception)
 
 
 def test_size_licence_and_commit_are_shown_before_anything_is_fetched(home: Path) -> None:

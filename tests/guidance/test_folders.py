@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from diffusers import UNet2DConditionModel
 
 from backend.errors import UserError
-from backend.guidance.folders import check, is_latent
+from backend.guidance.folders import check, files, is_latent, pickles
 
 
 @pytest.fixture
@@ -21,12 +22,75 @@ def change(path: Path, **settings: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
 
 
-@pytest.mark.parametrize("where", ["unet/diffusion_pytorch_model.bin", "safety_checker/model.CKPT", "x.pkl"])
-def test_a_pickle_anywhere_is_refused_by_name(folder: Path, where: str) -> None:
-    (folder / where).parent.mkdir(exist_ok=True)
-    (folder / where).touch()
-    with pytest.raises(UserError, match=f"{where} is a pickle.*safetensors"):
+@pytest.mark.parametrize("part", ["unet", "text_encoder", "vae"])
+def test_a_pickle_in_place_of_safetensors_is_refused_by_name(folder: Path, part: str) -> None:
+    (weights,) = (folder / part).glob("*.safetensors")
+    weights.rename(weights.with_suffix(".bin"))
+    with pytest.raises(UserError, match=f"{part}/{weights.stem}.bin is a pickle.*safetensors"):
         check(folder)
+
+
+def test_pickles_beside_safetensors_are_passed_over(folder: Path) -> None:
+    before = files(folder)
+    names = ("safety_checker/model.CKPT", "unet/diffusion_pytorch_model.bin", "x.pkl")
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    check(folder)
+    assert files(folder) == before
+    assert [path.relative_to(folder).as_posix() for path in pickles(folder)] == [*names]
+
+
+@pytest.mark.parametrize(
+    "name", ["unet/diffusion_pytorch_model.safetensors", "tokenizer/tokenizer.json", "model_index.json"]
+)
+def test_a_file_that_git_lfs_did_not_fetch_is_named(folder: Path, name: str) -> None:
+    assert (folder / name).is_file()
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3438167540\n")
+    with pytest.raises(UserError, match=f"{name} only says where .* run git lfs pull in {folder}"):
+        check(folder)
+
+
+def sharded(folder: Path) -> Path:
+    """The UNet of a folder, in shards."""
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
+    shutil.rmtree(folder / "unet")
+    unet.save_pretrained(folder / "unet", max_shard_size="200KB")
+    assert len(list((folder / "unet").glob("*.safetensors"))) > 1
+    return folder / "unet"
+
+
+def test_a_shard_that_is_missing_is_named(folder: Path) -> None:
+    unet = sharded(folder)
+    check(folder)
+    sorted(unet.glob("*.safetensors"))[1].unlink()
+    with pytest.raises(UserError, match=r"lacks diffusion_pytorch_model-00002-of-.* fetch the whole model"):
+        check(folder)
+
+
+def test_shards_without_a_sound_index_are_refused(folder: Path) -> None:
+    unet = sharded(folder)
+    (index,) = unet.glob("*.index.json")
+    for content in ("{}", json.dumps({"weight_map": 5, "metadata": {}})):
+        index.write_text(content)
+        with pytest.raises(UserError, match="not what diffusers writes"):
+            check(folder)
+    index.unlink()
+    with pytest.raises(UserError, match="unet has no safetensors"):
+        check(folder)
+
+
+def test_weights_by_a_name_that_is_never_looked_for_are_refused(folder: Path) -> None:
+    (weights,) = (folder / "unet").glob("*.safetensors")
+    weights.rename(weights.with_name("model.safetensors"))
+    with pytest.raises(UserError, match=r"unet has no safetensors.*\(diffusion_pytorch_model\)"):
+        check(folder)
+
+
+def test_a_single_file_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "v1-5.safetensors").touch()
+    with pytest.raises(UserError, match="is a single file, which cannot be read yet; name a folder"):
+        check(tmp_path / "v1-5.safetensors")
 
 
 def test_folders_that_hold_no_model_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -124,6 +124,34 @@ def test_half_precision_weights_are_preferred_part_by_part() -> None:
     )
 
 
+def test_other_variants_are_taken_where_there_is_no_half_precision() -> None:
+    common = ["model_index.json", "unet/config.json"]
+    names = [
+        *common,
+        "unet/diffusion_pytorch_model.bf16.safetensors",
+        "unet/diffusion_pytorch_model.non_ema.safetensors",
+        "text_encoder/model.safetensors",
+        "text_encoder/model.fp32.safetensors",
+    ]
+    assert hub.needed(ID, names) == (
+        "model_index.json",
+        "text_encoder/model.safetensors",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.bf16.safetensors",
+    )
+
+
+def test_a_model_gets_the_name_that_it_is_given(offered: Path, home: Path) -> None:
+    api = FakeHub(offered)
+    hub.fetch(api, hub.look_up(api, ID, "mine"))
+    found = library.resolve("mine")
+    assert (found.origin, found.folder) == (ID, home / "models" / "mine")
+    hub.fetch(api, hub.look_up(api, ID))
+    assert [model.name for model in library.listed()] == ["builtin", "mine", ID]
+    with pytest.raises(UserError, match="already"):
+        hub.look_up(FakeHub(fails=AssertionError("asked")), "owner/other", "mine")
+
+
 def test_the_licences_own_name_is_shown_where_there_is_one(offered: Path) -> None:
     offer = hub.look_up(FakeHub(offered, license="other", license_name="deepfloyd-if-license"), ID)
     assert offer.licence == "deepfloyd-if-license"
@@ -167,6 +195,16 @@ def test_models_that_left_the_hub_are_named_with_the_copies_in_use(gone: str, co
         (["model_index.json", "transformer/x.safetensors"], "transformer model"),
         (["model_index.json", "unet/diffusion_pytorch_model.bin"], "no safetensors in unet/"),
         (["model_index.json", "unet/diffusion_pytorch_model.safetensors"], "no safetensors in text_encoder/"),
+        (["model_index.json", "unet/diffusion_pytorch_model-00001-of-00002.safetensors"], "no safetensors in unet/"),
+        (
+            [
+                "model_index.json",
+                "unet/diffusion_pytorch_model.safetensors",
+                "text_encoder/model.safetensors",
+                "vae/diffusion_pytorch_model.bin",
+            ],
+            "no safetensors in vae/",
+        ),
     ],
 )
 def test_models_of_no_use_are_refused_before_the_download(names: list[str], says: str) -> None:

@@ -62,7 +62,8 @@ def test_the_revision_follows_contents_and_names_but_not_unrelated_files(folder:
     after = library.of_folder(folder)
     assert after.size == before.size
     assert after.revision != before.revision
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(folder / "unet" / "other.safetensors")
+    stem = folder / "unet" / "diffusion_pytorch_model"
+    stem.with_suffix(".safetensors").rename(stem.with_suffix(".fp16.safetensors"))
     assert library.of_folder(folder).revision not in (before.revision, after.revision)
 
 
@@ -95,7 +96,67 @@ def test_a_name_is_given_once(folder: Path) -> None:
     with pytest.raises(UserError, match="already"):
         library.record(library.of_folder(folder))
     with pytest.raises(UserError, match="already"):
-        library.refuse_taken("builtin")
+        library.check_new("builtin")
+
+
+def test_folders_of_one_name_get_a_number(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    second = Path(shutil.copytree(folder, tmp_path / "other" / "my model"))
+    assert library.add(folder).name == "my model"
+    assert library.add(second).name == "my model-2"
+    assert library.resolve("my model-2").folder == second
+    assert library.resolve("my model").folder == folder
+    with pytest.raises(UserError, match='was added already, as "my model-2"'):
+        library.add(second, "third")
+    builtin = Path(shutil.copytree(folder, tmp_path / "builtin"))
+    assert library.add(builtin).name == "builtin-2"
+
+
+def test_a_model_gets_the_name_that_it_is_given(folder: Path) -> None:
+    assert library.add(folder, "owner/eins").name == "owner/eins"
+    assert library.resolve("owner/eins").folder == folder
+
+
+@pytest.mark.parametrize("name", ["x" * 201, "a\nb", "\u65e5" * 30, "builtin"])
+def test_what_is_no_name_for_a_model_is_refused(folder: Path, home: Path, name: str) -> None:
+    with pytest.raises(UserError, match="--name"):
+        library.add(folder, name)
+    assert not home.exists()
+
+
+def test_a_snapshot_in_the_hubs_cache_gets_its_models_name(folder: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "hub" / "models--deep-floyd--IF-I-M"
+    snapshot = cache / "snapshots" / ("c" * 40)
+    blobs = cache / "blobs"
+    blobs.mkdir(parents=True)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            blob = blobs / path.relative_to(folder).as_posix().replace("/", "-")
+            shutil.copy(path, blob)
+            (snapshot / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+            (snapshot / path.relative_to(folder)).symlink_to(blob)
+    added = library.add(snapshot)
+    assert added.name == "deep-floyd/IF-I-M"
+    assert added.revision == library.of_folder(folder).revision
+    library.remove(added.name)
+    assert snapshot.is_dir()
+    (blobs / "unet-diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(UserError, match="unet has no safetensors"):
+        library.add(snapshot)
+
+
+def test_an_added_folder_stays_wherever_it_lies(folder: Path, home: Path) -> None:
+    (home / "models").mkdir(parents=True)
+    here = Path(shutil.move(folder, home / "models" / "mine"))
+    library.add(here)
+    library.remove("mine")
+    assert (here / "model_index.json").is_file()
+
+
+def test_a_single_file_is_no_model_yet(tmp_path: Path) -> None:
+    (tmp_path / "v1-5.safetensors").touch()
+    with pytest.raises(UserError, match="is a single file, which cannot be read yet"):
+        library.resolve(str(tmp_path / "v1-5.safetensors"))
 
 
 def test_what_cannot_be_removed(folder: Path) -> None:

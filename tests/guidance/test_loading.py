@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,79 @@ def test_weights_stored_in_half_precision_only_are_found(
         reference = pipelines["sd1"].unet(noisy, 10, text).sample
     found = guidance.eps(noisy, 10, Conditioning(text, text), 1.0)
     torch.testing.assert_close(found, reference, atol=1e-5 if precision == "fp32" else 0.05, rtol=0)
+
+
+def bf16_only(pipeline: Any, folder: Path) -> None:
+    pipeline.save_pretrained(folder, variant="bf16")
+
+
+def shards(pipeline: Any, folder: Path) -> None:
+    pipeline.save_pretrained(folder, max_shard_size="200KB")
+
+
+def shards_of_a_variant(pipeline: Any, folder: Path) -> None:
+    pipeline.save_pretrained(folder, max_shard_size="200KB", variant="fp16")
+
+
+def shards_of_a_variant_as_named_before(pipeline: Any, folder: Path) -> None:
+    shards_of_a_variant(pipeline, folder)
+    for path in (folder / "unet").glob("*.fp16-*"):
+        path.rename(path.with_name(path.name.replace(".fp16-", "-").replace(".safetensors", ".fp16.safetensors")))
+    (index,) = (folder / "unet").glob("*.index.fp16.json")
+    content = index.read_text().replace(".fp16-", "-").replace('.safetensors"', '.fp16.safetensors"')
+    index.write_text(content)
+
+
+def half_beside_unsmoothed(pipeline: Any, folder: Path) -> None:
+    pipeline.save_pretrained(folder, variant="fp16")
+    (weights,) = (folder / "unet").glob("*.safetensors")
+    save_file({"other": torch.zeros(1)}, weights.with_name("diffusion_pytorch_model.non_ema.safetensors"))
+
+
+def unsmoothed_only(pipeline: Any, folder: Path) -> None:
+    pipeline.save_pretrained(folder)
+    (weights,) = (folder / "unet").glob("*.safetensors")
+    weights.rename(weights.with_name("diffusion_pytorch_model.non_ema.safetensors"))
+
+
+def each_part_otherwise(pipeline: Any, folder: Path) -> None:
+    pipeline.save_pretrained(folder, variant="bf16")
+    for part in ("unet", "vae"):
+        shutil.rmtree(folder / part)
+    pipeline.unet.save_pretrained(folder / "unet", max_shard_size="200KB")
+    pipeline.vae.save_pretrained(folder / "vae", variant="fp16")
+
+
+def pickles_beside(pipeline: Any, folder: Path) -> None:
+    pipeline.save_pretrained(folder)
+    for name in ("unet/diffusion_pytorch_model.bin", "text_encoder/pytorch_model.bin", "whole.ckpt"):
+        (folder / name).write_bytes(b"no pickle")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        bf16_only,
+        shards,
+        shards_of_a_variant,
+        shards_of_a_variant_as_named_before,
+        half_beside_unsmoothed,
+        unsmoothed_only,
+        each_part_otherwise,
+        pickles_beside,
+    ],
+)
+def test_whatever_weights_are_accepted_load(
+    written: Callable[[Any, Path], None], pipelines: dict[str, StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    written(pipelines["sd1"], tmp_path / "model")
+    guidance = load(tmp_path / "model", CPU, "fp32")
+    text = guidance.encode(["a mug"])
+    noisy = torch.ones(1, 4, 8, 8)
+    with torch.no_grad():
+        reference = pipelines["sd1"].unet(noisy, 10, text).sample
+    found = guidance.eps(noisy, 10, Conditioning(text, text), 1.0)
+    torch.testing.assert_close(found, reference, atol=1e-5, rtol=0)
 
 
 def test_the_noise_schedule_does_not_depend_on_the_sampler_that_the_folder_names(folder: Path) -> None:
