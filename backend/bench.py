@@ -5,7 +5,6 @@ Ratios come from one run, with the two sides taking turns, so that another progr
 
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from backend import program
 from backend.engine.cameras import CameraDistribution
 from backend.engine.optimise import optimise
 from backend.engine.rendering import Rendering
@@ -97,7 +97,7 @@ def cold_rows(name: str, device: str) -> list[Row]:
     with tempfile.TemporaryDirectory() as out:
         options = ["--preset", name, "--device", device, "--out", out]
         begun = time.perf_counter()
-        command = [sys.executable, "-m", "backend", "generate", PROMPT, *options]
+        command = [*program.command("backend"), "generate", PROMPT, *options]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603  # our own
         while not (Path(out) / MESH).exists() and process.poll() is None:
             time.sleep(0.02)

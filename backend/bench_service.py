@@ -8,7 +8,6 @@ import os
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from backend import program
 from backend.bench import PROMPT, Row
 from backend.home import VARIABLE
 from backend.service.keys import KeyRing
@@ -36,7 +36,7 @@ _FETCHED_KIB = 64 * 1024
 def backend(worker: str | None = None) -> Iterator[tuple[Pairing, int, Path]]:
     """A server in a folder of its own: how to reach it, its process's id, and that folder. worker: not the engine's."""
     with tempfile.TemporaryDirectory() as home:
-        command = [sys.executable, "-m", "backend", "serve", "--port", "0", *(["--worker", worker] if worker else [])]
+        command = [*program.command("backend"), "serve", "--port", "0", *(["--worker", worker] if worker else [])]
         environment = {**os.environ, VARIABLE: home}
         with (Path(home) / "log").open("wb") as log:
             server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # noqa: S603  # our own words

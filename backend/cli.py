@@ -1,4 +1,4 @@
-"""The command line: python -m backend COMMAND.
+"""The command line: dreamtime COMMAND, or python -m backend COMMAND.
 
 Commands live in `backend.commands` and are imported only when they run, so that `--help` and bad options
 answer at once.
@@ -68,14 +68,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. What the user got wrong is one line on stderr and code 2."""
     _settle_streams()
     try:
-        return cli.main(arguments, prog_name="python -m backend", standalone_mode=False) or 0
+        return cli.main(arguments, standalone_mode=False) or 0
     except (UserError, Trouble) as error:
         return _refuse(str(error))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help())
         return 0
     except ModuleNotFoundError as error:
-        return _refuse(f"the package {error.name} is missing; python -m backend doctor says what to install")
+        return _refuse(f"the package {error.name} is missing; dreamtime doctor says what to install")
     except click.ClickException as error:
         return _refuse(error.format_message())
     except (click.Abort, KeyboardInterrupt):

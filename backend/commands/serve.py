@@ -1,13 +1,13 @@
-"""python -m backend serve: let clients in and do their jobs."""
+"""dreamtime serve: let clients in and do their jobs."""
 
 import logging
 import signal
-import sys
 from pathlib import Path
 from types import FrameType
 
 import click
 
+from backend import program
 from backend.home import data_folder, keys_folder
 from backend.service import local, server
 from backend.service.keys import KeyRing
@@ -37,7 +37,7 @@ def serve(host: str, port: int, home: Path | None, devices: tuple[str, ...], wor
         folder,
         KeyRing(keys_folder()),
         Address(host, port),
-        lambda: local.LocalExecutor(chosen, folder / "logs", (sys.executable, "-m", worker)),
+        lambda: local.LocalExecutor(chosen, folder / "logs", program.command(worker)),
         chosen[0].partition(":")[0],
         ready,
         lambda: stop.wanted,

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,19 +13,20 @@ from backend.service.child import Child
 from backend.service.executor import Device, Task, Update
 from backend.service.slot import Patience, Slot
 
-WORKER = (sys.executable, "-m", "backend.service.worker")
-
 _LOOK_SECONDS = 10.0  # for GPUs
 
 
 class LocalExecutor:
-    """See `Executor`. It starts its processes in the thread that polls it; on Linux they end with that thread."""
+    """See `Executor`. command: what a device runs, see `Child`.
+
+    It starts its processes in the thread that polls it; on Linux they end with that thread.
+    """
 
     def __init__(
         self,
         devices: Sequence[str],
         log_folder: Path,
-        command: Sequence[str] = WORKER,
+        command: Sequence[str],
         patience: Patience | None = None,
     ) -> None:
         self._bell = Bell()

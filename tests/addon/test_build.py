@@ -109,6 +109,14 @@ def test_pip_takes_the_backends_wheel(whole: Path, tmp_path: Path) -> None:
     assert (tmp_path / "there" / "backend" / "__main__.py").read_bytes() == (
         ROOT / "backend" / "__main__.py"
     ).read_bytes()
+    usage = subprocess.run(
+        [tmp_path / "there" / "bin" / "dreamtime", "models", "--help"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "there")},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert usage.startswith("Usage: dreamtime models [OPTIONS] COMMAND")
 
 
 def test_the_small_zip_is_small(addon_zip: Path, whole: Path) -> None:
