@@ -113,7 +113,7 @@ def chosen_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("no CUDA device here; use --device cpu, or see python -m backend doctor")
+        raise UserError("no CUDA device here; use --device cpu, or see dreamtime doctor")
     if name == "mps" and not torch.backends.mps.is_available():
-        raise UserError("no Metal device here; use --device cpu, or see python -m backend doctor")
+        raise UserError("no Metal device here; use --device cpu, or see dreamtime doctor")
     return torch.device(name)

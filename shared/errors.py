@@ -63,7 +63,7 @@ class LinkError(Trouble):
 
 
 class Unreachable(LinkError):
-    usual_remedy = "start it with python -m backend serve, and check the address and the firewall"
+    usual_remedy = "start it with dreamtime serve, and check the address and the firewall"
 
 
 class ConnectionLost(LinkError):
@@ -71,7 +71,7 @@ class ConnectionLost(LinkError):
 
 
 class NotPaired(LinkError):
-    usual_remedy = "run python -m backend pair NAME on its machine and paste the line that it prints"
+    usual_remedy = "run dreamtime pair NAME on its machine and paste the line that it prints"
 
 
 class WrongBackend(LinkError):

@@ -30,7 +30,7 @@ _AROUND = "\"'`<>"  # what a line is quoted with in a letter
 class PairingError(Trouble, ValueError):
     """A line that pairs with nothing."""
 
-    usual_remedy = "copy the whole line that python -m backend pair NAME printed, and paste it again"
+    usual_remedy = "copy the whole line that dreamtime pair NAME printed, and paste it again"
 
 
 @dataclass(frozen=True)

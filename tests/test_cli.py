@@ -106,7 +106,7 @@ def test_a_missing_package_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "backend.commands.bench", None)
     code, _, complaint = run("bench")
     assert code == 2
-    assert "python -m backend doctor" in complaint
+    assert "dreamtime doctor" in complaint
 
 
 def test_no_command_shows_help(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""python -m backend bench: what this machine can do, as the table in the README."""
+"""dreamtime bench: what this machine can do, as the table in the README."""
 
 from collections.abc import Callable, Iterator
 from functools import partial

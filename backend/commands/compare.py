@@ -1,4 +1,4 @@
-"""python -m backend compare PROMPT: two schedules, same seed and budget, side by side."""
+"""dreamtime compare PROMPT: two schedules, same seed and budget, side by side."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""python -m backend doctor: what this machine has and lacks, with the fix for each lack."""
+"""dreamtime doctor: what this machine has and lacks, with the fix for each lack."""
 
 import importlib.util
 import platform

@@ -1,4 +1,4 @@
-"""python -m backend evaluate: does TP-SDS win here?"""
+"""dreamtime evaluate: does TP-SDS win here?"""
 
 from collections.abc import Iterator
 from pathlib import Path

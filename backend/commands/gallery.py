@@ -1,4 +1,4 @@
-"""python -m backend gallery: one object of each kind, judged and on one sheet."""
+"""dreamtime gallery: one object of each kind, judged and on one sheet."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""python -m backend generate PROMPT: a prompt becomes a textured mesh."""
+"""dreamtime generate PROMPT: a prompt becomes a textured mesh."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""python -m backend submit, jobs, follow, fetch, cancel, delete: a backend's client on the command line."""
+"""dreamtime submit, jobs, follow, fetch, cancel, delete: a backend's client on the command line."""
 
 import importlib.metadata
 import itertools
@@ -66,7 +66,7 @@ def submit(
     try:
         request = Generation(prompt, **options)
     except ValueError as error:
-        raise UserError(f"{error}; see python -m backend submit --help") from error
+        raise UserError(f"{error}; see dreamtime submit --help") from error
     jobs = ids or tuple(new_job_id() for _ in range(variations))
     with _client(pairing_file, _SUBMIT_PATIENCE) as client:
         try:
@@ -96,7 +96,7 @@ def jobs(last: int, pairing_file: Path | None) -> None:
         if job.reason:
             click.echo(f"{'':10}{job.reason.sentence}; {job.reason.remedy}")
     if not found:
-        click.echo('no jobs yet; python -m backend submit "a red mug" makes one')
+        click.echo('no jobs yet; dreamtime submit "a red mug" makes one')
 
 
 @click.command()
@@ -117,7 +117,7 @@ def fetch(job: str, out: Path | None, pairing_file: Path | None) -> None:
     with _client(pairing_file, patience=60.0) as client:
         state = _found(client, job)
         if state.state != State.DONE:
-            raise UserError(f"job {state.id[:_PREFIX]} is {state.state}; python -m backend follow {job} waits for it")
+            raise UserError(f"job {state.id[:_PREFIX]} is {state.state}; dreamtime follow {job} waits for it")
         if not state.results:
             raise UserError(f"the results of {state.id[:_PREFIX]} were removed, as they were old; submit it again")
         folder = out or Path("out") / state.id[:_PREFIX]
@@ -165,7 +165,7 @@ def _chosen(pairing_file: Path | None) -> Pairing:
     if pairing_file is None:
         found = KeyRing(keys_folder()).read_local()
         if found is None:
-            raise UserError("no backend was ever started here; run python -m backend serve, or name one by --pairing")
+            raise UserError("no backend was ever started here; run dreamtime serve, or name one by --pairing")
         return found
     try:
         return Pairing.from_file(pairing_file.read_bytes())
@@ -178,7 +178,7 @@ def _found(client: Client, prefix: str) -> JobState:
     found = [job for job in client.jobs() if job.id.startswith(prefix.lower())]
     if len(found) != 1:
         problem = f"{len(found)} jobs begin with" if found else "you have no job"
-        raise UserError(f'{problem} "{prefix}"; python -m backend jobs lists them')
+        raise UserError(f'{problem} "{prefix}"; dreamtime jobs lists them')
     return found[0]
 
 
@@ -200,7 +200,7 @@ def _followed(client: Client, job: str, told: Sequence[str] = ()) -> None:
     _warn(warning for warning in state.warnings if warning not in told)
     if state.reason:
         raise UserError(f"job {state.id[:_PREFIX]} failed: {state.reason.sentence}; {state.reason.remedy}")
-    hint = f"; python -m backend fetch {state.id[:_PREFIX]} brings it here" if state.state == State.DONE else ""
+    hint = f"; dreamtime fetch {state.id[:_PREFIX]} brings it here" if state.state == State.DONE else ""
     click.echo(f"job {state.id[:_PREFIX]} is {state.state}{hint}")
 
 

@@ -1,4 +1,4 @@
-"""python -m backend models: the diffusion models of this machine."""
+"""dreamtime models: the diffusion models of this machine."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""python -m backend pair, clients, revoke: who may use this machine's backend."""
+"""dreamtime pair, clients, revoke: who may use this machine's backend."""
 
 from datetime import datetime
 
@@ -44,7 +44,7 @@ def clients() -> None:
     """List who may use this backend: name, fingerprint of the key, when paired, when last seen."""
     found = KeyRing(keys_folder()).clients()
     if not found:
-        click.echo("nobody is paired; python -m backend pair NAME lets somebody in")
+        click.echo("nobody is paired; dreamtime pair NAME lets somebody in")
         return
     rows = [
         _HEADINGS,

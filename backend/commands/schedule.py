@@ -1,4 +1,4 @@
-"""python -m backend schedule: the timestep schedules in numbers and as a picture."""
+"""dreamtime schedule: the timestep schedules in numbers and as a picture."""
 
 from pathlib import Path
 

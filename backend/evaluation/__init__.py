@@ -1,1 +1,1 @@
-"""Does TP-SDS win here? The paper's comparison, run and counted: python -m backend evaluate."""
+"""Does TP-SDS win here? The paper's comparison, run and counted: dreamtime evaluate."""

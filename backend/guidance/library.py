@@ -124,12 +124,12 @@ def resolve(wanted: str) -> ModelSource:
     nearest = get_close_matches(wanted, names, n=3, cutoff=0.4) or names[:3]
     raise UserError(
         f'no model "{wanted}" on this machine; nearest: {", ".join(nearest)} '
-        "(python -m backend models add takes a hub id or a folder)"
+        "(dreamtime models add takes a hub id or a folder)"
     )
 
 
 def _intact(record: ModelSource) -> ModelSource:
-    again = f"python -m backend models remove {record.name}, then add it again"
+    again = f"dreamtime models remove {record.name}, then add it again"
     if not record.folder.is_dir():
         raise UserError(f"the files of {record.name} are gone from {record.folder}; {again}")
     if record.revision.startswith("sha256:") and record.revision != of_folder(record.folder).revision:
@@ -144,7 +144,7 @@ def check_new(name: str) -> None:
     if name == BUILTIN or name in _records():
         raise UserError(
             f'there is a model "{name}" already; give this one another with --name, or make room by '
-            f"python -m backend models remove {name}"
+            f"dreamtime models remove {name}"
         )
 
 

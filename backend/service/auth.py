@@ -90,8 +90,7 @@ def bound(context: zmq.Context[zmq.Socket[bytes]], gate: Gate, host: str, port: 
         raise UserError(f"{port} is no port; give one from 1 to {_LARGEST_PORT}")
     if not is_loopback(address) and all(client.name == LOCAL for client in gate.keys.clients()):
         raise UserError(
-            f"others could reach {host}, but no client is paired; "
-            "run python -m backend pair NAME first, or serve on 127.0.0.1"
+            f"others could reach {host}, but no client is paired; run dreamtime pair NAME first, or serve on 127.0.0.1"
         )
     router = context.socket(zmq.ROUTER)
     try:

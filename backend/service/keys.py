@@ -99,7 +99,7 @@ class KeyRing:
             private.create(self._path(name), _record(name, public, created), created.timestamp())
         except FileExistsError as error:
             raise UserError(
-                f'there is a client "{name}" already; python -m backend revoke makes room, or take another name'
+                f'there is a client "{name}" already; dreamtime revoke makes room, or take another name'
             ) from error
         self._look_after = 0.0
         return z85.decode(secret)

@@ -24,7 +24,7 @@ _WIDTH, _LOG_WIDTH = 560, 700
 
 
 class DREAMTIME_OT_pair(bpy.types.Operator):
-    """Use the backend of another computer: paste the line that "python -m backend pair NAME" printed there"""
+    """Use the backend of another computer: paste the line that "dreamtime pair NAME" printed there"""
 
     bl_idname = "dreamtime.pair"
     bl_label = "Pair"
@@ -222,7 +222,7 @@ class DREAMTIME_OT_model_look(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         current = runtime.current()
         if current.local_status.stage in (Stage.ABSENT, Stage.OUTDATED, Stage.INSTALLING, Stage.REMOVING):
-            cls.poll_message_set("Install the backend on this computer first; elsewhere: python -m backend models add")
+            cls.poll_message_set("Install the backend on this computer first; elsewhere: dreamtime models add")
             return False
         if current.adding is not None:
             cls.poll_message_set("A model is being added already")

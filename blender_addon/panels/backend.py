@@ -62,7 +62,7 @@ _ICONS = {
 
 
 def _draw_remote(layout: bpy.types.UILayout) -> None:
-    wrapped(layout, "On the other computer, run: python -m backend pair NAME")
+    wrapped(layout, "On the other computer, run: dreamtime pair NAME")
     row = layout.row(align=True)
     row.operator("dreamtime.pair", icon="PASTEDOWN")
     row.operator("dreamtime.unpair", text="", icon="X")

@@ -19,13 +19,13 @@ _REMOTE = "remote.pairing"
 class NotRunning(LinkError):
     """No backend was ever started on this machine."""
 
-    usual_remedy = "press Start or Install Backend, or run python -m backend serve"
+    usual_remedy = "press Start or Install Backend, or run dreamtime serve"
 
 
 class NoPairing(LinkError):
     """No remote backend was paired with."""
 
-    usual_remedy = "run python -m backend pair NAME on its machine, and paste the line that it prints"
+    usual_remedy = "run dreamtime pair NAME on its machine, and paste the line that it prints"
 
 
 def keep_remote(folder: Path, line: str) -> Pairing:

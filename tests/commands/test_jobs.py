@@ -41,7 +41,7 @@ def test_from_a_prompt_to_files(run: Run, tmp_path: Path) -> None:
     assert complaint.count("warning: the built-in model does not know 'shiny'") == 1
     assert complaint.count("warning: slowly") == 1
     job = printed.split()[0]
-    assert f"job {job[:8]} is done; python -m backend fetch {job[:8]} brings it here" in printed
+    assert f"job {job[:8]} is done; dreamtime fetch {job[:8]} brings it here" in printed
     code, printed, _ = run("jobs")
     assert code == 0
     assert re.match(rf"{job[:8]}  \d+-\d+-\d+ \d+:\d+  done  +standard  a shiny red mug", printed)
@@ -95,7 +95,7 @@ def test_a_failed_job_says_why(run: Run) -> None:
         (("submit", "a mug", "--variations", "99"), "variations"),
         (("submit", "x" * 301), "prompt is"),
         (("follow", "abc"), 'you have no job "abc"'),
-        (("fetch", "abc"), "python -m backend jobs lists them"),
+        (("fetch", "abc"), "dreamtime jobs lists them"),
         (("cancel", "abc"), 'you have no job "abc"'),
     ],
 )
@@ -138,7 +138,7 @@ def test_a_backend_that_is_not_there_is_named(run: Run, host: Any, monkeypatch: 
     host.end(signal.SIGTERM)
     code, _, complaint = run("jobs")
     assert code == 2
-    assert f"no backend answers at 127.0.0.1:{host.port}; start it with python -m backend serve" in complaint
+    assert f"no backend answers at 127.0.0.1:{host.port}; start it with dreamtime serve" in complaint
 
 
 def test_a_submission_without_an_answer_can_be_repeated(run: Run, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def test_without_any_backend_the_first_step_is_named(run: Run, tmp_path: Path, m
     monkeypatch.setenv(VARIABLE, str(tmp_path / "other"))
     code, _, complaint = run("jobs")
     assert code == 2
-    assert "run python -m backend serve" in complaint
+    assert "run dreamtime serve" in complaint
 
 
 def test_another_machines_backend_is_named_by_a_file(run: Run, host: Any, tmp_path: Path) -> None:
@@ -178,4 +178,4 @@ def test_a_revoked_key_is_told_what_to_do(run: Run, host: Any, tmp_path: Path) -
     assert run("revoke", "ana")[0] == 0
     code, _, complaint = run("jobs", "--pairing", str(tmp_path / "line"))
     assert code == 2
-    assert "does not know this computer; run python -m backend pair NAME" in complaint
+    assert "does not know this computer; run dreamtime pair NAME" in complaint

@@ -69,11 +69,11 @@ def test_mistakes_let_nobody_in(arguments: tuple[str, ...], says: str, ring: Key
 
 def test_a_name_is_paired_once() -> None:
     assert paired("ana", "--host", "studio").exit_code == 0
-    assert "python -m backend revoke makes room" in str(paired("Ana", "--host", "studio").exception)
+    assert "dreamtime revoke makes room" in str(paired("Ana", "--host", "studio").exception)
 
 
 def test_clients_are_listed_and_revoked(ring: KeyRing) -> None:
-    assert "nobody is paired; python -m backend pair NAME" in CliRunner().invoke(clients).output
+    assert "nobody is paired; dreamtime pair NAME" in CliRunner().invoke(clients).output
     paired("bob", "--host", "studio")
     paired("Ana K.", "--host", "studio")
     ana, bob = ring.clients()

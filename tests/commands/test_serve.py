@@ -70,7 +70,7 @@ def test_a_taken_port_is_refused(serve: Serve) -> None:
 
 
 def test_others_are_let_in_only_when_somebody_is_paired(serve: Serve) -> None:
-    assert "python -m backend pair NAME" in refused(serve("--host", "0.0.0.0", "--port", "0"))  # noqa: S104
+    assert "dreamtime pair NAME" in refused(serve("--host", "0.0.0.0", "--port", "0"))  # noqa: S104
 
 
 def test_an_address_of_another_machine_is_refused(serve: Serve, tmp_path: Path) -> None:

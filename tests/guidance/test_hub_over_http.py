@@ -93,7 +93,7 @@ def hub(folders: dict[str, Path]) -> Iterator[Hub]:
 
 
 def models(hub: Hub, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m backend models` as a program: the hub's client reads its settings when it is imported."""
+    """Run `dreamtime models` as a program: the hub's client reads its settings when it is imported."""
     own = {
         "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
         "HF_HOME": str(home / "hf"),

@@ -297,7 +297,7 @@ def test_other_errors_of_binding_name_the_port(rig: Rig, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("host", ["0.0.0.0", "*", "::", "10.0.0.1"])  # noqa: S104
 def test_others_can_reach_it_only_if_a_client_is_paired(rig: Rig, host: str) -> None:
     rig.ring.local("127.0.0.1", 7391)  # this machine's own user does not count
-    with pytest.raises(UserError, match="no client is paired; run python -m backend pair NAME first"):
+    with pytest.raises(UserError, match="no client is paired; run dreamtime pair NAME first"):
         bound(rig.context, rig.gate, host, 0)
 
 

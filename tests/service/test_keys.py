@@ -170,7 +170,7 @@ def test_names_that_are_refused(ring: KeyRing, folder: Path, name: str) -> None:
 def test_a_name_is_taken_in_whatever_case_and_spelling(ring: KeyRing) -> None:
     first = ring.pair("Zo\u00eb")
     for name in ("Zo\u00eb", "ZO\u00cb", "Zoe\u0308"):
-        with pytest.raises(UserError, match=r"there is a client .* already; python -m backend revoke"):
+        with pytest.raises(UserError, match=r"there is a client .* already; dreamtime revoke"):
             ring.pair(name)
     assert [client.public for client in ring.clients()] == [owner(first)]
     ring.revoke("Zoe\u0308")

@@ -12,7 +12,7 @@ except RuntimeError as error:
     assert "copy" in str(error).lower() or "line" in str(error).lower(), error
 assert bpy.ops.dreamtime.pair(line=revoked) == {"FINISHED"}
 until(lambda: book().trouble is not None and "does not know" in book().trouble.sentence)
-assert "python -m backend pair NAME" in module("session.wording").status(book())[1]
+assert "dreamtime pair NAME" in module("session.wording").status(book())[1]
 assert bpy.ops.dreamtime.pair(line=good) == {"FINISHED"}
 until(lambda: book().welcome is not None)
 kept = module("runtime").current().folder / "remote.pairing"

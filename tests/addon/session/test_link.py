@@ -236,7 +236,7 @@ def test_without_a_backend_the_reason_is_told_and_stopping_is_quick(
 
     desk = open_desk(nowhere)
     desk.until(lambda: desk.book.trouble is not None)
-    assert desk.book.trouble.remedy == "press Start or Install Backend, or run python -m backend serve"
+    assert desk.book.trouble.remedy == "press Start or Install Backend, or run dreamtime serve"
     began = time.monotonic()
     assert desk.link.stop()
     assert time.monotonic() - began < 1.0
@@ -258,7 +258,7 @@ def test_a_wrong_key_is_told(open_desk: Callable[..., Desk], module: Module, hos
     desk = open_desk(lambda: [pairing])
     desk.until(lambda: desk.book.trouble is not None)
     assert "does not know this computer" in desk.book.trouble.sentence
-    assert "python -m backend pair NAME" in desk.book.trouble.remedy
+    assert "dreamtime pair NAME" in desk.book.trouble.remedy
 
 
 def test_the_line_of_a_stopped_backend_does_not_hide_one_that_runs(

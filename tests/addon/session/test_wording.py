@@ -136,7 +136,7 @@ def test_the_status_says_what_is_wrong_and_what_to_do(module: Module, wording: M
     book.trouble = errors.NotPaired("the backend does not know this computer")
     text, remedy = wording.status(book)
     assert text == "The backend does not know this computer"
-    assert remedy.startswith("Run python -m backend pair NAME")
+    assert remedy.startswith("Run dreamtime pair NAME")
     offer = module("shared.offer").Offer((), (), (), ())
     welcome = module("shared.messages").Welcome("studio", "0.1.0", JOB, 1.0, ("cuda:0: idle",), (), offer)
     book.trouble, book.welcome = None, welcome
