@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from io import BufferedIOBase
@@ -30,6 +31,7 @@ from backend.service.pipe import Message, PipeError
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
+_AGAIN_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,9 @@ class _Worker:
             self._tasks.put(Task(*key, command["request"], Path(command["folder"])))
         elif key == self._given:  # to cancel it
             self._cancelled.set()
-            _wake_main_thread()
+            while self._interruptible:  # a signal that comes just before a wait begins does not end it
+                _wake_main_thread()
+                time.sleep(_AGAIN_SECONDS)
 
     def interrupt(self, signum: int, frame: FrameType | None) -> None:
         """Handle a signal in the main thread: break off what may be broken off."""

@@ -1,22 +1,23 @@
 """The child process, spoken to over its pipes: what it tells, how it is stopped, and when it ends itself."""
 
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from io import BufferedIOBase
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from backend.service import pipe
+from backend.service import worker as module
 from backend.service.pipe import Message
 from backend.service.worker import log_name
 
 FAKE = Path(__file__).with_name("fake_worker.py")
-SOON = 2.0
-"""Seconds in which a worker has to react."""
+DEADLINE = 120.0
+"""Seconds after which something that is waited for will not come."""
 
 
 class Spoken:
@@ -78,10 +79,8 @@ def test_a_task_is_told_of_from_its_first_step_to_its_files(worker: Spoken, tmp_
 def test_a_cancelled_task_stops_and_the_next_one_runs(worker: Spoken, tmp_path: Path) -> None:
     worker.start(tmp_path / "1", "steps=100000 pace=0.01")
     worker.until("advanced")
-    begun = time.monotonic()
     worker.cancel()
     assert worker.until("stopped", "finished")[-1] == {"is": "stopped", "job": "7", "attempt": 1, "spent": False}
-    assert time.monotonic() - begun < SOON
     worker.start(tmp_path / "2", "steps=2", job="8")
     assert worker.until("stopped", "finished")[-1]["is"] == "finished"
 
@@ -99,15 +98,29 @@ def test_cancelling_another_attempt_or_job_changes_nothing(worker: Spoken, tmp_p
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals do not end waits there")
 def test_a_stretch_without_reports_is_broken_off(worker: Spoken, tmp_path: Path) -> None:
-    worker.start(tmp_path, "steps=1 block=60")
+    worker.start(tmp_path, "steps=1 block=600")
     while worker.told().get("stage") != "unwrapping":
         pass
-    begun = time.monotonic()
     worker.cancel()
     assert worker.told()["is"] == "stopped"
-    assert time.monotonic() - begun < SOON
     worker.start(tmp_path / "2", "steps=2", job="8")
     assert worker.until("finished")[-1]["job"] == "8"
+
+
+def test_a_signal_that_is_lost_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = module._Worker("cpu", BytesIO(), BytesIO())
+    signals = []
+
+    def wake() -> None:
+        signals.append("SIGINT")
+        if len(signals) == 2:  # the first one came just before the main thread began to wait
+            worker.interrupt(signal.SIGINT, None)
+
+    monkeypatch.setattr(module, "_wake_main_thread", wake)
+    worker._given, worker._interruptible = ("7", 1), True
+    with pytest.raises(module.Cancelled):
+        worker._take({"do": "cancel", "job": "7", "attempt": 1})
+    assert len(signals) == 2
 
 
 def test_an_engine_that_swallows_the_cancellation_is_reported_when_it_ends(worker: Spoken, tmp_path: Path) -> None:
@@ -147,7 +160,7 @@ def test_a_spent_worker_tells_and_goes(worker: Spoken, tmp_path: Path) -> None:
     worker.start(tmp_path, "fail=out_of_memory spent=1")
     assert worker.until("failed")[-1]["spent"]
     assert pipe.read(worker.news) is None
-    assert worker.process.wait(SOON) == 0
+    assert worker.process.wait(DEADLINE) == 0
 
 
 @pytest.mark.parametrize("prompt", ["", "hang=2", "steps=100000 pace=0.005"])
@@ -156,20 +169,20 @@ def test_it_ends_when_its_commands_end(worker: Spoken, tmp_path: Path, prompt: s
         worker.start(tmp_path, prompt)
         worker.until("advanced")
     worker.commands.close()
-    assert worker.process.wait(SOON) == 0
+    assert worker.process.wait(DEADLINE) == 0
 
 
 @pytest.mark.parametrize("command", [{"do": "dance"}, {"job": "7"}, {"do": "start", "job": "7", "attempt": 1}])
 def test_it_ends_when_it_does_not_understand(worker: Spoken, command: dict[str, Any]) -> None:
     pipe.write(worker.commands, Message(command))
-    assert worker.process.wait(SOON) == 0
+    assert worker.process.wait(DEADLINE) == 0
     assert "cannot be understood" in worker.log.read_text()
 
 
 def test_it_ends_when_nobody_hears_it(worker: Spoken, tmp_path: Path) -> None:
     worker.start(tmp_path, "steps=100000 pace=0.001")
     worker.news.close()
-    assert worker.process.wait(SOON) == 0
+    assert worker.process.wait(DEADLINE) == 0
 
 
 def test_it_starts_fast_and_without_torch() -> None:
