@@ -16,12 +16,13 @@ PRESET ?= standard
 # Threads that spin for long while they wait starve each other where other programs use the cores too.
 export GOMP_SPINCOUNT ?= 5000
 
-.PHONY: help demo compare test faults lint clean
+.PHONY: help demo compare test test-all faults lint clean
 
 help:
 	@echo "make demo     set up, make an object from PROMPT=\"$(PROMPT)\" with the add-on in Blender: demo/"
 	@echo "make compare  the same PROMPT by time_prior and by uniform timesteps, side by side: demo/compare/"
-	@echo "make test     set up, then run the whole default test suite"
+	@echo "make test     set up, then run the default test suite"
+	@echo "make test-all the same with the tests that take long: installations, faults, the quality of many prompts"
 	@echo "make faults   break the service on purpose, at length (about half an hour), and count what is lost"
 	@echo "make lint     set up, then check style and types"
 	@echo "make clean    remove the virtual environments and what demo wrote"
@@ -42,9 +43,12 @@ compare: $(READY)
 	@echo "Making \"$(PROMPT)\" twice (about a minute on two cores) ..."
 	$(BIN)/python -m backend compare "$(PROMPT)" --preset $(PRESET) --out demo/compare
 
-test: $(READY) $(BLENDER_READY) $(BLENDER52_READY)
-	@echo "Running the default test suite (about a quarter of an hour on two cores) ..."
-	$(BIN)/python -m pytest
+test: CHOSEN := -m "not long"
+test: DURATION := ten minutes
+test-all: DURATION := half an hour
+test test-all: $(READY) $(BLENDER_READY) $(BLENDER52_READY)
+	@echo "Running the tests (about $(DURATION) on two cores) ..."
+	$(BIN)/python -m pytest $(CHOSEN)
 	@echo "Checking that the tests of shared/ reach every branch of it ..."
 	$(BIN)/python -m pytest tests/shared --quiet --durations=0 --durations-min=60 \
 		--cov=shared --cov-branch --cov-report= --cov-fail-under=100

@@ -2,12 +2,9 @@
 
 import re
 
-import pytest
-
 from backend import bench_service
 
 
-@pytest.mark.slow
 def test_messages_files_and_events_are_measured() -> None:
     rows = dict(bench_service.message_rows(submissions=3, artists=2, jobs_each=2))
     assert re.fullmatch(r"median [\d.]+ ms, longest [\d.]+ ms", rows["SUBMIT to acknowledgement, 3 times"])

@@ -33,7 +33,6 @@ def endpoint(tmp_path: Path) -> Iterator[str]:
         hub.shutdown()
 
 
-@pytest.mark.slow
 def test_a_model_is_added_and_used(
     blender: Path, run_blender: Callable[..., str], endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

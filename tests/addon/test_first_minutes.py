@@ -27,7 +27,7 @@ def spacious(tmp_path: Path) -> Iterator[None]:
     shutil.rmtree(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("spacious")
 def test_a_backend_is_installed_started_and_used_from_inside_blender(
     blender: Path, run_blender: Callable[..., str], monkeypatch: pytest.MonkeyPatch

@@ -21,6 +21,7 @@ def test_the_whole_path_and_on_from_where_it_stopped(
     monkeypatch.setattr("backend.commands.evaluate.GRADIENT_PROMPTS", 1)
     monkeypatch.setattr("backend.evaluation.suites.GRADIENT_PROMPTS", 1)
     monkeypatch.setattr("backend.evaluation.gradients.NOISES", 2)
+    monkeypatch.setattr("backend.evaluation.measures.COMPARED", 2)
     monkeypatch.setattr("backend.evaluation.runs._MESHES", 1)
     for suite in ("2d", "3d"):
         assert main(["evaluate", "--suite", suite, *TINY, "--out", str(tmp_path)]) == 0

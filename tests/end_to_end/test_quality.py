@@ -10,6 +10,8 @@ from backend.mesh.glb import read_glb
 from backend.prior import judge
 from backend.request import Request
 
+pytestmark = pytest.mark.long
+
 PROMPTS = ("an orange mug", "a turquoise chair", "a green car", "a pink snowman")
 
 
@@ -20,7 +22,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Marks], list[Pa
     return [marks_for(Request(p), net, out) for p, out in zip(PROMPTS, folders, strict=True)], folders
 
 
-@pytest.mark.slow
 def test_the_judge_recognises_what_was_asked_for(made: tuple[list[Marks], list[Path]]) -> None:
     marks, _ = made
     # One of the four may go wrong: the bar over many prompts is 90 % of captions and 80 % of grey shapes.
@@ -28,14 +29,12 @@ def test_the_judge_recognises_what_was_asked_for(made: tuple[list[Marks], list[P
     assert sum(mark.right_grey for mark in marks) >= 3
 
 
-@pytest.mark.slow
 def test_meshes_look_like_their_fields(made: tuple[list[Marks], list[Path]]) -> None:
     marks, _ = made
     assert min(mark.psnr for mark in marks) >= 25
     assert min(mark.silhouette_iou for mark in marks) >= 0.95
 
 
-@pytest.mark.slow
 def test_meshes_are_clean(made: tuple[list[Marks], list[Path]]) -> None:
     marks, folders = made
     for mark, folder in zip(marks, folders, strict=True):
@@ -46,7 +45,6 @@ def test_meshes_are_clean(made: tuple[list[Marks], list[Path]]) -> None:
         assert read_glb(folder / "mesh.glb")[0].texture.shape == (1024, 1024, 3)
 
 
-@pytest.mark.slow
 def test_shapes_resemble_the_exact_ones(made: tuple[list[Marks], list[Path]]) -> None:
     marks, _ = made
     # A random blob of the right size scores about 0.15 within 5 cm.

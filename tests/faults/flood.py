@@ -22,6 +22,7 @@ import zmq
 from malformed import WAYS, samples
 
 from backend.service.keys import KeyRing
+from shared import limits
 from shared.client import Client
 from shared.errors import ProtocolError
 from shared.limits import FRAME_BYTES
@@ -29,7 +30,6 @@ from shared.messages import Refused, decode
 
 HERE = Path(__file__).parent
 GROWTH_BYTES = 50 * 2**20
-LATE_SECONDS = 2.0
 OVERSIZED_EVERY = 5000
 
 
@@ -37,6 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--within", type=float, default=2.0, help="Seconds in which the good client has its answers.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(HERE / "host.py"), folder, "0"]
@@ -45,16 +46,17 @@ def main() -> int:
             try:
                 assert server.stdout
                 assert server.stdout.readline().startswith(b"ready")
-                return flooded(server, KeyRing(Path(folder) / "keys"), options.messages, options.seed)
+                return flooded(server, KeyRing(Path(folder) / "keys"), options)
             finally:
                 server.terminate()
 
 
-def flooded(server: "subprocess.Popen[bytes]", keys: KeyRing, count: int, seed: int) -> int:
+def flooded(server: "subprocess.Popen[bytes]", keys: KeyRing, options: argparse.Namespace) -> int:
+    limits.REPLY_SECONDS = max(limits.REPLY_SECONDS, options.within)
     pairing, process = keys.read_local(), psutil.Process(server.pid)
     assert pairing
     mallory = replace(pairing, secret=keys.pair("mallory"))
-    draw, valid = random.Random(seed), samples()
+    count, draw, valid = options.messages, random.Random(options.seed), samples()
     answers: Counter[str] = Counter()
     delays: list[float] = []
     began = time.monotonic()
@@ -83,7 +85,7 @@ def flooded(server: "subprocess.Popen[bytes]", keys: KeyRing, count: int, seed: 
         f"a good client's HELLO meanwhile: median {1e3 * statistics.median(delays):.1f} ms, "
         f"longest {1e3 * max(delays):.0f} ms"
     )
-    return int(server.poll() is not None or grown > GROWTH_BYTES or max(delays) > LATE_SECONDS or "other" in answers)
+    return int(server.poll() is not None or grown > GROWTH_BYTES or max(delays) > options.within or "other" in answers)
 
 
 def malformed(valid: list[list[bytes]], draw: random.Random) -> list[bytes]:

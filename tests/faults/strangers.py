@@ -25,7 +25,7 @@ from backend.service.auth import Gate, bound, owner_of, port_of
 from backend.service.keys import KeyRing
 
 AT_ONCE = 50
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 60.0
 GROWTH_BYTES = 50 * 2**20
 GROWTH_FILES = 10
 HANDSHAKE_FAILED = (

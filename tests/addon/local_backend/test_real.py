@@ -16,6 +16,11 @@ from shared.pairing import Pairing
 
 
 @pytest.fixture
+def offline() -> None:
+    """Instead of the one for stand-ins: pip finds what there is."""
+
+
+@pytest.fixture
 def real(build_addon: ModuleType, wheels: Path, tmp_path: Path) -> Path:
     """What travels in the extension: the folder backend_wheel."""
     setuptools = build_addon.wheel(build_addon.SETUPTOOLS, build_addon.SETUPTOOLS_SHA256, wheels, offline=True)
@@ -31,7 +36,7 @@ def size_mb(folder: Path) -> int:
     return int(told.split()[0])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_real_backend_is_installed_started_greeted_stopped_and_removed(
     m: Any, real: Path, tmp_path: Path, until: Callable[..., None], build_addon: ModuleType
 ) -> None:
