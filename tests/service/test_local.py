@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -22,15 +23,18 @@ from backend.service.local import LocalExecutor, available_devices
 from backend.service.slot import Patience
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
-QUICK = Patience(cancel=0.2, terminate=0.2, start=0.5, restart=0.01, restart_most=0.02, broken=0.3)
-DEADLINE = 10.0
+DEADLINE = 120.0
+"""Seconds after which something that is waited for will not come."""
+
+LONG = Patience(cancel=DEADLINE, terminate=DEADLINE, start=DEADLINE, restart=0.01, restart_most=0.02, broken=0.3)
+"""A worker has all the time it needs, however busy the machine is."""
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 
 class Bench:
     """An executor of pretending workers, and a loop around it as the server has one."""
 
-    def __init__(self, folder: Path, *devices: str, patience: Patience = QUICK) -> None:
+    def __init__(self, folder: Path, *devices: str, patience: Patience = LONG) -> None:
         self.folder = folder
         self.log = folder / "logs" / "worker-cpu.log"
         self.executor = LocalExecutor(devices or ("cpu",), folder / "logs", FAKE, patience)
@@ -153,14 +157,17 @@ def test_a_failure_is_no_crash(bench: Bench) -> None:
     ("prompt", "same_process"),
     [
         ("steps=100000 pace=0.005", True),
-        ("steps=1 block=60", True),
+        ("steps=1 block=600", True),
         ("steps=100000 pace=0.005 deaf=1", False),
         ("steps=100000 pace=0.005 deaf=1 stubborn=1", False),
         ("hang=1", False),
         ("hang=1 stubborn=1", False),
     ],
 )
-def test_every_task_can_be_stopped(bench: Bench, prompt: str, same_process: bool) -> None:
+def test_every_task_can_be_stopped(tmp_path: Path, prompt: str, same_process: bool) -> None:
+    # Whoever does not stop when asked to is not waited for.
+    patience = LONG if same_process else replace(LONG, cancel=0.2, terminate=0.2)
+    bench = Bench(tmp_path, patience=patience)
     bench.start(prompt)
     before = bench.executor.pids()
     bench.until(lambda updates: any(isinstance(one, Advanced) and one.step for one in updates))
@@ -171,6 +178,7 @@ def test_every_task_can_be_stopped(bench: Bench, prompt: str, same_process: bool
     bench.start("", job="8")
     assert isinstance(bench.ended(), Finished)
     assert (bench.executor.pids() == before) is same_process
+    bench.executor.close()
 
 
 def test_a_stopped_task_goes_on_when_it_is_started_again(bench: Bench) -> None:
@@ -228,15 +236,17 @@ def test_a_device_whose_worker_dies_at_every_start_is_broken_and_mends(
     assert bench.executor.devices()[0].trouble == ""
 
 
-def test_a_worker_that_hangs_while_it_starts_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_hangs_while_it_starts_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path, patience=replace(LONG, start=3.0))
     monkeypatch.setenv("FAKE_START", "hang")
     bench.until(lambda _: bench.executor.pids())
     monkeypatch.delenv("FAKE_START")
     bench.until(lambda _: bench.executor.free())
+    bench.executor.close()
 
 
 def test_a_command_that_is_not_there_is_trouble(tmp_path: Path) -> None:
-    executor = LocalExecutor(["cpu"], tmp_path, ["/nowhere/python"], QUICK)
+    executor = LocalExecutor(["cpu"], tmp_path, ["/nowhere/python"], LONG)
     for now in range(10):
         executor.poll(float(now))
     assert executor.devices()[0].state == "broken"
@@ -245,8 +255,8 @@ def test_a_command_that_is_not_there_is_trouble(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_talks_nonsense_is_ended(tmp_path: Path) -> None:
-    nonsense = "import sys, time; sys.stdout.buffer.write(bytes(range(200))); sys.stdout.flush(); time.sleep(60)"
-    executor = LocalExecutor(["cpu"], tmp_path, [sys.executable, "-c", nonsense], QUICK)
+    nonsense = "import sys, time; sys.stdout.buffer.write(bytes(range(200))); sys.stdout.flush(); time.sleep(600)"
+    executor = LocalExecutor(["cpu"], tmp_path, [sys.executable, "-c", nonsense], LONG)
     deadline = time.monotonic() + DEADLINE
     while executor.devices()[0].state != "broken" and time.monotonic() < deadline:
         select.select([executor], [], [], 0.02)
@@ -280,7 +290,7 @@ def test_a_zmq_poller_hears_it(bench: Bench) -> None:
     assert poller.poll(0) == []
 
 
-@pytest.mark.parametrize("prompt", ["", "hang=1 stubborn=1", "steps=100000 pace=0.001 deaf=1", "block=60 deaf=1"])
+@pytest.mark.parametrize("prompt", ["", "hang=1 stubborn=1", "steps=100000 pace=0.001 deaf=1", "block=600 deaf=1"])
 def test_closing_leaves_nothing_behind(tmp_path: Path, prompt: str) -> None:
     me = psutil.Process()
     before = (threading.active_count(), me.num_fds() if hasattr(me, "num_fds") else 0)
@@ -291,10 +301,8 @@ def test_closing_leaves_nothing_behind(tmp_path: Path, prompt: str) -> None:
     else:
         bench.until(lambda _: bench.executor.free())
     family = me.children(recursive=True)
-    begun = time.monotonic()
     bench.executor.close()
-    assert time.monotonic() - begun < 3.0
-    _, alive = psutil.wait_procs(family, timeout=2)
+    _, alive = psutil.wait_procs(family, timeout=DEADLINE)
     assert alive == []
     assert (threading.active_count(), me.num_fds() if hasattr(me, "num_fds") else 0) == before
 
@@ -310,7 +318,7 @@ while not executor.free():
     time.sleep(0.01)
 executor.start("cpu", Task("7", 1, {"prompt": sys.argv[2]}, Path(sys.argv[1])))
 print(executor.pids()["cpu"], flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -322,9 +330,9 @@ def test_a_worker_dies_with_its_parent(tmp_path: Path, prompt: str) -> None:
         assert parent.stdout
         child = psutil.Process(int(parent.stdout.readline()))
         parent.send_signal(signal.SIGKILL)
-    begun = time.monotonic()
+    deadline = time.monotonic() + DEADLINE
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() - begun < 2.0
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 

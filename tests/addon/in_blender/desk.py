@@ -14,7 +14,7 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"{ADDON}.{name}")
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 240.0) -> None:
     """Pump until it holds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -39,7 +39,7 @@ def test_lines_of_both_streams_come_and_the_code(m: Any, tmp_path: Path) -> None
 def test_killing_ends_what_it_started_too(m: Any, tmp_path: Path, until: Callable[[Callable[[], bool]], None]) -> None:
     code = (
         "import subprocess, sys\n"
-        "inner = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "inner = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
         "print(inner.pid)\n"
         "inner.wait()\n"
     )

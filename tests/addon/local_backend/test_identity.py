@@ -12,7 +12,7 @@ import pytest
 
 
 def sleeper() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 
 
 @pytest.fixture(params=["_born_linux", "_born_unix"])

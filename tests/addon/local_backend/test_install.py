@@ -30,7 +30,7 @@ def behave(environment: Any, how: str) -> None:
 def ended(installation: Any) -> Any:
     """How an installation ends."""
     installation.start(online=True)
-    assert installation.join(60)
+    assert installation.join(600)
     return installation.error
 
 
@@ -104,7 +104,7 @@ def test_cancelling_ends_all_processes_and_leaves_nothing_half_made(
     children = psutil.Process().children(recursive=True)
     assert any(str(plan.environment.partial) in " ".join(child.cmdline()) for child in children)
     installation.cancel()
-    assert installation.join(10)
+    assert installation.join(600)
     assert isinstance(installation.error, m.troubles.InstallStopped)
     assert left_behind(plan.environment) == []
     assert not any(child.is_running() for child in children if child.pid != os.getpid())
@@ -114,7 +114,7 @@ def test_cancelling_ends_all_processes_and_leaves_nothing_half_made(
 
 
 def test_cancelling_before_the_first_program_starts_stops_it_too(m: Any, plan: Any, tmp_path: Path) -> None:
-    installation = m.install.Installation(replace(plan, python=quick_python(tmp_path, "exec sleep 60")), VERSION)
+    installation = m.install.Installation(replace(plan, python=quick_python(tmp_path, "exec sleep 600")), VERSION)
     installation.cancel()
     assert isinstance(ended(installation), m.troubles.InstallStopped)
 

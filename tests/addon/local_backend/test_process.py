@@ -151,7 +151,7 @@ def test_the_next_blender_finds_it_and_can_stop_it(blender: Any, pairing: Any) -
     second.backend.start()
     assert second.pid() == pid
     second.backend.stop()
-    first.backend._process.wait(10)
+    first.backend._process.wait(120)
     second.becomes("stopped")
 
 
@@ -176,7 +176,7 @@ def test_blender_that_leaves_can_take_it_along(blender: Any) -> None:
     desk.backend.start()
     desk.becomes("running")
     desk.backend.leave(keep=False)
-    assert desk.backend._process.wait(10) == 0
+    assert desk.backend._process.wait(120) == 0
 
 
 def test_one_that_another_blender_started_is_used(blender: Any, environment: Any, pairing: Any) -> None:
@@ -247,7 +247,7 @@ def test_a_failed_installation_is_told(m: Any, machine: Any, brought: Path, tmp_
     installation = m.install.Installation(plan, VERSION)
     backend.install(installation, online=True)
     backend.leave(keep=True)
-    assert installation.join(10)
+    assert installation.join(600)
     status = backend.poll()
     assert (status.stage, status.sentence) == ("absent", "the installation was cancelled")
     assert status.remedy
