@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from hypothesis import settings
 
 from backend.home import VARIABLE
 from backend.service.keys import KeyRing
@@ -18,6 +19,9 @@ from shared.pairing import Pairing
 ROOT = Path(__file__).parent.parent
 DEADLINE = 120.0
 """Seconds after which something that is waited for will not come: long, as machines are slow and busy."""
+
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 class Host:

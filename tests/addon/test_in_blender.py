@@ -52,6 +52,7 @@ def test_a_prompt_becomes_an_object(blender: Path, run_blender: Run, real_host: 
 def test_a_blender_that_was_closed_finds_its_job_again(blender: Path, run_blender: Run, host: Any) -> None:
     environment = {"DREAMTIME_HOME": str(host.folder)}
     job = run_blender(blender, HERE / "close.py", environment=environment).split("job ")[1].split()[0]
+    host.go()
     assert "picked up" in run_blender(blender, HERE / "reopen.py", job, environment=environment)
     assert host.executions() == 1
 

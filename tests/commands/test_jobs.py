@@ -64,7 +64,7 @@ def test_asking_again_with_the_ids_asks_once(run: Run) -> None:
 
 
 def test_cancel_waits_until_it_is_cancelled(run: Run) -> None:
-    job = submitted(run, "a red mug steps=1000 pace=0.02")
+    job = submitted(run, "a red mug steps=100000 pace=0.02")
     assert run("cancel", job)[1] == f"job {job[:8]} is cancelled\n"
 
 
@@ -108,7 +108,7 @@ def test_mistakes_are_one_line(run: Run, arguments: tuple[str, ...], told: str) 
 
 
 def test_what_is_not_done_is_not_fetched(run: Run, tmp_path: Path) -> None:
-    job = submitted(run, "a red mug steps=1000 pace=0.02")
+    job = submitted(run, "a red mug steps=100000 pace=0.02")
     code, _, complaint = run("fetch", job, "--out", str(tmp_path / "out"))
     assert code == 2
     assert "follow" in complaint
@@ -142,10 +142,11 @@ def test_a_backend_that_is_not_there_is_named(run: Run, host: Any, monkeypatch: 
 
 
 def test_a_submission_without_an_answer_can_be_repeated(run: Run, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "REPLY_SECONDS", 0.3)
-    monkeypatch.setattr("backend.commands.jobs._SUBMIT_PATIENCE", 0.1)
     host.end(signal.SIGTERM)
-    code, _, complaint = run("submit", "a red mug steps=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(limits, "REPLY_SECONDS", 0.3)
+        patch.setattr("backend.commands.jobs._SUBMIT_PATIENCE", 0.1)
+        code, _, complaint = run("submit", "a red mug steps=1")
     assert code == 2
     ids = re.findall(r"--id (\S+)", complaint)
     host.start()

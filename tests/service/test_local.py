@@ -182,11 +182,11 @@ def test_every_task_can_be_stopped(tmp_path: Path, prompt: str, same_process: bo
 
 
 def test_a_stopped_task_goes_on_when_it_is_started_again(bench: Bench) -> None:
-    bench.start("steps=60 pace=0.002")
+    bench.start("steps=1000 pace=0.002")
     bench.until(lambda updates: any(isinstance(one, Advanced) and (one.step or 0) > 5 for one in updates))
     bench.executor.cancel("7")
     assert bench.ended() == Stopped("7", 1)
-    bench.start("steps=60 pace=0.002", attempt=2)
+    bench.start("steps=1000 pace=0.002", attempt=2)
     updates = bench.until(lambda updates: any(isinstance(one, Finished) for one in updates))
     assert {one.attempt for one in updates} == {2}
     assert min(one.step for one in updates if isinstance(one, Advanced) and one.step) > 1

@@ -51,9 +51,9 @@ def running(client: Client, job: str) -> Live:
 def test_a_job_is_submitted_followed_cancelled_resubmitted_finished_fetched_and_forgotten(
     host: Any, client: Client, tmp_path: Path
 ) -> None:
-    first = submitted(client, "a red mug pace=0.02 steps=500 preview=1")
+    first = submitted(client, "a red mug pace=0.02 steps=100000 preview=1")
     live = running(client, first)
-    assert (live.steps, live.preview > 0, live.coarse > 0) == (500, True, True)
+    assert (live.steps, live.preview > 0, live.coarse > 0) == (100000, True, True)
     client.cancel(first)
     assert finished(client, first).state == State.CANCELLED
     second = submitted(client, "a red mug steps=5 size=1300000")
@@ -121,7 +121,7 @@ def test_after_kill_nine_of_the_server_jobs_go_on_from_their_checkpoints(host: A
 
 
 def test_a_killed_workers_job_goes_on_and_then_another_starts(host: Any, client: Client) -> None:
-    job = submitted(client, "a red mug steps=60 pace=0.02 crash=9")
+    job = submitted(client, "a red mug steps=20 crash=9")
     assert finished(client, job).state == State.DONE
     assert client.state(job).attempt == 2
     hopeless = submitted(client, "a red mug steps=9 crashes=5")
@@ -147,7 +147,7 @@ def test_stopping_keeps_jobs_and_leaves_no_process(host: Any, client: Client) ->
 
 
 def test_workers_end_with_a_killed_server(host: Any, client: Client) -> None:
-    running(client, submitted(client, "a red mug steps=500 pace=0.02"))
+    running(client, submitted(client, "a red mug steps=100000 pace=0.02"))
     workers = host.workers()
     host.end(signal.SIGKILL)
     until(lambda: not any(worker.is_running() for worker in workers))

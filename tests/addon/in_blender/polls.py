@@ -28,7 +28,7 @@ assert not bpy.ops.dreamtime.generate.poll(), "the model that was chosen is not 
 book().welcome = offered
 assert bpy.ops.dreamtime.generate.poll()
 
-job = generate("a red mug steps=500 pace=0.02", seed=7, lock_seed=True)
+job = generate("a red mug steps=100000 pace=0.02", seed=7, lock_seed=True)
 until(lambda: book().entries[job].live is not None)
 assert book().entries[job].request.seed == 7
 bpy.ops.dreamtime.cancel(job=job)

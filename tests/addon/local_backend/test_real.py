@@ -65,7 +65,7 @@ def test_the_real_backend_is_installed_started_greeted_stopped_and_removed(
     try:
         until(lambda: backend.poll().stage == "running")
         ready = time.monotonic() - began
-        with Client(Pairing.parse(str(backend.poll().pairing)), "tests", Patience(10.0)) as client:
+        with Client(Pairing.parse(str(backend.poll().pairing)), "tests", Patience(120.0)) as client:
             welcome = client.hello()
         assert welcome.version == version
         assert welcome.offer.models[0].name == "builtin"

@@ -78,13 +78,14 @@ def desk(open_desk: Callable[..., Desk]) -> Desk:
     return open_desk()
 
 
-def test_from_generate_to_files(desk: Desk) -> None:
-    (job,) = desk.generate("a red mug steps=20 pace=0.02 preview=1")
+def test_from_generate_to_files(desk: Desk, host: Any) -> None:
+    (job,) = desk.generate("a red mug steps=20 hold=10 preview=1")
     desk.until(lambda: desk.book.entries[job].previews > 0)
     entry = desk.book.entries[job]
     assert (entry.state, entry.live.steps) == ("running", 20)
     assert entry.preview.startswith(b"\x89PNG")
     assert any(effect.coarse for effect in desk.effects if type(effect).__name__ == "Shown")
+    host.go()
     desk.until(lambda: desk.seen("Arrived") == [job])
     assert desk.state(job) == "done"
     assert (desk.folder / "results" / job / "mesh.glb").stat().st_size == 2000
@@ -116,7 +117,7 @@ def test_a_refusal_is_told_and_not_tried_again(desk: Desk, open_desk: Callable[.
 
 
 def test_cancelling_and_deleting(desk: Desk) -> None:
-    (job,) = desk.generate("a red mug steps=1000 pace=0.02")
+    (job,) = desk.generate("a red mug steps=100000 pace=0.02")
     desk.until(lambda: desk.state(job) == "running")
     desk.send("Cancel", job)
     desk.until(lambda: desk.state(job) == "cancelled")
@@ -140,7 +141,7 @@ def test_deleting_removes_the_files_here(desk: Desk) -> None:
 def test_a_job_that_is_dropped_before_its_end_never_comes_back(
     desk: Desk, open_desk: Callable[..., Desk], runs: bool
 ) -> None:
-    (job,) = desk.generate("a red mug steps=1000 pace=0.02")
+    (job,) = desk.generate("a red mug steps=100000 pace=0.02")
     if runs:
         desk.until(lambda: desk.state(job) == "running")
     desk.send("Delete", job)
@@ -166,9 +167,10 @@ def test_a_failed_job_says_why(desk: Desk) -> None:
 
 
 def test_a_killed_backend_costs_nothing(desk: Desk, host: Any) -> None:
-    (job,) = desk.generate("a red mug steps=60 pace=0.02")
+    (job,) = desk.generate("a red mug steps=10 hold=5")
     desk.until(lambda: desk.state(job) == "running")
     host.end(signal.SIGKILL)
+    host.go()
     desk.until(lambda: desk.book.trouble is not None and "no backend answers" in desk.book.trouble.sentence)
     host.start()
     desk.until(lambda: desk.seen("Arrived") == [job])
@@ -188,11 +190,12 @@ def test_what_was_meant_while_the_backend_was_away_is_made_later(desk: Desk, hos
 
 def test_a_blender_that_was_closed_finds_its_jobs_again(open_desk: Callable[..., Desk], host: Any) -> None:
     first = open_desk()
-    (job,) = first.generate("a red mug steps=40 pace=0.02")
+    (job,) = first.generate("a red mug steps=10 hold=5")
     first.until(lambda: first.state(job) == "running")
     assert first.link.stop()
     second = open_desk()
     assert second.state(job) == "asking"  # until the backend says more
+    host.go()
     second.until(lambda: second.book.entries[job].fetched)
     assert second.state(job) == "done"
     assert second.seen("Arrived") == []  # it goes into the scene when the artist says so
@@ -310,7 +313,7 @@ def test_of_a_refused_batch_the_reason_is_told_once(desk: Desk) -> None:
 
 
 def test_when_another_backend_is_chosen_the_jobs_of_this_one_are_away(desk: Desk) -> None:
-    (job,) = desk.generate("a red mug steps=1000 pace=0.02")
+    (job,) = desk.generate("a red mug steps=100000 pace=0.02")
     desk.until(lambda: desk.book.entries[job].live is not None)
     desk.book.away()
     assert (desk.state(job), desk.book.entries[job].live, desk.book.welcome) == ("asking", None, None)
@@ -333,7 +336,7 @@ def test_a_job_that_was_deleted_elsewhere_is_not_waited_for(
     open_desk: Callable[..., Desk], host: Any, module: Module
 ) -> None:
     here = open_desk(folder="here")
-    (job,) = here.generate("a red mug steps=1000 pace=0.02")
+    (job,) = here.generate("a red mug steps=100000 pace=0.02")
     here.until(lambda: here.state(job) == "running")
     elsewhere = open_desk(folder="elsewhere")
     elsewhere.until(lambda: job in elsewhere.book.entries)
