@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from backend import generate as generating
 from backend.home import VARIABLE
 from backend.service.keys import KeyRing
 from shared.pairing import Pairing
@@ -92,6 +93,20 @@ def real_host(tmp_path: Path) -> Iterator[Host]:
     host = Host(folder, real=True)
     yield host
     host.close()
+
+
+@pytest.fixture
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of the mesh take longer than everything else."""
+    for name in ("write_turntable", "write_preview"):
+        write = getattr(generating.pictures, name)
+        options = {"frames": 2} if name == "write_turntable" else {}
+        monkeypatch.setattr(
+            generating.pictures,
+            name,
+            lambda asset, path, write=write, options=options: write(asset, path, size=16, **options),
+        )
+    monkeypatch.setattr(generating, "_FIDELITY_PIXELS", 32)
 
 
 @pytest.fixture

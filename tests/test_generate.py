@@ -23,13 +23,15 @@ from backend import generate as module
 from backend.engine.fields import Blob, VoxelField
 from backend.engine.optimise import NonFiniteError
 from backend.errors import OutOfMemoryError, UserError
-from backend.generate import CALMER, CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Status, generate
+from backend.generate import CALMER, CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Remedies, Status, generate
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.job import Job, planned
 from backend.mesh.asset import MeshSettings
 from backend.mesh.fidelity import topology
 from backend.mesh.glb import read_glb
 from backend.request import Request
+
+pytestmark = pytest.mark.usefixtures("small_pictures")  # but for `made`, which is there before
 
 PROMPT = "a red mug"
 STEPS = 24

@@ -39,20 +39,6 @@ def engine() -> TorchEngine:
     return TorchEngine()
 
 
-@pytest.fixture
-def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures of the mesh take longer than everything else."""
-    for name in ("write_turntable", "write_preview"):
-        write = getattr(generating.pictures, name)
-        options = {"frames": 2} if name == "write_turntable" else {}
-        monkeypatch.setattr(
-            generating.pictures,
-            name,
-            lambda asset, path, write=write, options=options: write(asset, path, size=16, **options),
-        )
-    monkeypatch.setattr(generating, "_FIDELITY_PIXELS", 32)
-
-
 @pytest.mark.usefixtures("small_pictures")
 def test_a_task_becomes_files_with_previews_on_the_way(engine: TorchEngine, tmp_path: Path) -> None:
     heard: list[Standing] = []
