@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
+SMALLEST_AREA = 1e-10
+"""Triangles of less than this many square metres are degenerate."""
+
 
 @dataclass(frozen=True)
 class MeshSettings:

@@ -14,13 +14,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from backend.errors import UserError
-from backend.mesh.asset import TriangleMesh
+from backend.mesh.asset import SMALLEST_AREA, TriangleMesh
+from backend.mesh.slivers import without_slivers
 
 SIGNIFICANT = 0.01
 """Parts with less than this share of the largest part's area go: a ball of a tenth of the diameter stays."""
-
-SMALLEST_AREA = 1e-10
-"""Triangles of less than this many square metres are degenerate."""
 
 _PASSES = 10
 _AGGRESSIVENESS = 5.0  # of the decimation: 7, its default, errs by half as much again
@@ -35,7 +33,7 @@ def clean(mesh: TriangleMesh, faces: int) -> TriangleMesh:
     each part encloses a positive volume. `mesh` must be wound outwards; parts that are not (cavities) go.
     Raises UserError if nothing is left.
     """
-    result = significant(repaired(decimated(significant(closed(mesh)), faces)))
+    result = significant(without_slivers(repaired(decimated(significant(closed(mesh)), faces))))
     if len(result.triangles) == 0:
         raise UserError("no solid is left of the object: try more --faces, more steps or another seed")
     return result

@@ -15,8 +15,8 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from backend.engine.shading import over
-from backend.mesh.asset import TriangleMesh
-from backend.mesh.clean import SMALLEST_AREA, components
+from backend.mesh.asset import SMALLEST_AREA, TriangleMesh
+from backend.mesh.clean import components
 from backend.mesh.raycast import welded
 
 BACKGROUND = 0.5

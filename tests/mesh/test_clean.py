@@ -2,11 +2,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from backend.errors import UserError
 from backend.mesh import clean as cleaning
-from backend.mesh.asset import TriangleMesh
-from backend.mesh.clean import SMALLEST_AREA, clean, closed, components, decimated, repaired, significant
+from backend.mesh.asset import SMALLEST_AREA, TriangleMesh
+from backend.mesh.clean import clean, closed, components, decimated, repaired, significant
+from backend.mesh.slivers import SLENDEREST, slenderness
 from backend.mesh.surface import extract
 
 TETRAHEDRON = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]], np.int32)
@@ -30,6 +32,24 @@ def ball(radius: float) -> TriangleMesh:
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
     distance = np.linalg.norm(points, axis=-1) - radius
     return extract((10 * np.exp(-20 * distance)).clip(0, 1e6).astype(np.float32), 10.0)
+
+
+def densities(distance: np.ndarray) -> np.ndarray:
+    """A density that is 10 where the distance is 0, and grows inwards."""
+    return (10 * np.exp(-20 * distance)).clip(0, 1e6).astype(np.float32)
+
+
+def grid(samples: int) -> list[np.ndarray]:
+    """x, y and z of the grid of so many samples per axis over [-1, 1]^3."""
+    axis = np.linspace(-1, 1, samples)
+    return np.meshgrid(axis, axis, axis, indexing="ij")
+
+
+def grown(x: np.ndarray, y: np.ndarray, z: np.ndarray, seed: int) -> np.ndarray:
+    """A density such as an optimisation leaves: a ball with bumps of all sizes, down to the grid's own."""
+    rng = np.random.default_rng(seed)
+    bumps = sum(size * gaussian_filter(rng.standard_normal(x.shape), size) for size in (1.5, 3.0, 6.0))
+    return densities(np.sqrt(x * x + y * y + z * z) - 0.6 + 0.06 * bumps / bumps.std())
 
 
 def flipped(mesh: TriangleMesh) -> TriangleMesh:
@@ -95,6 +115,34 @@ def test_flat_lids_full_of_slivers_come_down_to_the_budget(faces: int) -> None:
     assert len(result.triangles) <= faces
     assert faults(result) == []
     assert volume(result) == pytest.approx(np.pi * 0.5**2 * 1.2, rel=0.05)
+
+
+SOLIDS = {
+    "ball": lambda x, y, z: densities(np.sqrt(x * x + y * y + z * z) - 0.7),
+    "box": lambda x, y, z: densities(abs(np.stack([x, y * 1.3, z * 1.5])).max(axis=0) - x[60, 0, 0]),  # on samples in x
+    "ring": lambda x, y, z: densities(np.hypot(np.hypot(x, y) - 0.6, z) - 0.2),
+    **{f"grown {seed}": lambda x, y, z, seed=seed: grown(x, y, z, seed) for seed in range(3)},
+}
+
+
+@pytest.mark.parametrize("faces", [5000, 12_000])
+@pytest.mark.parametrize("solid", SOLIDS)
+def test_hardly_any_sliver_is_left_and_none_is_much_of_one(solid: str, faces: int) -> None:
+    mesh = extract(SOLIDS[solid](*grid(72)), 10.0)
+    result = clean(mesh, faces)
+    assert faults(result) == []
+    slender = slenderness(result.vertices[result.triangles].astype(np.float64))
+    assert (slender > SLENDEREST).mean() < 1e-3
+    assert slender.max() < 1.5 * SLENDEREST
+    assert volume(result) == pytest.approx(volume(mesh), rel=5e-3)
+
+
+def test_what_is_thin_on_purpose_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With so few faces the box's bevels are as long as its sides, and narrower than a twentieth of that.
+    mesh = extract(SOLIDS["box"](*grid(72)), 10.0)
+    result = clean(mesh, 800)
+    monkeypatch.setattr(cleaning, "without_slivers", lambda mesh: mesh)
+    assert volume(result) == pytest.approx(volume(clean(mesh, 800)), rel=2e-3)
 
 
 def test_nothing_left_is_an_error() -> None:
