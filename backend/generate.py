@@ -39,6 +39,7 @@ from backend.mesh import fidelity, pictures, raycast
 from backend.mesh.asset import Asset
 from backend.mesh.build import MeshStage, build
 from backend.mesh.glb import read_glb, write_glb
+from shared.names import named
 
 logger = logging.getLogger(__name__)
 
@@ -287,7 +288,7 @@ def _followed(
 
 def _written(job: Job, asset: Asset, field: Field, device: torch.device, out: Path) -> Report:
     """Write the mesh and its pictures, and measure the mesh as it is in the file."""
-    write_glb(asset, out / MESH, job.recipe())
+    write_glb(asset, out / MESH, named(job.prompt), job.recipe())
     written, recipe = read_glb(out / MESH)
     pictures.write_preview(written, out / PREVIEW)
     pictures.write_turntable(written, out / TURNTABLE)

@@ -4,6 +4,7 @@ Everything is made through bpy.data, without operators, so that it works in ever
 comes whole or not at all.
 """
 
+import itertools
 import json
 import math
 import re
@@ -18,6 +19,7 @@ from mathutils import Vector
 from . import compat, glb
 from .glb import GlbError, Model
 from .shared.limits import SEEDS
+from .shared.names import named, words
 
 COLLECTION = "DreamTime"
 _OWN = re.compile(rf"{COLLECTION}(\.\d+)?")
@@ -44,7 +46,7 @@ def import_job(context: bpy.types.Context, folder: Path, prompt: str, job: str, 
     try:
         model = glb.read((folder / "mesh.glb").read_bytes())
         with ExitStack() as undoing:  # whatever goes wrong, all that was made until then is removed
-            found = _object(_name(prompt), model, in_units(context.scene, size), undoing)
+            found = _object(_unused(named(prompt)), model, in_units(context.scene, size), undoing)
             found.matrix_world = context.scene.cursor.matrix
             found["dreamtime_prompt"], found["dreamtime_job"] = prompt, job
             _remember(found, model.recipe)
@@ -66,7 +68,7 @@ def mark_asset(found: bpy.types.Object) -> None:
     """Offer the object in the asset browser, under its prompt."""
     found.asset_mark()
     found.asset_data.description = found["dreamtime_prompt"]
-    for tag in ("DreamTime", *_words(found["dreamtime_prompt"])):
+    for tag in ("DreamTime", *words(found["dreamtime_prompt"])):
         found.asset_data.tags.new(tag, skip_if_exists=True)
     found.asset_generate_preview()
 
@@ -92,14 +94,17 @@ def scaled(vertices: np.ndarray, size: float) -> np.ndarray:
     return ((vertices - base(vertices)) * (size / extent)).astype(np.float32) if extent else vertices * 0
 
 
-def _name(prompt: str) -> str:
-    """What the object is called: "Red Mug" for "a red mug"."""
-    return " ".join(word[0].upper() + word[1:] for word in _words(prompt) or ["Object"])[:60]
+def _unused(name: str) -> str:
+    """The name, with a number if anything has it: all that is made for one object is called alike.
 
-
-def _words(prompt: str) -> list[str]:
-    """The words of a prompt that say something."""
-    return [word for word in prompt.split() if word.lower() not in {"a", "an", "the"}]
+    Exporters put textures side by side, by their names or by the ends of their paths. To some file systems case makes
+    no difference, and to Blender a library's data may be called as others are.
+    """
+    data = bpy.data
+    taken = {one.name.casefold() for kind in (data.objects, data.meshes, data.materials, data.images) for one in kind}
+    taken |= {Path(bpy.path.basename(image.filepath)).stem.casefold() for image in data.images}
+    numbered = (f"{name}.{number:03}" for number in itertools.count(1))
+    return next(each for each in itertools.chain([name], numbered) if each.casefold() not in taken)
 
 
 def _object(name: str, model: Model, size: float, undoing: ExitStack) -> bpy.types.Object:
@@ -155,7 +160,7 @@ def _material(name: str, png: bytes, undoing: ExitStack) -> bpy.types.Material:
     undoing.callback(bpy.data.images.remove, image)
     image.source = "FILE"
     image.pack(data=png, data_len=len(png))
-    image.filepath_raw = f"//{bpy.path.clean_name(name)}.png"
+    image.filepath_raw = f"//{image.name}.png"  # the USD exporter takes the one for the other
     image.colorspace_settings.name = "sRGB"
     if not image.size[0]:  # asking for the size decodes it: now, and not when it is first drawn
         raise ValueError("its texture is damaged")

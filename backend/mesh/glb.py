@@ -9,6 +9,7 @@ Letters: V vertices, F triangles, T texels per side.
 
 import json
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +28,29 @@ from backend.mesh.raycast import corner_normals
 
 ROUGHNESS = 0.8
 
-_NAME = "dreamtime"
 _RECIPE = "recipe"  # in asset.extras: it describes the file and lands in nobody's scene
 _JSON_CHUNK = 0x4E4F534A
+_ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
 
 
-def write_glb(asset: Asset, path: Path, recipe: dict[str, Any]) -> None:
-    """Write `asset` to `path`, whole or not at all. `recipe` is kept as the file's asset.extras.recipe.
+def write_glb(asset: Asset, path: Path, name: str, recipe: dict[str, Any]) -> None:
+    """Write `asset` to `path`, whole or not at all, everything in it called `name`.
 
-    Normals are those of `corner_normals`: smooth across seams, sharp at creases. Raises ValueError if
-    `recipe` is not JSON, OSError if the file cannot be written.
+    `recipe` is kept as the file's asset.extras.recipe. Normals are those of `corner_normals`: smooth across
+    seams, sharp at creases. Raises ValueError if `recipe` is not JSON, OSError if the file cannot be written.
     """
     json.dumps(recipe, allow_nan=False)
 
-    def add_recipe(tree: dict[str, Any]) -> None:
+    def complete(tree: dict[str, Any]) -> None:
         tree["asset"]["extras"] = {_RECIPE: recipe}
+        for kind in ("nodes", "meshes", "materials", "images"):
+            (only,) = tree[kind]
+            only["name"] = name
+        (primitive,) = tree["meshes"][0]["primitives"]
+        _aim(tree, primitive["attributes"].values(), _ARRAY_BUFFER)
+        _aim(tree, [primitive["indices"]], _ELEMENT_ARRAY_BUFFER)
 
-    scene = trimesh.Scene()
-    scene.add_geometry(_split(asset), node_name=_NAME, geom_name=_NAME)
-    data = export_glb(scene, include_normals=True, tree_postprocessor=add_recipe)
+    data = export_glb(trimesh.Scene(_split(asset)), include_normals=True, tree_postprocessor=complete)
     write_whole(path, data)
 
 
@@ -73,7 +78,6 @@ def _split(asset: Asset) -> trimesh.Trimesh:
     attributes = np.concatenate(corners, axis=-1).reshape(-1, 8)
     vertices, triangles = np.unique(attributes, axis=0, return_inverse=True)
     material = PBRMaterial(
-        name=_NAME,
         baseColorTexture=Image.fromarray(asset.texture),
         metallicFactor=0.0,
         roughnessFactor=ROUGHNESS,
@@ -85,6 +89,12 @@ def _split(asset: Asset) -> trimesh.Trimesh:
         visual=TextureVisuals(uv=vertices[:, 3:5], material=material),
         process=False,
     )
+
+
+def _aim(tree: dict[str, Any], accessors: Iterable[int], target: int) -> None:
+    """Say of the buffer views behind `accessors` what they hold, so that a graphics card can take them as they are."""
+    for accessor in accessors:
+        tree["bufferViews"][tree["accessors"][accessor]["bufferView"]]["target"] = target
 
 
 def _y_up(points: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "V 3"]:

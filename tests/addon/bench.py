@@ -75,7 +75,7 @@ def main() -> None:
     print(f"{machine.described()}\n\n| measured | Blender 4.5 | Blender 5.2 |\n|---|---|---|")
     columns = []
     with tempfile.TemporaryDirectory() as folder:
-        write_glb(ball(), Path(folder) / "mesh.glb", {"seed": 0})
+        write_glb(ball(), Path(folder) / "mesh.glb", "Ball", {"seed": 0})
         for environment, generation in ((".venv-bpy", "4.5"), (".venv-bpy52", "5.1")):
             python = ROOT / environment / "bin" / "python"
             columns.append(measured(python, generation, Path(folder)) if python.exists() else {})

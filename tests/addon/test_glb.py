@@ -34,7 +34,7 @@ def tetrahedron() -> Asset:
 @pytest.fixture(scope="session")
 def data(tetrahedron: Asset, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("glb") / "mesh.glb"
-    write_glb(tetrahedron, path, RECIPE)
+    write_glb(tetrahedron, path, "Tetrahedron", RECIPE)
     return path.read_bytes()
 
 

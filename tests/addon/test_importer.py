@@ -18,6 +18,10 @@ CREASES = 12
 @pytest.fixture
 def box(tmp_path: Path) -> Path:
     """A folder with a box as a result: red above, blue elsewhere, every face with a place of its own in the texture."""
+    return result(tmp_path / "result", (255, 0, 0), (0, 0, 255))
+
+
+def result(folder: Path, above: tuple[int, int, int], elsewhere: tuple[int, int, int]) -> Path:
     corners = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.3, 0.3) for z in (-0.2, 0.2)], np.float32)
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     triangles = np.array([(q[0], q[a], q[a + 1]) for q in quads for a in (1, 2)], np.int32)
@@ -26,16 +30,14 @@ def box(tmp_path: Path) -> Path:
         column, row = divmod(number, 6)
         left, low = column / 2 + 0.05, row / 6 + 0.02
         uvs[number] = [(left, low), (left + 0.4, low), (left, low + 0.12)]
-    texture = np.zeros((64, 64, 3), np.uint8)
-    texture[..., 2] = 255
+    texture = np.full((64, 64, 3), elsewhere, np.uint8)
     up = [number for number in range(12) if quads[number // 2] == quads[5]]
     for number in up:
         column, row = divmod(number, 6)
         rows = slice(64 - round((row + 1) / 6 * 64), 64 - round(row / 6 * 64))  # pictures begin above
-        texture[rows, column * 32 : column * 32 + 32] = (255, 0, 0)
-    folder = tmp_path / "result"
+        texture[rows, column * 32 : column * 32 + 32] = above
     folder.mkdir()
-    write_glb(Asset(TriangleMesh(corners, triangles), uvs, texture), folder / "mesh.glb", {"seed": 7})
+    write_glb(Asset(TriangleMesh(corners, triangles), uvs, texture), folder / "mesh.glb", "Box", {"seed": 7})
     return folder
 
 
@@ -51,6 +53,14 @@ def test_an_import_is_one_step_of_undo(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     assert "done again as it should be" in run_blender(blender, HERE / "undo.py", box)
+
+
+def test_objects_of_one_prompt_keep_their_textures_through_every_exporter(
+    blender: Path, run_blender: Callable[..., str], box: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    other = result(tmp_path / "other", (0, 128, 0), (255, 255, 0))
+    assert "each with its own texture" in run_blender(blender, HERE / "exporters.py", box, other, tmp_path / "exported")
 
 
 def test_a_result_shows_its_texture_at_once(

@@ -71,7 +71,7 @@ def in_cycles(glb: Path, folder: Path, cameras: Cameras) -> tuple[torch.Tensor, 
 @pytest.mark.skipif(not BPY.exists(), reason="needs Blender's module: no .venv-bpy here; `make demo` sets it up")
 def test_a_glb_looks_in_cycles_as_it_does_here(tmp_path: Path) -> None:
     glb = tmp_path / "mesh.glb"
-    write_glb(boxes(), glb, {})
+    write_glb(boxes(), glb, "Boxes", {})
     cameras = framing(
         azimuth=torch.tensor([0.4, 2.2, -1.9]),
         elevation=torch.tensor([0.3, -0.4, 1.0]),

@@ -65,7 +65,7 @@ def attribute(tree: dict[str, Any], binary: bytes, name: str) -> np.ndarray:
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     path = tmp_path / "mesh.glb"
-    write_glb(asset(), path, RECIPE)
+    write_glb(asset(), path, "Red Mug", RECIPE)
     return path
 
 
@@ -81,6 +81,23 @@ def test_the_file_says_what_gltf_wants_it_to(written: Path) -> None:
     assert image["mimeType"] == "image/png"
     picture = Image.open(io.BytesIO(binary[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]))
     np.testing.assert_array_equal(np.asarray(picture), asset().texture)
+
+
+def test_everything_in_the_file_has_its_name(written: Path) -> None:
+    tree, _ = chunks(written.read_bytes())
+    names = [[one["name"] for one in tree[kind]] for kind in ("nodes", "meshes", "materials", "images")]
+    assert names == [["Red Mug"]] * 4
+
+
+def test_each_part_of_the_buffer_says_what_it_holds(written: Path) -> None:
+    tree, _ = chunks(written.read_bytes())
+    (primitive,) = tree["meshes"][0]["primitives"]
+    targets = {tree["accessors"][primitive["indices"]]["bufferView"]: 34963}  # ELEMENT_ARRAY_BUFFER
+    for accessor in primitive["attributes"].values():
+        targets[tree["accessors"][accessor]["bufferView"]] = 34962  # ARRAY_BUFFER
+    assert len(targets) == 4
+    for index, view in enumerate(tree["bufferViews"]):
+        assert view.get("target") == targets.get(index)  # the picture is neither
 
 
 def test_positions_are_y_up_with_the_front_towards_plus_z(written: Path) -> None:
@@ -113,7 +130,7 @@ def test_normals_are_unit_and_the_same_on_both_sides_of_a_seam(tmp_path: Path) -
     sphere = trimesh.creation.icosphere(subdivisions=3)
     mesh = TriangleMesh(sphere.vertices.astype(np.float32), sphere.faces.astype(np.int32))
     uvs = np.random.default_rng(0).uniform(0, 1, (len(mesh.triangles), 3, 2)).astype(np.float32)
-    write_glb(Asset(mesh, uvs, asset().texture), tmp_path / "ball.glb", {})
+    write_glb(Asset(mesh, uvs, asset().texture), tmp_path / "ball.glb", "Ball", {})
     tree, binary = chunks((tmp_path / "ball.glb").read_bytes())
     points, normals = attribute(tree, binary, "POSITION"), attribute(tree, binary, "NORMAL")
     assert len(points) == 3 * len(mesh.triangles)  # every corner is a seam
@@ -129,7 +146,7 @@ def test_only_what_needs_it_is_split(tmp_path: Path) -> None:
     sphere = trimesh.creation.icosphere(subdivisions=2)
     mesh = TriangleMesh(sphere.vertices.astype(np.float32), sphere.faces.astype(np.int32))
     uvs = (mesh.vertices[mesh.triangles][:, :, :2] + 1) / 2
-    write_glb(Asset(mesh, uvs, asset().texture), tmp_path / "ball.glb", {})
+    write_glb(Asset(mesh, uvs, asset().texture), tmp_path / "ball.glb", "Ball", {})
     assert len(read_glb(tmp_path / "ball.glb")[0].mesh.vertices) == len(mesh.vertices)
 
 
@@ -160,7 +177,7 @@ def test_a_full_disk_leaves_what_was_there(written: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        write_glb(asset(), written, {"other": 1})
+        write_glb(asset(), written, "Red Mug", {"other": 1})
     assert written.read_bytes() == before
     assert list(written.parent.iterdir()) == [written]
 
@@ -168,7 +185,7 @@ def test_a_full_disk_leaves_what_was_there(written: Path, monkeypatch: pytest.Mo
 def test_a_recipe_that_is_no_json_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     for recipe in ({"loss": float("nan")}, {"path": tmp_path}):
         with pytest.raises((ValueError, TypeError)):
-            write_glb(asset(), tmp_path / "mesh.glb", recipe)
+            write_glb(asset(), tmp_path / "mesh.glb", "Red Mug", recipe)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -25,6 +25,14 @@ def counts() -> tuple[int, ...]:
     return tuple(len(kind) for kind in (data.objects, data.meshes, data.materials, data.images, data.collections))
 
 
+def names(thing: bpy.types.Object) -> list[str]:
+    """What the object is called, its mesh, material and image; the image's path is its name."""
+    (material,) = thing.data.materials
+    image = next(node for node in material.node_tree.nodes if node.type == "TEX_IMAGE").image
+    assert image.filepath_raw == f"//{image.name}.png"
+    return [thing.name, thing.data.name, material.name, image.name]
+
+
 # --- in Object mode, at the cursor ---
 scene = bpy.context.scene
 scene.cursor.matrix = Matrix.Translation((1, 2, 3)) @ Matrix.Rotation(0.5, 4, "Z")
@@ -63,10 +71,21 @@ for polygon in mesh.polygons:  # the file's texture is red where the surface loo
     assert np.allclose(colour, expected, atol=0.02), (polygon.index, colour, expected)
 
 # --- again: another name, the same collection ---
-assert bring().name == "Red Mug.001"
+assert names(found) == ["Red Mug"] * 4
+assert names(bring()) == ["Red Mug.001"] * 4
 assert len([name for name in bpy.data.collections.keys() if name.startswith("DreamTime")]) == 1
 scene.collection.children.unlink(bpy.data.collections["DreamTime"])
 assert bring().name in bpy.context.view_layer.objects, "the collection is linked again"
+
+# --- names that no exporter and no file system takes for another's ---
+assert names(bring(prompt="a RED mug")) == ["RED Mug.003"] * 4, "many file systems take no notice of case"
+bpy.data.materials.new("Red Mug.004")
+assert names(bring()) == ["Red Mug.005"] * 4, "one name for all, though an object could be 004"
+for one in (found, mesh, mesh.materials[0], image):
+    one.name = "Mine"
+assert names(bring()) == ["Red Mug.006"] * 4, "the image that was renamed is at its path still"
+for one in (found, mesh, mesh.materials[0], image):
+    one.name = "Red Mug"
 
 # --- each scene has its own ---
 other = bpy.data.scenes.new("Other")
@@ -162,11 +181,11 @@ assert counts() == now
 # --- what a strange backend may say ---
 for seed, model, prompt in ((10**30, 5, "a kid's toy"), ("7", None, "red/blue box")):
     recipe = {"seed": seed, "model": model, "preset": [1]}
-    odd = importer._object(importer._name(prompt), importer.glb.read(data), 1.0, ExitStack())
+    odd = importer._object(importer.named(prompt), importer.glb.read(data), 1.0, ExitStack())
     importer._remember(odd, recipe)
     assert json.loads(odd["dreamtime_recipe"]) == recipe
     assert not {"dreamtime_seed", "dreamtime_model", "dreamtime_preset"} & set(odd.keys())
-    assert odd.name == {"a kid's toy": "Kid's Toy", "red/blue box": "Red/blue Box"}[prompt]
+    assert odd.name == {"a kid's toy": "Kid's Toy", "red/blue box": "Red Blue Box"}[prompt]
 model = importer.glb.read(data)
 flat = replace(model, triangles=np.concatenate([model.triangles, model.triangles[:1] * 0]))
 flat = replace(flat, uvs=np.concatenate([model.uvs, model.uvs[:3]]))
@@ -182,7 +201,10 @@ scene.unit_settings.system, scene.unit_settings.scale_length = "METRIC", 1.0
 
 # --- a library's collection of the same name is left alone ---
 library = str(folder / "library.blend")
+elsewhere = bring(prompt="a hat")
 bpy.ops.wm.save_as_mainfile(filepath=library, copy=True)
+(material,) = elsewhere.data.materials
+bpy.data.batch_remove([bpy.data.images["Hat"], material, elsewhere.data, elsewhere])
 bpy.data.collections["DreamTime"].name = "Mine"
 with bpy.data.libraries.load(library, link=True) as (_, wanted):
     wanted.collections = ["DreamTime"]
@@ -190,6 +212,7 @@ held = len(bpy.data.collections["DreamTime"].objects)
 (home,) = bring().users_collection
 assert (home.name, home.library, len(home.objects)) == ("DreamTime", None, 1)
 assert held == len(next(one for one in bpy.data.collections if one.library).objects)
+assert names(bring(prompt="a hat")) == ["Hat.001"] * 4, "nor is anything called as the library's are"
 
 # --- for the asset browser ---
 importer.mark_asset(found)
