@@ -29,9 +29,9 @@ _APART = 0.02  # how far vertices in one place step towards their own neighbours
 def clean(mesh: TriangleMesh, faces: int) -> TriangleMesh:
     """The significant parts of `mesh` in at most `faces` triangles, closed and manifold.
 
-    Every edge has exactly two faces, also after welding vertices by position; no face is degenerate;
-    each part encloses a positive volume. `mesh` must be wound outwards; parts that are not (cavities) go.
-    Raises UserError if nothing is left.
+    Every edge has exactly two faces, also after welding vertices by position; no face is degenerate, and
+    hardly any a sliver; each part encloses a positive volume. `mesh` must be wound outwards; parts that
+    are not (cavities) go. Raises UserError if nothing is left.
     """
     result = significant(without_slivers(repaired(decimated(significant(closed(mesh)), faces))))
     if len(result.triangles) == 0:
