@@ -8,7 +8,7 @@ Letters: B cameras, H x W pixels.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,9 @@ from backend.engine.names import View
 
 ABOVE_FROM_DEGREES = 40.0
 """Elevation from which a view is called "above" rather than by its azimuth."""
+
+RIG_JITTER = 0.4
+"""How far apart, at most, two cameras of a rig may be from their even places, as a share of the turn between them."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +50,27 @@ class Cameras:
         )
 
     @property
-    def _columns(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def columns(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Azimuth, elevation, field of view and distance."""
         return self.azimuth, self.elevation, self.fov, self.distance
 
     def tiled(self, times: int) -> "Cameras":
         """The whole batch `times` times over."""
-        return Cameras(*(column.repeat(times) for column in self._columns))
+        return Cameras(*(column.repeat(times) for column in self.columns))
 
     def to(self, device: torch.device) -> "Cameras":
         """The same cameras, with their numbers on `device`."""
-        return Cameras(*(column.to(device) for column in self._columns))
+        return Cameras(*(column.to(device) for column in self.columns))
 
     @property
     def position(self) -> Float[Tensor, "B 3"]:
         """Camera centres in world space."""
         return self.backward * self.distance[:, None]
+
+    @property
+    def margin(self) -> Float[Tensor, " B"]:
+        """How many times as high as the unit sphere the frame is; see `framing`."""
+        return torch.tan(self.fov / 2) * torch.sqrt(self.distance.square() - 1)
 
     @property
     def right_and_up(self) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B 3"]]:
@@ -112,6 +121,16 @@ class CameraDistribution:
             fov=uniform(*map(math.radians, self.fov_degrees)),
             margin=uniform(*self.margin),
         )
+
+    def rigs(self, count: int, views: int, generator: torch.Generator) -> Cameras:
+        """Draw `count` rigs one after another: each goes around the object in `views` nearly equal turns."""
+        drawn = self.sample(count * views, generator)
+        turn = 2 * math.pi / views
+        within = turn * torch.arange(views, device=generator.device).repeat(count)
+        first = drawn.azimuth.unflatten(0, (count, views))[:, :1].expand(-1, views).flatten()
+        jitter = torch.rand(count * views, generator=generator, device=generator.device) - 0.5
+        azimuth = first + within + RIG_JITTER * turn * jitter
+        return replace(drawn, azimuth=(azimuth + math.pi) % (2 * math.pi) - math.pi)
 
 
 def framing(

@@ -6,6 +6,7 @@ model_index.json), so that plain diffusers and transformers classes load every p
 
 import copy
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,14 +45,25 @@ class Prior:
     scheduler: DDIMScheduler
 
     @property
+    def fold(self) -> int:
+        """Pixels per axis that are one position of the network: their colours are its channels."""
+        return math.isqrt(self.unet.config.in_channels // 3)
+
+    @property
     def size(self) -> int:
         """Height and width of its images."""
-        return int(self.unet.config.sample_size)
+        return int(self.unet.config.sample_size) * self.fold
+
+    @property
+    def takes_views(self) -> bool:
+        """Whether it has to be told how a picture is taken; see `guidance.views`."""
+        return self.unet.config.class_embed_type == "projection"
 
     def tokens(self, prompts: list[str]) -> Tensor:
-        """Token ids (B, TOKENS)."""
+        """Token ids (B, L), padded or cut to the encoder's length."""
+        length = self.text_encoder.config.max_position_embeddings
         return self.tokenizer(
-            prompts, padding="max_length", truncation=True, max_length=TOKENS, return_tensors="pt"
+            prompts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
         ).input_ids
 
     def encode(self, prompts: list[str]) -> Float[Tensor, "B tokens width"]:

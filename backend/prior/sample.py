@@ -7,6 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from backend.engine.cameras import CameraDistribution
+from backend.engine.shading import LightDistribution
+from backend.guidance.views import Views
 from backend.prior import model
 from backend.prior.captions import example_prompts
 from backend.prior.model import Prior
@@ -23,28 +26,44 @@ def sample(
     steps: int = 25,
     cfg: float = 3.0,
     batch: int = 64,
+    views: Views | None = None,
 ) -> Float[Tensor, "B 3 H W"]:
-    """One image in [0, 1] per prompt: DDIM in `steps` steps with classifier-free guidance `cfg`."""
+    """One image in [0, 1] per prompt: DDIM in `steps` steps with classifier-free guidance `cfg`.
+
+    A model that takes views gets `views`, one a prompt, or random ones.
+    """
     shape = (len(prompts), 3, prior.size, prior.size)
-    noise = torch.randn(shape, generator=generator, device=generator.device).to(prior.unet.device)
-    parts = [
-        _denoise(prior, prompts[start : start + batch], noise[start : start + batch], steps, cfg)
-        for start in range(0, len(prompts), batch)
-    ]
+    noise = torch.randn(shape, generator=generator, device=generator.device)
+    if prior.takes_views and views is None:
+        views = _any_views(len(prompts), generator)
+    told = None if views is None else views.features
+    parts = []
+    for start in range(0, len(prompts), batch):
+        part = slice(start, start + batch)
+        parts.append(_denoise(prior, prompts[part], noise[part], None if told is None else told[part], steps, cfg))
     return torch.cat(parts)
 
 
-def _denoise(prior: Prior, prompts: list[str], image: Tensor, steps: int, cfg: float) -> Tensor:
+def _any_views(count: int, generator: torch.Generator) -> Views:
+    cameras = CameraDistribution().sample(count, generator)
+    toward = torch.tensor([[0.0, 0.0, 1.0]], device=generator.device).expand(count, -1)
+    return Views(cameras, LightDistribution().sample(toward, generator))
+
+
+def _denoise(prior: Prior, prompts: list[str], noise: Tensor, views: Tensor | None, steps: int, cfg: float) -> Tensor:
+    device = prior.unet.device
     text = torch.cat([prior.encode([""] * len(prompts)), prior.encode(prompts)])
+    told = None if views is None else views.to(device).repeat(2, 1)
+    image = torch.nn.functional.pixel_unshuffle(noise.to(device), prior.fold)
     prior.scheduler.set_timesteps(steps)
     for t in prior.scheduler.timesteps:
         # bf16 halves the time on processors that have it, and shows in no picture.
-        with torch.autocast(image.device.type, torch.bfloat16):
-            both = prior.unet(torch.cat([image, image]), t, text).sample.float()
+        with torch.autocast(device.type, torch.bfloat16):
+            both = prior.unet(torch.cat([image, image]), t, text, class_labels=told).sample.float()
         unconditional, conditional = both.chunk(2)
         guided = unconditional + cfg * (conditional - unconditional)
         image = prior.scheduler.step(guided, t, image).prev_sample
-    return ((image + 1) / 2).clamp(0, 1)
+    return ((torch.nn.functional.pixel_shuffle(image, prior.fold) + 1) / 2).clamp(0, 1)
 
 
 def _checked(prompt: str, vocabulary: Vocabulary) -> None:

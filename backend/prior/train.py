@@ -1,177 +1,193 @@
-"""Train the built-in prior: python -m backend.prior.train --minutes M [--resume].
+"""Train the built-in model: python -m backend.prior.train --objects FOLDER --run RUN --images N.
 
-The run lives in a folder with checkpoints, sample sheets and, at its end, the finished model. The
-learning rate is a function of the share of the minutes that is spent, so a run ends on time on any
-machine, and a resumed one goes on where it was. To train a finished run further, resume it with
-more minutes, or, where its folder is gone, start another one from its model.
+A run lives in a folder: pictures of the objects, checkpoints, sample sheets and the model so far. Stopped, it goes on
+where it was. All its schedules count images, so that it comes out alike on any machine. To train a finished run
+further, give it more images, or, where its folder is gone, start another one from its model.
+
+Letters: B images.
 """
 
 import copy
 import logging
 import math
-import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import cycle
 from pathlib import Path
 
 import click
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from backend import checkpoints
 from backend.checkpoints import Checkpoint
-from backend.prior import dataset, model
-from backend.prior.captions import all_words, example_prompts
-from backend.prior.dataset import Batch, Pool, World
+from backend.errors import UserError
+from backend.guidance.rigs import join_views
+from backend.prior import model, network, pool
+from backend.prior.captions import COLOUR_WORDS
+from backend.prior.catalogue import Entry
+from backend.prior.drawing import Batch, Source, World
 from backend.prior.model import Prior
+from backend.prior.network import Architecture
+from backend.prior.optimiser import Optimiser
 from backend.prior.pictures import save_sheet
+from backend.prior.pool import RIG, PictureSource
 from backend.prior.sample import sample
-from backend.prior.vocabulary import Vocabulary
+from backend.prior.wording import all_words
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Training:
-    """How the prior is trained. `minutes` counts all sessions of a run together."""
+    """How a model is trained. images: of all sessions of a run together; the first `small` of them at half the size.
 
-    minutes: float
-    size: int = 32
-    batch: int = 64
-    learning_rate: float = 1e-3
-    warm_up_steps: int = 200
-    cool_down: float = 0.5
+    learning_rate: of matrices, under Muon; `vector_rate`: of everything else, under AdamW. rigs: the share of batches
+    in which every RIG pictures show one object. pictures: of each object, taken before training. ..._every: in images.
+    """
+
+    images: int
+    size: int = 64
+    small: int = 300_000
+    batch: int = 48
+    rigs: float = 0.5
+    learning_rate: float = 2e-3
+    vector_rate: float = 1e-3
+    warm_up: int = 10_000
+    cool_down: float = 0.3
     weight_decay: float = 0.01
     clip: float = 1.0
-    ema: float = 0.9992
+    ema: float = 0.9995
     unconditional: float = 0.1
-    pool: int = 88_000
+    pictures: int = 32
+    checkpoint_every: int = 10_000
+    sheet_every: int = 100_000
     seed: int = 0
-    checkpoint_seconds: float = 120
-    sheet_seconds: float = 480
+    architecture: Architecture = field(default_factory=Architecture)
 
     def __post_init__(self) -> None:
-        if self.minutes <= 0:
-            raise ValueError(f"minutes must be positive, not {self.minutes}")
+        if self.images <= 0:
+            raise ValueError(f"images must be positive, not {self.images}")
 
-    def rate(self, step: int, seconds: float) -> float:
-        """Learning rate: warm-up by steps, a plateau, and a linear cool-down to zero as the minutes end."""
-        left = max(0.0, 1 - seconds / (60 * self.minutes))
-        return self.learning_rate * min(1.0, (step + 1) / self.warm_up_steps, left / self.cool_down)
+    def rate(self, images: int) -> float:
+        """Share of the learning rate after `images`: warm-up, a plateau, and a linear cool-down to zero at the end."""
+        left = max(0.0, 1 - images / self.images)
+        return min(1.0, (images + self.batch) / self.warm_up, left / self.cool_down)
 
 
 class Trainer:
-    """A prior under training, its moving average, and how far they are."""
+    """A model under training, its moving average, and how far they are."""
 
-    def __init__(self, training: Training, device: torch.device, start: Path | None = None) -> None:
-        """start: the folder of a model to go on from; None begins with random weights.
-
-        Raises ValueError if that model is of another size or knows other words, FileNotFoundError if there is none.
-        """
-        self.training = training
-        self.device = device
-        self.prior = _started(training, start) if start else model.build(training.size, training.seed)
+    def __init__(self, training: Training, words: Sequence[str], device: torch.device) -> None:
+        self.training, self.words, self.device = training, list(words), device
+        self.prior = network.build(training.size, words, training.architecture, training.seed)
         self.average = copy.deepcopy(self.prior)
         for module in (self.prior.modules(), self.average.modules()):
             module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.average.modules().eval().requires_grad_(False)
-        self.parameters = dict(self.prior.modules().named_parameters())
-        self.optimiser = torch.optim.AdamW(
-            self.parameters.values(), lr=0.0, betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True
-        )
+        self.joint = join_views(self.prior.unet)
+        rates = training.learning_rate, training.vector_rate
+        self.optimiser = Optimiser(self.prior.modules(), *rates, training.weight_decay)
         self.abar = self.prior.scheduler.alphas_cumprod.to(device)
-        self.step = 0
-        self.seconds = 0.0
+        self.step = self.images = 0
+
+    def begin_with(self, folder: Path) -> None:
+        """Take over the weights of a model. Raises ValueError if it is another network or knows other words."""
+        saved = model.load(folder)
+        if saved.tokenizer.get_vocab() != self.prior.tokenizer.get_vocab():
+            raise ValueError(f"the model in {folder} knows other words than the objects; start without it")
+        try:
+            for prior in (self.prior, self.average):
+                prior.modules().load_state_dict(saved.modules().state_dict())
+        except RuntimeError as error:
+            raise ValueError(f"the model in {folder} is another network; start without it") from error
 
     @property
     def finished(self) -> bool:
-        return self.seconds >= 60 * self.training.minutes
+        return self.images >= self.training.images
 
-    def advance(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Take one optimiser step on `batch`; returns the loss."""
-        begun = time.monotonic()
-        self.optimiser.param_groups[0]["lr"] = self.training.rate(self.step, self.seconds)
-        dropped = torch.rand(len(batch.captions), generator=generator, device=self.device) < self.training.unconditional
+    @property
+    def small(self) -> bool:
+        """Whether pictures are still at half their size."""
+        return self.images < self.training.small
+
+    def advance(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
+        """Take one optimiser step on `batch`; returns the loss. Raises FloatingPointError if it is not finite."""
+        dropped = torch.rand(len(batch.captions) // batch.rig, generator=generator) < self.training.unconditional
+        dropped = dropped.repeat_interleave(batch.rig)
         captions = ["" if drop else text for text, drop in zip(batch.captions, dropped.tolist(), strict=True)]
-        loss = v_loss(self.prior, batch.images, captions, self.abar, generator)
+        t = torch.randint(len(self.abar), (len(dropped) // batch.rig,), generator=generator)
+        self.joint.views = batch.rig
+        loss = v_loss(self.prior, batch, captions, t.repeat_interleave(batch.rig), self.abar, generator)
         if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.step}; resume with a lower learning rate"
-            )
+            raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}; train with a lower learning rate")
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.training.clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        nn.utils.clip_grad_norm_(self.prior.modules().parameters(), self.training.clip)
+        self.optimiser.step(self.training.rate(self.images))
         decay = min(self.training.ema, (1 + self.step) / (10 + self.step))
         averaged: list[Tensor] = list(self.average.modules().parameters())
-        torch._foreach_lerp_(averaged, [p.detach() for p in self.parameters.values()], 1 - decay)
+        torch._foreach_lerp_(averaged, [p.detach() for p in self.prior.modules().parameters()], 1 - decay)
         self.step += 1
-        self.seconds += time.monotonic() - begun
+        self.images += len(batch.captions)
         return loss.detach()
 
     def checkpoint(self) -> Checkpoint:
         """Everything that is needed to go on."""
-        tensors = {f"prior.{name}": tensor for name, tensor in self.prior.modules().state_dict().items()}
-        tensors |= {f"average.{name}": tensor for name, tensor in self.average.modules().state_dict().items()}
-        for name, parameter in self.parameters.items():
-            for key, value in self.optimiser.state[parameter].items():
-                tensors[f"optimiser.{key}.{name}"] = value
-        facts = {"seconds": self.seconds, "size": self.training.size, "words": all_words()}
-        return Checkpoint(self.step, tensors, facts)
+        groups = {
+            "prior": self.prior.modules().state_dict(),
+            "average": self.average.modules().state_dict(),
+            "optimiser": self.optimiser.state(),
+        }
+        tensors = {f"{group}.{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+        return Checkpoint(self.step, tensors, {"images": self.images, "words": self.words, **_shape(self.training)})
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from `checkpoint`. Raises ValueError if it is of another size or learnt other words."""
-        if checkpoint.facts["size"] != self.training.size:
-            raise ValueError(f"the run was started with --size {checkpoint.facts['size']}; resume it with the same")
-        if checkpoint.facts["words"] != all_words():
-            raise ValueError("the words of the captions have changed since the run was started; start a new one")
+        """Go on from `checkpoint`. Raises ValueError if it is of another network or learnt other words."""
+        expected = {"words": self.words, **_shape(self.training)}
+        for name, value in expected.items():
+            if checkpoint.facts[name] != value:
+                raise ValueError(f"the run was started with other {name}; resume it with the same, or start a new one")
         groups: dict[str, dict[str, Tensor]] = {"prior": {}, "average": {}, "optimiser": {}}
-        for name, tensor in checkpoint.tensors.items():
-            group, rest = name.split(".", 1)
-            groups[group][rest] = tensor.to(self.device)
+        for path, tensor in checkpoint.tensors.items():
+            group, name = path.split(".", 1)
+            groups[group][name] = tensor.to(self.device)
         self.prior.modules().load_state_dict(groups["prior"])
         self.average.modules().load_state_dict(groups["average"])
-        for name, tensor in groups["optimiser"].items():
-            key, path = name.split(".", 1)
-            parameter = self.parameters[path]
-            # The fused optimiser walks parameter and moments in memory order: they must be laid out alike.
-            laid_out = tensor if key == "step" else torch.empty_like(parameter).copy_(tensor)
-            self.optimiser.state[parameter][key] = laid_out
-        self.step, self.seconds = checkpoint.step, checkpoint.facts["seconds"]
+        self.optimiser.restore(groups["optimiser"])
+        self.step, self.images = checkpoint.step, checkpoint.facts["images"]
 
 
-def _started(training: Training, folder: Path) -> Prior:
-    saved = model.load(folder)
-    if saved.size != training.size:
-        raise ValueError(f"the model in {folder} draws {saved.size} pixels; give --size {saved.size}")
-    if Vocabulary.load(folder) != Vocabulary():
-        raise ValueError(f"the model in {folder} knows other words than the captions hold; start without it")
-    prior = model.build(training.size, training.seed)  # a new one does not remember the folder in its configuration
-    prior.modules().load_state_dict(saved.modules().state_dict())
-    return prior
+def _shape(training: Training) -> dict[str, object]:
+    """What a checkpoint and the run that resumes it must agree on, as JSON has it."""
+    architecture = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(training.architecture).items()}
+    return {"size": training.size, "architecture": architecture}
 
 
 def v_loss(
     prior: Prior,
-    images: Float[Tensor, "B 3 H W"],
+    batch: Batch,
     captions: list[str],
+    t: Int[Tensor, " B"],
     abar: Float[Tensor, " T"],
     generator: torch.Generator,
 ) -> Float[Tensor, ""]:
-    """Mean squared error of the predicted velocity v = sqrt(abar) eps - sqrt(1 - abar) x at uniform t.
+    """Mean squared error of the predicted velocity v = sqrt(abar) eps - sqrt(1 - abar) x at timesteps t.
 
     Salimans and Ho, Progressive Distillation (arXiv 2202.00512), section 4.
     """
-    clean = (2 * images - 1).contiguous(memory_format=torch.channels_last)
-    t = torch.randint(len(abar), (len(clean),), generator=generator, device=clean.device)
-    noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+    device = abar.device
+    clean = nn.functional.pixel_unshuffle(2 * batch.images.to(device) - 1, network.FOLD)
+    clean = clean.contiguous(memory_format=torch.channels_last)
+    noise = torch.randn(clean.shape, generator=generator).to(device)
+    t = t.to(device)
     signal, spread = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
-    with torch.autocast(clean.device.type, torch.bfloat16), attention_for(clean.device):
-        predicted = prior.unet(signal * clean + spread * noise, t, prior.encode(captions)).sample
+    with torch.autocast(device.type, torch.bfloat16), attention_for(device):
+        text, views = prior.encode(captions), batch.views.features.to(device)
+        predicted = prior.unet(signal * clean + spread * noise, t, text, class_labels=views).sample
     return (predicted.float() - (signal * noise - spread * clean)).square().mean()
 
 
@@ -180,83 +196,107 @@ def attention_for(device: torch.device) -> AbstractContextManager[None]:
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
-def batches(pool: Pool, training: Training, world: World, generator: torch.Generator) -> Iterator[Batch]:
-    """Newly coloured batches, without end."""
-    while True:
-        yield dataset.draw(pool, training.batch, world, generator)
+def train(
+    training: Training, sources: Sequence[PictureSource], device: torch.device, run: Path, start: Path | None = None
+) -> Prior:
+    """Train in the folder `run` until the images are spent, going on where it was; returns the moving average.
 
-
-def train(training: Training, device: torch.device, run: Path, resume: bool, start: Path | None = None) -> Prior:
-    """Train in folder `run` until the minutes are spent; returns the moving average. start: see `Trainer`.
-
-    Raises ValueError if `run` holds checkpoints and `resume` is false, or the other way round.
+    start: the folder of a model whose weights a new run begins with. Raises ValueError if the run or that model does
+    not fit, FileNotFoundError if there is no such model.
     """
+    pictures = run / "pictures"
+    pool.make(pictures, sources, training.pictures // pool.RIG, training.size, training.seed)
+    loaded = pool.load(pictures)
+    trainer = Trainer(training, all_words(loaded.entries), device)
     saved = checkpoints.newest(run)
-    if resume and saved is None:
-        raise ValueError(f"no usable checkpoint in {run}; start without --resume")
-    if saved and not resume:
-        raise ValueError(f"{run} holds a run at step {saved.step}; go on with --resume or choose another --run folder")
-    trainer = Trainer(training, device, start)
     if saved:
         trainer.restore(saved)
-        logger.info("resumed at step %d, %.1f minutes in", trainer.step, trainer.seconds / 60)
+        logger.info("resumed at step %d, after %d images", trainer.step, trainer.images)
+    elif start:
+        trainer.begin_with(start)
     # A resumed run sees new pictures, not the ones it has seen.
-    generator = torch.Generator(device).manual_seed(training.seed * 1_000_003 + trainer.step)
-    world = World()
-    with tqdm(total=training.pool, desc="tracing", unit="img") as bar:
-        pool = dataset.trace_pool(training.pool, training.size, world, generator, progress=bar.update)
-    loop(trainer, batches(pool, training, world, generator), generator, run)
+    generator = torch.Generator().manual_seed(training.seed * 1_000_003 + trainer.step)
+    loop(trainer, Source(loaded, World(), generator), generator, run, sheet_prompts(loaded.entries))
     return trainer.average
 
 
-def loop(trainer: Trainer, source: Iterator[Batch], generator: torch.Generator, run: Path) -> None:
-    """Advance until the minutes are spent, with checkpoints and sample sheets on the way and at the end."""
+def loop(trainer: Trainer, source: Source, generator: torch.Generator, run: Path, prompts: Sequence[str]) -> None:
+    """Advance until the images are spent, with checkpoints, models and sample sheets on the way and at the end."""
     training = trainer.training
-    saved_at = sheet_at = trainer.seconds
     smooth = math.nan
-    with tqdm(total=round(60 * training.minutes), initial=int(trainer.seconds), desc="training", unit="s") as bar:
+    with tqdm(total=training.images, initial=trainer.images, desc="training", unit="img") as bar:
         while not trainer.finished:
-            loss = trainer.advance(next(source), generator).item()
+            together = torch.rand((), generator=generator).item() < training.rigs
+            batch = source.draw(training.batch, RIG if together else 1, trainer.small)
+            loss = trainer.advance(batch, generator).item()
             smooth = loss if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss
-            bar.update(int(trainer.seconds) - bar.n)
+            bar.update(trainer.images - bar.n)
             bar.set_postfix(step=trainer.step, loss=f"{smooth:.4f}", refresh=False)
-            if trainer.seconds - saved_at >= training.checkpoint_seconds:
+            if _passed(trainer, training.checkpoint_every) or trainer.finished:
                 checkpoints.write(run, trainer.checkpoint())
-                saved_at = trainer.seconds
-            if trainer.seconds - sheet_at >= training.sheet_seconds:
-                write_sheet(trainer, run)
-                sheet_at = trainer.seconds
-    checkpoints.write(run, trainer.checkpoint())
-    write_sheet(trainer, run)
+            if _passed(trainer, training.sheet_every) or trainer.finished:
+                model.save(trainer.average, run / "model")
+                write_sheet(trainer, run, prompts)
 
 
-def write_sheet(trainer: Trainer, run: Path) -> None:
-    """Two samples per object from the moving average, the same noise every time."""
-    prompts = [prompt for prompt in example_prompts() for _ in range(2)]
-    images = sample(trainer.average, prompts, torch.Generator(trainer.device).manual_seed(0))
-    save_sheet(images, run / f"sheet-{trainer.step:06d}.png", columns=11)
+def _passed(trainer: Trainer, every: int) -> bool:
+    """Whether the last step went over a multiple of `every` images."""
+    return trainer.images // every > (trainer.images - trainer.training.batch) // every
+
+
+def sheet_prompts(entries: Sequence[Entry], count: int = 48) -> list[str]:
+    """Prompts through all of the catalogue, every other one with a colour: the same each time."""
+    nouns = sorted({entry.noun for entry in entries})
+    colours = cycle(COLOUR_WORDS)
+    chosen = nouns[:: max(1, len(nouns) // count)][:count]
+    return [f"a {next(colours)} {noun}" if index % 2 else f"a {noun}" for index, noun in enumerate(chosen)]
+
+
+def write_sheet(trainer: Trainer, run: Path, prompts: Sequence[str]) -> None:
+    """A sample of the moving average for each prompt, the same noise and views every time."""
+    images = sample(trainer.average, list(prompts), torch.Generator().manual_seed(0))
+    save_sheet(images, run / f"sheet-{trainer.images:08d}.png", columns=12, zoom=1)
 
 
 @click.command()
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), required=True, help="All sessions of the run.")
-@click.option("--size", type=click.Choice(["32", "64"]), default="32", show_default=True)
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--run", type=click.Path(path_type=Path), default=Path("runs/prior"), show_default=True)
+@click.option(
+    "--objects",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="A folder of GLB files, with or without a catalogue.jsonl.",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=2_500_000,
+    show_default=True,
+    help="All sessions of the run together.",
+)
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The run's folder; a run that is there goes on.",
+)
+@click.option(
+    "--solids/--no-solids", default=True, show_default=True, help="Whether to teach pure shapes and patterns, too."
+)
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A model's folder, to begin a new run with.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--resume", is_flag=True, help="Go on from the newest intact checkpoint.")
-@click.option("--start", type=click.Path(path_type=Path, exists=True), help="A model's folder, to go on from it.")
-def main(minutes: float, size: str, device: str, run: Path, seed: int, resume: bool, start: Path | None) -> None:
-    """Train the built-in prior; the finished model is written to RUN/model."""
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+def main(objects: Path, images: int, run: Path, solids: bool, start: Path | None, seed: int, device: str) -> None:
+    """Teach a model the objects in a folder; the model so far is always in RUN/model."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if device == "cuda" and not torch.cuda.is_available():
         raise click.BadParameter("this machine or its torch build has no CUDA device; use --device cpu")
-    training = Training(minutes=minutes, size=int(size), seed=seed)
     try:
-        prior = train(training, torch.device(device), run, resume, start)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        train(Training(images=images, seed=seed), pool.sources(objects, solids), torch.device(device), run, start)
+    except (UserError, ValueError, FileNotFoundError, FloatingPointError) as error:
         raise click.ClickException(str(error)) from error
-    model.save(prior, run / "model")
-    Vocabulary().save(run / "model")
     click.echo(f"wrote {run / 'model'}")
 
 

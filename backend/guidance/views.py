@@ -1,0 +1,43 @@
+"""What a model may be told of how a picture is taken.
+
+Letters: B views.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from backend.engine.cameras import Cameras
+from backend.engine.shading import Lights
+
+FEATURES = 12
+"""Numbers that tell of one view."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """How B pictures are taken. lights: with their directions in the cameras' frames (right, up, backward)."""
+
+    cameras: Cameras
+    lights: Lights
+
+    @property
+    def features(self) -> Float[Tensor, "B 12"]:
+        """Numbers of about unit size: for the built-in model's "projection" class embedding."""
+        azimuth, elevation = self.cameras.azimuth, self.cameras.elevation
+        directed = 3 * (1 - self.lights.ambient)[:, None] * self.lights.direction
+        columns = [
+            torch.sin(azimuth),
+            torch.cos(azimuth),
+            torch.sin(2 * azimuth),
+            torch.cos(2 * azimuth),
+            torch.sin(elevation),
+            torch.cos(elevation),
+            10 * (self.cameras.fov - 0.7),  # 30 to 50 degrees are 0.52 to 0.87
+            20 * (self.cameras.margin - 1.12),
+            2 * self.lights.ambient - 1,
+            *directed.unbind(1),
+        ]
+        return torch.stack(columns, dim=1)

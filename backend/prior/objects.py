@@ -1,0 +1,141 @@
+"""Objects to learn from: GLB files, as triangles with an albedo.
+
+Files are glTF: y up, front towards +z. Here, as everywhere else: z up, front towards -y, inside the unit sphere.
+Factors and vertex colours are linear, textures sRGB; an albedo is a display colour. Glass is opaque, cut-out alpha is
+cut out.
+
+Letters: F triangles, T x T texels, n points on the surface.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from trimesh.visual.color import ColorVisuals
+from trimesh.visual.material import PBRMaterial
+from trimesh.visual.texture import TextureVisuals
+
+from backend.errors import UserError
+from backend.mesh.asset import TriangleMesh
+from backend.mesh.raycast import Hits, sampled
+
+_LARGEST_TEXTURE = 256
+
+
+@dataclass(frozen=True)
+class Texture:
+    """Linear colours and alpha. cutoff: points of less alpha are not there; 0 keeps all."""
+
+    texels: Float[Tensor, "4 T U"]
+    cutoff: float
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Triangles that share no corners. colours: linear. texture: an index into `textures` for each, or -1."""
+
+    mesh: TriangleMesh
+    colours: Float[Tensor, "F 3 3"]
+    uvs: Float[Tensor, "F 3 2"]
+    texture: Int[Tensor, " F"]
+    textures: tuple[Texture, ...]
+
+    def albedo(self, hits: Hits) -> tuple[Float[Tensor, "n 3"], Bool[Tensor, " n"]]:
+        """Display colours at points of the surface, and whether it is there at all."""
+        linear = hits.interpolated(self.colours)
+        there = torch.ones(len(linear), dtype=torch.bool)
+        uvs, which = hits.interpolated(self.uvs) % 1, self.texture[hits.triangle]
+        for index, texture in enumerate(self.textures):
+            points = (which == index).nonzero()[:, 0]
+            texels = sampled(texture.texels, uvs[points])
+            linear[points] *= texels[:, :3]
+            there[points] = texels[:, 3] >= texture.cutoff
+        return to_display(linear), there
+
+
+def read(path: Path) -> Surface:
+    """The object in a GLB file, moved and scaled into the unit sphere. Raises UserError if there is none to read."""
+    try:
+        parts = [
+            part for part in trimesh.load_scene(path).dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)
+        ]
+    except Exception as error:  # trimesh raises what its parsers raise
+        raise UserError(f"{path} cannot be read ({error}); export it as GLB again") from error
+    if not parts:
+        raise UserError(f"{path} holds no triangles; export the mesh itself")
+    corners = _upright(np.concatenate([part.vertices[part.faces] for part in parts]))
+    textures: list[Texture] = []
+    which = []
+    for part in parts:
+        texture = _texture(part)
+        which.append(torch.full((len(part.faces),), len(textures) if texture else -1))
+        textures += [texture] if texture else []
+    return Surface(
+        mesh=TriangleMesh(corners.reshape(-1, 3), np.arange(3 * len(corners), dtype=np.int32).reshape(-1, 3)),
+        colours=torch.cat([_colours(part) for part in parts]),
+        uvs=torch.cat([_uvs(part) for part in parts]),
+        texture=torch.cat(which),
+        textures=tuple(textures),
+    )
+
+
+def _upright(corners: np.ndarray) -> np.ndarray:
+    """Corners (F, 3, 3) of glTF's world in ours, centred, the farthest one on the unit sphere."""
+    x, y, z = np.moveaxis(corners, -1, 0)
+    turned = np.stack([x, -z, y], axis=-1).reshape(-1, 3)
+    centred = turned - (turned.min(0) + turned.max(0)) / 2
+    largest = np.linalg.norm(centred, axis=-1).max()
+    return (centred / max(largest, 1e-9)).reshape(corners.shape).astype(np.float32)
+
+
+def _textured(part: trimesh.Trimesh) -> tuple[TextureVisuals, PBRMaterial] | None:
+    visual = part.visual
+    if isinstance(visual, TextureVisuals) and isinstance(visual.material, PBRMaterial):
+        return visual, visual.material
+    return None
+
+
+def _colours(part: trimesh.Trimesh) -> Tensor:
+    """Linear factors at corners: the material's times the vertices' own. trimesh keeps both in eight bits."""
+    factor, own = np.full(3, 255), None
+    if found := _textured(part):
+        visual, material = found
+        factor = factor if material.baseColorFactor is None else material.baseColorFactor[:3]
+        own = visual.vertex_attributes.get("color")
+    elif isinstance(part.visual, ColorVisuals) and part.visual.kind == "vertex":
+        own = part.visual.vertex_colors
+    vertices = np.full((len(part.vertices), 3), 255) if own is None else np.asarray(own)[:, :3]
+    return torch.from_numpy((factor / 255 * vertices / 255)[part.faces]).float()
+
+
+def _uvs(part: trimesh.Trimesh) -> Tensor:
+    found = _textured(part)
+    if found is None or found[0].uv is None:
+        return torch.zeros(len(part.faces), 3, 2)
+    return torch.from_numpy(np.asarray(found[0].uv)[part.faces]).float()
+
+
+def _texture(part: trimesh.Trimesh) -> Texture | None:
+    found = _textured(part)
+    if found is None or found[0].uv is None or found[1].baseColorTexture is None:
+        return None
+    material = found[1]
+    picture = material.baseColorTexture.convert("RGBA")
+    picture.thumbnail((_LARGEST_TEXTURE, _LARGEST_TEXTURE))
+    texels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 255
+    cutoff = (material.alphaCutoff or 0.5) if material.alphaMode == "MASK" else 0.0
+    return Texture(torch.cat([to_linear(texels[:3]), texels[3:]]), cutoff)
+
+
+def to_linear(display: Tensor) -> Tensor:
+    """sRGB's decoding (IEC 61966-2-1) of values in [0, 1]."""
+    return torch.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
+
+
+def to_display(linear: Tensor) -> Tensor:
+    """sRGB's encoding of values in [0, 1]."""
+    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)

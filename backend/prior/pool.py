@@ -1,0 +1,113 @@
+"""A pool of pictures to train on: every object from all sides, as layers that are lit and coloured later.
+
+It lies in a folder, a file an object, so that making it may be interrupted and goes on where it was.
+
+Letters: P pictures, V views of one object, in rigs of RIG.
+"""
+
+import json
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from jaxtyping import Int, UInt8
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from backend.engine.cameras import CameraDistribution, Cameras
+from backend.errors import UserError
+from backend.prior import catalogue, objects, solids
+from backend.prior.catalogue import Entry
+from backend.prior.layers import Layers, cast
+from backend.prior.objects import Surface
+
+RIG = 4
+"""Views that are taken together."""
+
+_SUFFIX = ".views.safetensors"
+_ANGLES = ("azimuth", "elevation", "fov", "distance")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """P pictures of `entries`, rig after rig. entry: which one each picture shows."""
+
+    entries: tuple[Entry, ...]
+    layers: UInt8[Tensor, "P 7 H W"]
+    cameras: Cameras
+    entry: Int[Tensor, " P"]
+
+    def pictures(self, index: Int[Tensor, " B"]) -> Layers:
+        """The pictures at `index`."""
+        return Layers.unpacked(self.layers[index])
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """An object to take pictures of. path: its GLB file, or None: it is a solid."""
+
+    entry: Entry
+    path: Path | None = None
+
+    def surface(self) -> Surface:
+        """The object itself. Raises UserError if its file cannot be read."""
+        return objects.read(self.path) if self.path else solids.surface(self.entry)
+
+
+def sources(folder: Path, with_solids: bool = True, plain: int = 4, patterned: int = 2) -> list[PictureSource]:
+    """The objects of `folder`, and the solids. Raises UserError if the folder is not right."""
+    found = [PictureSource(entry, folder / entry.file) for entry in catalogue.read(folder)]
+    return found + [PictureSource(entry) for entry in solids.entries(plain, patterned) if with_solids]
+
+
+def make(folder: Path, sources: Sequence[PictureSource], rigs: int, size: int, seed: int) -> None:
+    """Take `rigs` rigs of each object that `folder` has no pictures of yet, on all cores."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [source for source in sources if not _file(folder, source.entry).is_file()]
+    if not wanted:
+        return
+    take = partial(_take, folder, rigs, size, seed)
+    context = get_context("spawn")  # torch's threads do not survive a fork
+    with ProcessPoolExecutor(mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as workers:
+        for _ in tqdm(workers.map(take, wanted, chunksize=4), total=len(wanted), desc="pictures", unit="object"):
+            pass
+
+
+def _file(folder: Path, entry: Entry) -> Path:
+    return folder / (entry.file + _SUFFIX)
+
+
+def _take(folder: Path, rigs: int, size: int, seed: int, source: PictureSource) -> None:
+    entry = source.entry
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + zlib.crc32(entry.file.encode()))
+    cameras = CameraDistribution().rigs(rigs, RIG, generator)
+    surface = source.surface()
+    tensors = {"layers": cast(surface, cameras, size).packed()}
+    tensors |= {name: getattr(cameras, name) for name in _ANGLES}
+    whole = _file(folder, entry)
+    beside = whole.with_suffix(".partial")
+    save_file(tensors, beside, {"entry": json.dumps(asdict(entry))})
+    beside.rename(whole)
+
+
+def load(folder: Path) -> Pool:
+    """All pictures of a pool. Raises UserError if there are none."""
+    files = sorted(folder.glob("*" + _SUFFIX))
+    if not files:
+        raise UserError(f"{folder} holds no pictures")
+    entries, parts = [], []
+    for path in files:
+        with safe_open(path, "pt") as file:
+            entries.append(catalogue.entry_of(json.loads(file.metadata()["entry"])))
+            parts.append({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  it is no mapping
+    counts = torch.tensor([len(part["layers"]) for part in parts])
+    columns = {name: torch.cat([part.pop(name) for part in parts]) for name in ("layers", *_ANGLES)}
+    layers = columns.pop("layers")
+    return Pool(tuple(entries), layers, Cameras(**columns), torch.arange(len(files)).repeat_interleave(counts))

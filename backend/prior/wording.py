@@ -1,0 +1,63 @@
+"""Sentences for pictures of a catalogue's objects, and the words that they are made of. Nothing here imports torch."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from random import Random
+
+from backend.prior.captions import COLOUR_WORDS, PATTERN_WORDS
+from backend.prior.catalogue import Entry
+
+_TEMPLATES = (
+    "{article} {described}",
+    "{article} {described}",
+    "{article} {described}",
+    "{described}",
+    "the {described}",
+    "a 3d model of {article} {described}",
+    "a picture of {article} {described}",
+    "a low poly {described}",
+)
+_LISTED = ("{article} {name} that is {listed}", "{name}, {listed}", "{article} {name} in {listed}")
+
+
+def sentence(entry: Entry, colour: str | None, random: Random) -> str:
+    """A caption for a picture of `entry`, painted in `colour`, or, without one, as it is."""
+    if colour is None and entry.phrases and random.random() < 0.5:
+        return random.choice(entry.phrases)
+    name = entry.noun if not entry.synonyms or random.random() < 0.6 else random.choice(entry.synonyms)
+    adjectives = [_usually_first(words, random) for words in _adjectives(entry, colour)]
+    if adjectives and random.random() < 0.15:
+        return _with_article(
+            random.choice(_LISTED).format(name=name, listed=" and ".join(adjectives), article="{article}")
+        )
+    described = " ".join([*random.sample(adjectives, len(adjectives)), name])
+    return _with_article(random.choice(_TEMPLATES).format(described=described, article="{article}"))
+
+
+def _adjectives(entry: Entry, colour: str | None) -> list[tuple[str, ...]]:
+    """For each thing to be said, the words for it."""
+    found = [PATTERN_WORDS[entry.pattern]] if entry.pattern else []
+    return [*found, COLOUR_WORDS[colour]] if colour else found
+
+
+def _usually_first(words: tuple[str, ...], random: Random) -> str:
+    return words[0] if random.random() < 0.7 else random.choice(words)
+
+
+def _with_article(text: str) -> str:
+    return re.sub(r"\{article\} (\w)", lambda m: f"{'an' if m[1] in 'aeiou' else 'a'} {m[1]}", text)
+
+
+def all_words(entries: Iterable[Entry]) -> list[str]:
+    """Every word and punctuation mark that a sentence can hold, sorted."""
+    texts = {text for entry in entries for text in (*entry.names, *entry.phrases)}
+    texts |= {re.sub(r"\{\w+\}", "an", text) for text in (*_TEMPLATES, *_LISTED, "a and")}
+    texts |= {word for table in (COLOUR_WORDS, PATTERN_WORDS) for words in table.values() for word in words}
+    return sorted({word for text in texts for word in words_of(text)})
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text as the tokenizer sees them: without accents, hyphens, apostrophes and capitals."""
+    plain = "".join(letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter))
+    return re.findall(r"\w+|[^\w\s]", re.sub("['\u2019]", "", plain.lower()).replace("-", " "))
