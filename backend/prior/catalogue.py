@@ -1,8 +1,8 @@
 """What a folder of objects holds, in words. Nothing here imports torch.
 
 A folder of GLB files may have a `catalogue.jsonl`: a JSON object a line with `file`, `noun`, and, if wanted,
-`synonyms`, `phrases` and `has_front`. Without one, each object is named by its file: `0003-iron-bed.glb` is an iron
-bed.
+`synonyms`, `phrases`, `has_front` and `pattern`. Without one, each object is named by its file: `0003-iron-bed.glb`
+and `IronBed2.glb` are iron beds.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.errors import UserError
+from backend.prior.captions import PATTERN_WORDS
 
 FILE = "catalogue.jsonl"
 
@@ -42,38 +43,57 @@ def read(folder: Path) -> tuple[Entry, ...]:
     """The objects of `folder`, in the order of their files. Raises UserError if there are none or a line is wrong."""
     catalogue = folder / FILE
     if catalogue.is_file():
-        lines = catalogue.read_text(encoding="utf-8").splitlines()
-        entries = [_entry(line, f"{catalogue}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+        entries = _listed(catalogue)
     else:
-        entries = [Entry(path.name, named(path.stem)) for path in folder.glob("*.glb")]
+        entries = [Entry(path.name, named(path.stem)) for path in folder.iterdir() if path.suffix.lower() == ".glb"]
     if not entries:
         raise UserError(f"{folder} holds no objects; put GLB files into it")
-    missing = [entry.file for entry in entries if not (folder / entry.file).is_file()]
-    if missing:
-        raise UserError(f"{catalogue} names {missing[0]}, which is not there; add the file or remove the line")
     return tuple(sorted(entries, key=lambda entry: entry.file))
 
 
 def named(stem: str) -> str:
-    """The noun in a file's name: words without numbers around them, in lower case."""
-    words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", stem))
-    return " ".join(word for word in words if word and not word.isdigit()).lower() or stem.lower()
+    """The noun in a file's name: words without numbers before or after them, in lower case."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_]{3})(?=\d+$)", " ", stem)
+    return " ".join(word for word in re.split(r"[\W_]+", apart) if word and not word.isdigit()).lower() or stem.lower()
 
 
-def entry_of(fields: dict[str, Any]) -> Entry:
+def entry_of(fields: Any) -> Entry:
     """An entry out of JSON. Raises KeyError, TypeError or ValueError if it is none."""
-    entry = Entry(
-        file=fields["file"],
-        noun=fields["noun"],
-        synonyms=tuple(fields.get("synonyms", ())),
-        phrases=tuple(fields.get("phrases", ())),
-        has_front=fields.get("has_front", False),
-        pattern=fields.get("pattern"),
-    )
-    words = (entry.file, *entry.names, *entry.phrases, entry.pattern or "none")
-    if not all(isinstance(word, str) and word.strip() for word in words) or not isinstance(entry.has_front, bool):
-        raise ValueError("it holds something other than words")
-    return entry
+    if not isinstance(fields, dict):
+        raise TypeError("it is no JSON object")
+    file, noun = fields["file"], fields["noun"]
+    synonyms, phrases = fields.get("synonyms", []), fields.get("phrases", [])
+    has_front, pattern = fields.get("has_front", False), fields.get("pattern")
+    if not (isinstance(synonyms, list) and isinstance(phrases, list)):  # a text would pass as its letters
+        raise TypeError("synonyms and phrases are lists")
+    if not all(isinstance(word, str) and word.strip() for word in (file, noun, *synonyms, *phrases)):
+        raise TypeError("it holds something other than words")
+    if not isinstance(has_front, bool):
+        raise TypeError("has_front is true or false")
+    if pattern not in (None, *PATTERN_WORDS):
+        raise ValueError(f"pattern is one of {', '.join(PATTERN_WORDS)}")
+    return Entry(file, noun, tuple(synonyms), tuple(phrases), has_front, pattern)
+
+
+def _listed(catalogue: Path) -> list[Entry]:
+    found: dict[str, Entry] = {}
+    try:
+        lines = catalogue.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{catalogue} is no UTF-8 text ({error}); save it as UTF-8") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{catalogue}, line {number}"
+        entry = _entry(line, where)
+        if entry.file in found:
+            raise UserError(f"{where} names {entry.file} a second time; remove one of the lines")
+        if Path(entry.file).name != entry.file:
+            raise UserError(f"{where} names {entry.file}, a path; put the file beside the catalogue")
+        if not (catalogue.parent / entry.file).is_file():
+            raise UserError(f"{where} names {entry.file}, which is not there; add the file or remove the line")
+        found[entry.file] = entry
+    return list(found.values())
 
 
 def _entry(line: str, where: str) -> Entry:
@@ -81,5 +101,5 @@ def _entry(line: str, where: str) -> Entry:
         return entry_of(json.loads(line))
     except KeyError as error:
         raise UserError(f"{where} lacks {error}; see the other lines") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"{where} does not describe an object ({error}); see the other lines") from error
