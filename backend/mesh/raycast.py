@@ -2,7 +2,7 @@
 
 Previews, the judge and every figure about a mesh look at it through this renderer and nothing else.
 
-Letters: B views, H x W pixels, n rays that hit, V vertices, F triangles, T texels per side.
+Letters: B views, H x W pixels, n rays that hit, V vertices, F triangles, T x U texels.
 """
 
 from collections.abc import Iterator
@@ -109,12 +109,12 @@ def render(
 
 def one_by_one(cameras: Cameras) -> Iterator[Cameras]:
     """Each camera of the batch as a batch of one."""
-    for columns in zip(cameras.azimuth, cameras.elevation, cameras.fov, cameras.distance, strict=True):
+    for columns in zip(*cameras.columns, strict=True):
         yield Cameras(*(column[None] for column in columns))
 
 
-def sampled(texture: Float[Tensor, "3 T T"], uvs: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
-    """Bilinear lookup: texel (row i, column j) has its centre at u = (j + 1/2) / T, v = 1 - (i + 1/2) / T."""
+def sampled(texture: Float[Tensor, "c T U"], uvs: Float[Tensor, "n 2"]) -> Float[Tensor, "n c"]:
+    """Bilinear lookup: texel (row i, column j) has its centre at u = (j + 1/2) / U, v = 1 - (i + 1/2) / T."""
     grid = torch.stack([2 * uvs[:, 0] - 1, 1 - 2 * uvs[:, 1]], dim=-1)
     found = torch.nn.functional.grid_sample(
         texture[None], grid[None, None], mode="bilinear", padding_mode="border", align_corners=False

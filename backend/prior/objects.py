@@ -4,7 +4,7 @@ Files are glTF: y up, front towards +z. Here, as everywhere else: z up, front to
 Factors and vertex colours are linear, textures sRGB; an albedo is a display colour. Glass is opaque, cut-out alpha is
 cut out.
 
-Letters: F triangles, T x T texels, n points on the surface.
+Letters: F triangles, T x U texels, n points on the surface.
 """
 
 from dataclasses import dataclass
@@ -60,14 +60,20 @@ class Surface:
 def read(path: Path) -> Surface:
     """The object in a GLB file, moved and scaled into the unit sphere. Raises UserError if there is none to read."""
     try:
-        parts = [
-            part for part in trimesh.load_scene(path).dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)
-        ]
+        scene = trimesh.load_scene(path)
     except Exception as error:  # trimesh raises what its parsers raise
         raise UserError(f"{path} cannot be read ({error}); export it as GLB again") from error
-    if not parts:
+    # Not scene.dump(): trimesh's copies of textured meshes have lost their vertex colours.
+    placed = [scene.graph[node] for node in scene.graph.nodes_geometry]
+    found = [(scene.geometry[name], matrix) for matrix, name in placed]
+    found = [(part, matrix) for part, matrix in found if isinstance(part, trimesh.Trimesh) and len(part.faces)]
+    if not found:
         raise UserError(f"{path} holds no triangles; export the mesh itself")
-    corners = _upright(np.concatenate([part.vertices[part.faces] for part in parts]))
+    parts = [part for part, _ in found]
+    corners = np.concatenate([trimesh.transform_points(part.vertices, matrix)[part.faces] for part, matrix in found])
+    if not np.isfinite(corners).all():
+        raise UserError(f"{path} has vertices that are nowhere (NaN); mend the mesh and export it again")
+    corners = _upright(corners)
     textures: list[Texture] = []
     which = []
     for part in parts:
@@ -100,16 +106,21 @@ def _textured(part: trimesh.Trimesh) -> tuple[TextureVisuals, PBRMaterial] | Non
 
 
 def _colours(part: trimesh.Trimesh) -> Tensor:
-    """Linear factors at corners: the material's times the vertices' own. trimesh keeps both in eight bits."""
-    factor, own = np.full(3, 255), None
+    """Linear factors at corners: the material's, which trimesh keeps in eight bits, times the vertices' own."""
+    factor, own = np.full(3, 255, dtype=np.uint8), None
     if found := _textured(part):
         visual, material = found
         factor = factor if material.baseColorFactor is None else material.baseColorFactor[:3]
         own = visual.vertex_attributes.get("color")
     elif isinstance(part.visual, ColorVisuals) and part.visual.kind == "vertex":
         own = part.visual.vertex_colors
-    vertices = np.full((len(part.vertices), 3), 255) if own is None else np.asarray(own)[:, :3]
-    return torch.from_numpy((factor / 255 * vertices / 255)[part.faces]).float()
+    vertices = np.ones((len(part.vertices), 3)) if own is None else _shares(np.asarray(own)[:, :3])
+    return torch.from_numpy((_shares(factor) * vertices)[part.faces]).float()
+
+
+def _shares(values: np.ndarray) -> np.ndarray:
+    """glTF's normalised integers as values in [0, 1]; floats are that already."""
+    return values / np.iinfo(values.dtype).max if values.dtype.kind == "u" else values
 
 
 def _uvs(part: trimesh.Trimesh) -> Tensor:
@@ -124,11 +135,13 @@ def _texture(part: trimesh.Trimesh) -> Texture | None:
     if found is None or found[0].uv is None or found[1].baseColorTexture is None:
         return None
     material = found[1]
-    picture = material.baseColorTexture.convert("RGBA")
+    cut_out = material.alphaMode == "MASK"
+    # Made smaller, a pixel of no alpha turns black: only where it is cut out, nobody sees it.
+    picture = material.baseColorTexture.convert("RGBA" if cut_out else "RGB")
     picture.thumbnail((_LARGEST_TEXTURE, _LARGEST_TEXTURE))
-    texels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 255
-    cutoff = (material.alphaCutoff or 0.5) if material.alphaMode == "MASK" else 0.0
-    return Texture(torch.cat([to_linear(texels[:3]), texels[3:]]), cutoff)
+    texels = torch.from_numpy(np.array(picture.convert("RGBA"))).permute(2, 0, 1).float() / 255
+    cutoff = 0.5 if material.alphaCutoff is None else material.alphaCutoff
+    return Texture(torch.cat([to_linear(texels[:3]), texels[3:]]), cutoff if cut_out else 0.0)
 
 
 def to_linear(display: Tensor) -> Tensor:
