@@ -11,11 +11,8 @@ from torch import Tensor
 
 from backend.engine.cameras import Cameras
 from backend.engine.shading import Lights, over
-from backend.mesh.raycast import RayCaster, corner_normals, one_by_one
+from backend.mesh.raycast import SUPERSAMPLING, RayCaster, corner_normals, one_by_one
 from backend.prior.objects import Surface
-
-SUPERSAMPLING = 2
-"""Rays per pixel and axis."""
 
 _LAYERS_OF_CUT_OUTS = 8
 """How many cut-out surfaces a ray may pass through, one behind the other."""
@@ -25,8 +22,8 @@ _LAYERS_OF_CUT_OUTS = 8
 class Layers:
     """What B views of a thing hold, anti-aliased.
 
-    albedo: display colours times coverage. normals: unit vectors towards the camera, in its frame (right, up,
-    backward), times coverage.
+    albedo: display colours times coverage. normals: unit vectors on the side that is seen, in the camera's frame
+    (right, up, backward), times coverage.
     """
 
     albedo: Float[Tensor, "B 3 H W"]
@@ -55,13 +52,15 @@ class Layers:
     def lit(self, lights: Lights, background: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 H W"]:
         """Images in [0, 1]: `lights` have their directions in the cameras' frames."""
         normals = self.normals / self.coverage.clamp(min=1 / 255)[:, None]
-        brightness = lights.shade(normals.permute(0, 2, 3, 1))
+        brightness = lights.shade(normals.permute(0, 2, 3, 1)).clamp(max=1)  # one byte a normal is not quite unit
         return over(self.albedo * brightness[:, None], self.coverage, background)
 
 
 def cast(surface: Surface, cameras: Cameras, size: int) -> Layers:
     """Views of `surface`, size x size pixels. Surfaces are seen from either side."""
     caster, normals = RayCaster(surface.mesh), torch.from_numpy(corner_normals(surface.mesh))
+    corners = torch.from_numpy(surface.mesh.vertices[surface.mesh.triangles])
+    flat = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     right, up = cameras.right_and_up
     frames = torch.stack([right, up, cameras.backward], dim=1)
     fine = size * SUPERSAMPLING
@@ -74,7 +73,8 @@ def cast(surface: Surface, cameras: Cameras, size: int) -> Layers:
             hits = caster.first_hits(origins, directions)
             albedo, there = surface.albedo(hits)
             normal = torch.nn.functional.normalize(hits.interpolated(normals), dim=-1)
-            away = (normal * directions[hits.ray]).sum(-1, keepdim=True) > 0
+            # The face tells which side is seen: at an outline, smooth normals lean over it.
+            away = (flat[hits.triangle] * directions[hits.ray]).sum(-1, keepdim=True) > 0
             normal = torch.where(away, -normal, normal) @ frames[view].T
             values = torch.cat([albedo, torch.ones(len(albedo), 1), normal], dim=-1)
             stack[view, :, ray[hits.ray[there]]] = values[there].T
