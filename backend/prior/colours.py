@@ -27,6 +27,8 @@ _TO_LAB = (
 _INNER, _OUTER = 0.10, 0.18
 """Oklab distances up to which a pixel is all of the main colour, and from which it is none of it."""
 
+_CELLS = 8
+
 _LIGHTNESS = 0.5
 """What a difference in lightness counts against one in hue: texture and dirt are of the same colour."""
 
@@ -52,12 +54,16 @@ class MainColour:
 
     @classmethod
     def of(cls, lab: Float[Tensor, "n 3"]) -> "MainColour":
-        """The densest place among colours: the fullest cell of a coarse histogram, then the mean of what is near it."""
+        """The densest place among colours, as `near` measures: from the best of a coarse histogram's fullest cells."""
         cells = (lab / _INNER).round()
         _, inverse, counts = cells.unique(dim=0, return_inverse=True, return_counts=True)
-        centre = lab[inverse == counts.argmax()].mean(0)
+        # One colour may lie across several cells: the fullest one need not be in the densest place.
+        fullest = counts.topk(min(_CELLS, len(counts))).indices
+        places = [lab[inverse == cell].mean(0) for cell in fullest]
+        centre = max(places, key=lambda place: near(lab, place).sum().item())
         for _ in range(3):
-            centre = (near(lab, centre)[:, None] * lab).sum(0) / near(lab, centre).sum().clamp(min=1e-6)
+            weight = near(lab, centre)[:, None]
+            centre = (weight * lab).sum(0) / weight.sum().clamp(min=1e-6)
         return cls(centre, near(lab, centre).mean().item())
 
 
