@@ -6,23 +6,26 @@ Letters: P pictures, V views of one object, in rigs of RIG.
 """
 
 import json
+import os
+import threading
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import torch
 from jaxtyping import Int, UInt8
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
 from backend.engine.cameras import CameraDistribution, Cameras
 from backend.errors import UserError
+from backend.files import write_whole
 from backend.prior import catalogue, objects, solids
 from backend.prior.catalogue import Entry
 from backend.prior.layers import Layers, cast
@@ -64,7 +67,7 @@ class PictureSource:
 def sources(folder: Path, with_solids: bool = True, plain: int = 4, patterned: int = 2) -> list[PictureSource]:
     """The objects of `folder`, and the solids. Raises UserError if the folder is not right."""
     found = [PictureSource(entry, folder / entry.file) for entry in catalogue.read(folder)]
-    return found + [PictureSource(entry) for entry in solids.entries(plain, patterned) if with_solids]
+    return found + ([PictureSource(entry) for entry in solids.entries(plain, patterned)] if with_solids else [])
 
 
 def make(folder: Path, sources: Sequence[PictureSource], rigs: int, size: int, seed: int) -> None:
@@ -75,9 +78,21 @@ def make(folder: Path, sources: Sequence[PictureSource], rigs: int, size: int, s
         return
     take = partial(_take, folder, rigs, size, seed)
     context = get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as workers:
+    with ProcessPoolExecutor(mp_context=context, initializer=_begin_worker) as workers:
         for _ in tqdm(workers.map(take, wanted, chunksize=4), total=len(wanted), desc="pictures", unit="object"):
             pass
+
+
+def _begin_worker() -> None:
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    if parent := parent_process():
+        parent.join()
+    os._exit(1)
 
 
 def _file(folder: Path, entry: Entry) -> Path:
@@ -91,23 +106,22 @@ def _take(folder: Path, rigs: int, size: int, seed: int, source: PictureSource) 
     surface = source.surface()
     tensors = {"layers": cast(surface, cameras, size).packed()}
     tensors |= {name: getattr(cameras, name) for name in _ANGLES}
-    whole = _file(folder, entry)
-    beside = whole.with_suffix(".partial")
-    save_file(tensors, beside, {"entry": json.dumps(asdict(entry))})
-    beside.rename(whole)
+    write_whole(_file(folder, entry), save(tensors, {"entry": json.dumps(asdict(entry))}))
 
 
 def load(folder: Path) -> Pool:
-    """All pictures of a pool. Raises UserError if there are none."""
+    """All pictures of a pool. Raises UserError if there are none, or a file of them is damaged."""
     files = sorted(folder.glob("*" + _SUFFIX))
     if not files:
         raise UserError(f"{folder} holds no pictures")
     entries, parts = [], []
     for path in files:
-        with safe_open(path, "pt") as file:
-            entries.append(catalogue.entry_of(json.loads(file.metadata()["entry"])))
-            parts.append({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  it is no mapping
+        try:
+            with safe_open(path, "pt") as file:
+                entries.append(catalogue.entry_of(json.loads(file.metadata()["entry"])))
+                parts.append({name: file.get_tensor(name) for name in ("layers", *_ANGLES)})
+        except SafetensorError as error:
+            raise UserError(f"{path} is damaged ({error}); remove it, it will be made anew") from error
     counts = torch.tensor([len(part["layers"]) for part in parts])
-    columns = {name: torch.cat([part.pop(name) for part in parts]) for name in ("layers", *_ANGLES)}
-    layers = columns.pop("layers")
-    return Pool(tuple(entries), layers, Cameras(**columns), torch.arange(len(files)).repeat_interleave(counts))
+    layers, *columns = (torch.cat([part.pop(name) for part in parts]) for name in ("layers", *_ANGLES))
+    return Pool(tuple(entries), layers, Cameras(*columns), torch.arange(len(files)).repeat_interleave(counts))
