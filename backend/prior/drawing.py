@@ -4,6 +4,7 @@ Letters: B images, P pictures of a pool, E entries.
 """
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -62,6 +63,7 @@ class Paints:
 
     @cached_property
     def palette(self) -> dict[str, Tensor]:
+        """The named colours in Oklab."""
         return {name: oklab(torch.tensor(colour)) for name, colour in COLOURS.items()}
 
     def _of(self, pool: Pool, index: int) -> tuple[Tensor, tuple[str, ...]]:
@@ -92,9 +94,9 @@ class Source:
     def __init__(self, pool: Pool, world: World, generator: torch.Generator) -> None:
         self._pool, self._world, self._generator = pool, world, generator
         self._paints = Paints(pool)
-        nouns = [entry.noun for entry in pool.entries]
+        nouns = Counter(entry.noun for entry in pool.entries)
         # Between all objects alike and all nouns alike: a chair has many looks, but "chair" is one word.
-        self._weights = torch.tensor([nouns.count(noun) ** -0.5 for noun in nouns])
+        self._weights = torch.tensor([nouns[entry.noun] ** -0.5 for entry in pool.entries])
         counts = pool.entry.bincount()
         self._first, self._rigs = counts.cumsum(0) - counts, counts // RIG
 
