@@ -1,6 +1,7 @@
 """Sentences for pictures of a catalogue's objects, and the words that they are made of. Nothing here imports torch."""
 
 import re
+import string
 import unicodedata
 from collections.abc import Iterable
 from random import Random
@@ -28,11 +29,9 @@ def sentence(entry: Entry, colour: str | None, random: Random) -> str:
     name = entry.noun if not entry.synonyms or random.random() < 0.6 else random.choice(entry.synonyms)
     adjectives = [_usually_first(words, random) for words in _adjectives(entry, colour)]
     if adjectives and random.random() < 0.15:
-        return _with_article(
-            random.choice(_LISTED).format(name=name, listed=" and ".join(adjectives), article="{article}")
-        )
+        return random.choice(_LISTED).format(name=name, listed=" and ".join(adjectives), article=_article(name))
     described = " ".join([*random.sample(adjectives, len(adjectives)), name])
-    return _with_article(random.choice(_TEMPLATES).format(described=described, article="{article}"))
+    return random.choice(_TEMPLATES).format(described=described, article=_article(described))
 
 
 def _adjectives(entry: Entry, colour: str | None) -> list[tuple[str, ...]]:
@@ -45,8 +44,9 @@ def _usually_first(words: tuple[str, ...], random: Random) -> str:
     return words[0] if random.random() < 0.7 else random.choice(words)
 
 
-def _with_article(text: str) -> str:
-    return re.sub(r"\{article\} (\w)", lambda m: f"{'an' if m[1] in 'aeiou' else 'a'} {m[1]}", text)
+def _article(text: str) -> str:
+    """By sound, as far as letters tell: an umbrella, a unicorn, a European flag."""
+    return "an" if re.match(r"[aio]|e(?![uw])|u(?!ni|fo|s|t|ku|ri|-)|hour", text.lower()) else "a"
 
 
 def all_words(entries: Iterable[Entry]) -> list[str]:
@@ -59,5 +59,11 @@ def all_words(entries: Iterable[Entry]) -> list[str]:
 
 def words_of(text: str) -> list[str]:
     """The words of a text as the tokenizer sees them: without accents, hyphens, apostrophes and capitals."""
-    plain = "".join(letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter))
-    return re.findall(r"\w+|[^\w\s]", re.sub("['\u2019]", "", plain.lower()).replace("-", " "))
+    letters = (letter for letter in unicodedata.normalize("NFD", text) if unicodedata.category(letter)[0] != "M")
+    plain = re.sub("['\u2019]", "", "".join(letters).lower()).replace("-", " ")
+    return re.findall(r"\w+|[^\w\s]+", "".join(f" {sign} " if _stands_alone(sign) else sign for sign in plain))
+
+
+def _stands_alone(sign: str) -> bool:
+    """Punctuation does; other signs, such as emoji, make up words of their own."""
+    return sign in string.punctuation or unicodedata.category(sign)[0] == "P"
