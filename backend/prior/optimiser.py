@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 
 class Optimiser:
-    """Steps all parameters of `module`. rate: of matrices; vector_rate: of the others."""
+    """Steps all parameters of `module`, which has to lie in memory channels last.
+
+    rate: of matrices; vector_rate: of the others.
+    """
 
     def __init__(self, module: nn.Module, rate: float, vector_rate: float, weight_decay: float) -> None:
         self._weights = [
@@ -23,6 +26,9 @@ class Optimiser:
         ]
         # The same numbers, seen as matrices: what Muon steps, the layers have.
         self._matrices = [nn.Parameter(_as_matrix(weight.detach())) for weight in self._weights]
+        for matrix, weight in zip(self._matrices, self._weights, strict=True):
+            if matrix.data_ptr() != weight.data_ptr():
+                raise ValueError("convolutions are not laid out channels last: Muon would step copies of them")
         taken = {id(weight) for weight in self._weights}
         self._others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
         self._muon = torch.optim.Muon(
@@ -47,7 +53,7 @@ class Optimiser:
         """All that the next steps depend on, besides the parameters."""
         return {
             f"{name}.{index}.{key}": value
-            for name, optimiser, parameters in self._both
+            for name, (optimiser, parameters) in self._both.items()
             for index, parameter in enumerate(parameters)
             for key, value in optimiser.state[parameter].items()
         }
@@ -56,15 +62,15 @@ class Optimiser:
         """Go on from what `state` gave."""
         for path, value in state.items():
             name, index, key = path.split(".")
-            _, optimiser, parameters = next(entry for entry in self._both if entry[0] == name)
+            optimiser, parameters = self._both[name]
             parameter = parameters[int(index)]
             # A fused optimiser walks parameter and moments in memory order: they must be laid out alike.
             alike = value.shape == parameter.shape
             optimiser.state[parameter][key] = torch.empty_like(parameter).copy_(value) if alike else value
 
     @property
-    def _both(self) -> tuple[tuple[str, torch.optim.Optimizer, list[nn.Parameter]], ...]:
-        return ("muon", self._muon, self._matrices), ("adam", self._adam, self._others)
+    def _both(self) -> dict[str, tuple[torch.optim.Optimizer, list[nn.Parameter]]]:
+        return {"muon": (self._muon, self._matrices), "adam": (self._adam, self._others)}
 
 
 def _as_matrix(weight: Float[Tensor, "out *rest"]) -> Float[Tensor, "out k"]:
