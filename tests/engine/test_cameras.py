@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from backend.engine.cameras import CameraDistribution, Cameras, framing, ring, view_name
+from backend.engine.cameras import RIG_JITTER, CameraDistribution, Cameras, framing, ring, view_name
 
 
 def camera(azimuth: float, elevation: float) -> Cameras:
@@ -83,3 +83,41 @@ def test_a_ring_starts_in_front_and_goes_all_around() -> None:
 def test_tiling_repeats_the_whole_batch() -> None:
     cameras = ring(4, elevation_degrees=0)
     torch.testing.assert_close(cameras.tiled(2).position, torch.cat([cameras.position] * 2))
+
+
+def test_the_margin_is_the_one_that_a_camera_was_framed_with(generator: torch.Generator) -> None:
+    margin, fov = 1 + torch.rand(100, generator=generator), 0.3 + torch.rand(100, generator=generator)
+    cameras = framing(torch.zeros(100), torch.zeros(100), fov, margin)
+    torch.testing.assert_close(cameras.margin, margin, atol=1e-5, rtol=1e-5)
+
+
+def test_columns_are_what_cameras_are_made_of() -> None:
+    cameras = ring(3, elevation_degrees=10)
+    torch.testing.assert_close(Cameras(*cameras.columns).position, cameras.position, atol=0, rtol=0)
+
+
+def test_a_rig_goes_around_in_nearly_equal_turns(generator: torch.Generator) -> None:
+    cameras = CameraDistribution().rigs(200, 4, generator)
+    azimuth = cameras.azimuth.reshape(200, 4)
+    assert azimuth.abs().max() <= math.pi + 1e-5
+    turns = torch.remainder(torch.diff(azimuth, append=azimuth[:, :1]), 2 * math.pi) / (math.pi / 2)
+    assert 1 - RIG_JITTER <= turns.min() < 0.8
+    assert 1.2 < turns.max() <= 1 + RIG_JITTER + 1e-4
+    torch.testing.assert_close(turns.sum(1), torch.full((200,), 4.0))
+
+
+def test_rigs_look_from_everywhere_and_their_cameras_differ_as_single_ones_do(generator: torch.Generator) -> None:
+    cameras = CameraDistribution().rigs(500, 4, generator)
+    quarters = ((cameras.azimuth + math.pi) / (math.pi / 2)).long().clamp(max=3).bincount()
+    assert (quarters - 500).abs().max() < 100
+    degrees = torch.rad2deg(cameras.elevation)
+    assert -10 <= degrees.min() < -8
+    assert 58 < degrees.max() <= 60
+    assert (degrees.reshape(500, 4).std(1) > 1).float().mean() > 0.95
+    assert cameras.margin.min() >= 1.04 - 1e-4
+    assert cameras.margin.max() <= 1.2 + 1e-4
+
+
+def test_rigs_depend_on_the_generator_alone() -> None:
+    first, again = (CameraDistribution().rigs(3, 4, torch.Generator().manual_seed(5)) for _ in range(2))
+    torch.testing.assert_close(first.position, again.position, atol=0, rtol=0)

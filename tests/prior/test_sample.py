@@ -1,3 +1,5 @@
+import copy
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -5,7 +7,11 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from backend.prior import model, sample
+from backend.engine.cameras import ring
+from backend.engine.shading import Lights
+from backend.guidance.views import Views
+from backend.prior import model, network, sample
+from backend.prior.network import Architecture
 from backend.prior.vocabulary import Vocabulary
 
 
@@ -87,3 +93,51 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     code, output = invoke(tmp_path, "a red mug", "--out", str(tmp_path / "x.png"))
     assert code == 2
     assert "holds no model" in output
+
+
+@pytest.fixture(scope="module")
+def told() -> model.Prior:
+    """An untrained model that is told how each picture is taken."""
+    small = Architecture(channels=(16, 32, 32), heads=2, text_width=32, text_layers=1)
+    prior = network.build(32, ["a", "mug", "red"], small, seed=0)
+    prior.modules().eval().requires_grad_(False)
+    return prior
+
+
+def drawn(prior: model.Prior, seed: int = 1, batch: int = 64, views: Views | None = None) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return sample.sample(prior, ["a red mug"] * 3, generator, steps=2, batch=batch, views=views)
+
+
+def test_a_model_that_takes_views_gets_random_ones_that_the_seed_decides(told: model.Prior) -> None:
+    first, again, other = (drawn(told, seed) for seed in (1, 1, 2))
+    assert first.shape == (3, 3, 32, 32)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_each_picture_is_drawn_from_the_view_that_is_asked_for(told: model.Prior) -> None:
+    lights = Lights(torch.tensor([[0.0, 0.0, 1.0]] * 3), torch.ones(3))
+    front = Views(ring(3, 10), lights)
+    turned = Views(dataclasses.replace(front.cameras, azimuth=front.cameras.azimuth + torch.tensor([0, 1, 0])), lights)
+    first, second = drawn(told, views=front), drawn(told, views=turned)
+    changed = (first - second).abs().amax((1, 2, 3))
+    assert changed[1] > 1e-4
+    assert changed[[0, 2]].max() < changed[1] / 10
+
+
+def test_views_stay_with_their_prompts_when_a_batch_is_split(told: model.Prior) -> None:
+    whole, split = (drawn(told, batch=batch) for batch in (64, 2))
+    assert (whole - split).abs().max() < 0.05  # bf16 rounds as its batch is laid out
+
+
+def test_a_folded_picture_is_unfolded_in_place(told: model.Prior) -> None:
+    # With nothing predicted, the picture is the noise itself, scaled: every pixel where it was.
+    plain = copy.deepcopy(told)
+    for parameter in plain.unet.conv_out.parameters():
+        torch.nn.init.zeros_(parameter)
+    generator = torch.Generator().manual_seed(3)
+    image = sample.sample(plain, ["a red mug"], generator, steps=1)
+    noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    inside = (image > 0) & (image < 1)
+    assert torch.corrcoef(torch.stack([image[inside], noise[inside]]))[0, 1] > 0.999
