@@ -26,10 +26,11 @@ from tqdm import tqdm
 from backend.engine.cameras import CameraDistribution, Cameras
 from backend.errors import UserError
 from backend.files import write_whole
-from backend.prior import catalogue, objects, solids
+from backend.prior import catalogue, objects, packing, solids
 from backend.prior.catalogue import Entry
 from backend.prior.layers import Layers, cast
 from backend.prior.objects import Surface
+from backend.prior.packing import Packed
 
 RIG = 4
 """Views that are taken together."""
@@ -54,19 +55,28 @@ class Pool:
 
 @dataclass(frozen=True)
 class PictureSource:
-    """An object to take pictures of. path: its GLB file, or None: it is a solid."""
+    """An object to take pictures of. content: its GLB file, or it out of a packed file, or None: it is a solid."""
 
     entry: Entry
-    path: Path | None = None
+    content: Path | Packed | None = None
 
     def surface(self) -> Surface:
         """The object itself. Raises UserError if its file cannot be read."""
-        return objects.read(self.path) if self.path else solids.surface(self.entry)
+        match self.content:
+            case None:
+                return solids.surface(self.entry)
+            case Packed():
+                return self.content.surface()
+            case path:
+                return objects.read(path)
 
 
-def sources(folder: Path, with_solids: bool = True, plain: int = 4, patterned: int = 2) -> list[PictureSource]:
-    """The objects of `folder`, and the solids. Raises UserError if the folder is not right."""
-    found = [PictureSource(entry, folder / entry.file) for entry in catalogue.read(folder)]
+def sources(place: Path, with_solids: bool = True, plain: int = 4, patterned: int = 2) -> list[PictureSource]:
+    """The objects of a folder or a packed file, and the solids. Raises UserError if that is not right."""
+    if place.is_file():
+        found = [PictureSource(entry, packed) for entry, packed in packing.read(place)]
+    else:
+        found = [PictureSource(entry, place / entry.file) for entry in catalogue.read(place)]
     return found + ([PictureSource(entry) for entry in solids.entries(plain, patterned)] if with_solids else [])
 
 

@@ -263,7 +263,7 @@ def write_sheet(trainer: Trainer, run: Path, prompts: Sequence[str]) -> None:
     "--objects",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     required=True,
-    help="A folder of GLB files, with or without a catalogue.jsonl.",
+    help="A folder of GLB files, with or without a catalogue.jsonl, or what backend.prior.packing made of one.",
 )
 @click.option(
     "--images",
@@ -283,7 +283,7 @@ def write_sheet(trainer: Trainer, run: Path, prompts: Sequence[str]) -> None:
 )
 @click.option(
     "--start",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path, exists=True),
     help="A model's folder, to begin a new run with.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
