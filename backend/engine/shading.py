@@ -32,6 +32,10 @@ class Lights:
         ambient = self.ambient.reshape(per_image)
         return ambient + (1 - ambient) * cosine
 
+    def to(self, device: torch.device) -> "Lights":
+        """The same lights, with their numbers on `device`."""
+        return Lights(self.direction.to(device), self.ambient.to(device))
+
 
 @dataclass(frozen=True)
 class LightDistribution:

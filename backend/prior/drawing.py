@@ -53,6 +53,24 @@ class Batch:
     entry: Int[Tensor, " B"]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """All that is drawn by lot for a batch, before any pixel of it: units of `rig` pictures of one object each.
+
+    index: pictures in the pool. entry, captions: of each unit. painted: which units are, from Oklab `main` to `wanted`.
+    """
+
+    rig: int
+    index: Int[Tensor, " B"]
+    entry: Int[Tensor, " u"]
+    captions: list[str]
+    painted: Int[Tensor, " p"]
+    main: Float[Tensor, "p 3"]
+    wanted: Float[Tensor, "p 3"]
+    lights: Lights
+    backgrounds: Float[Tensor, "B 3"]
+
+
 class Paints:
     """Which colours each entry of a pool can be painted in. main: (E, 3) Oklab, the colour that is painted over."""
 
@@ -91,9 +109,10 @@ def albedo(layers: Layers) -> Float[Tensor, "B H W 3"]:
 class Source:
     """Draws batches from a pool."""
 
-    def __init__(self, pool: Pool, world: World, generator: torch.Generator) -> None:
+    def __init__(self, pool: Pool, world: World, generator: torch.Generator, paints: Paints | None = None) -> None:
+        """paints: of the pool, if they are known."""
         self._pool, self._world, self._generator = pool, world, generator
-        self._paints = Paints(pool)
+        self._paints = paints or Paints(pool)
         nouns = Counter(entry.noun for entry in pool.entries)
         # Between all objects alike and all nouns alike: a chair has many looks, but "chair" is one word.
         self._weights = torch.tensor([nouns[entry.noun] ** -0.5 for entry in pool.entries])
@@ -102,6 +121,10 @@ class Source:
 
     def draw(self, count: int, rig: int, small: bool) -> Batch:
         """`count` pictures, `rig` (1 or RIG) of an object each time. small: at half their size."""
+        return self.pictured(self.plan(count, rig), small)
+
+    def plan(self, count: int, rig: int) -> Plan:
+        """What `draw` would draw: no pixel is touched, so that it can be made beside a training."""
         units = count // rig
         entry = torch.multinomial(self._weights, units, replacement=True, generator=self._generator)
         index = self._first[entry] + RIG * self._below(self._rigs[entry])
@@ -113,13 +136,33 @@ class Source:
             _with_unknown(sentence(self._pool.entries[i], colour, words), words)
             for i, colour in zip(entry.tolist(), colours, strict=True)
         ]
-        layers = self._pool.pictures(index)
-        layers = self._painted(layers.smaller() if small else layers, entry, colours)
-        lights = self.lights(len(index))
-        images = layers.lit(lights, self._world.backgrounds.sample(len(index), self._generator))
-        cameras = self._pool.cameras
-        views = Views(Cameras(*(column[index] for column in cameras.columns)), lights)
-        return Batch(images, [text for text in told for _ in range(rig)], views, rig, self._pool.entry[index])
+        painted = torch.tensor([unit for unit, colour in enumerate(colours) if colour], dtype=torch.long)
+        wanted = [self._paints.palette[colour] for colour in colours if colour]
+        jitter = _COLOUR_JITTER * torch.randn(len(wanted), 3, generator=self._generator)
+        return Plan(
+            rig=rig,
+            index=index,
+            entry=entry,
+            captions=told,
+            painted=painted,
+            main=self._paints.main[entry[painted]],
+            wanted=torch.stack(wanted) + jitter if wanted else jitter,
+            lights=self.lights(len(index)),
+            backgrounds=self._world.backgrounds.sample(len(index), self._generator),
+        )
+
+    def pictured(self, plan: Plan, small: bool) -> Batch:
+        """The batch of a plan, its images on the pool's device. small: at half their size."""
+        layers = self._pool.pictures(plan.index)
+        layers = _painted(layers.smaller() if small else layers, plan)
+        device = layers.albedo.device
+        return Batch(
+            images=layers.lit(plan.lights.to(device), plan.backgrounds.to(device)),
+            captions=[text for text in plan.captions for _ in range(plan.rig)],
+            views=Views(Cameras(*(column[plan.index] for column in self._pool.cameras.columns)), plan.lights),
+            rig=plan.rig,
+            entry=self._pool.entry[plan.index],
+        )
 
     def lights(self, count: int) -> Lights:
         """Lights in the cameras' frames; some are all ambient: the picture shows plain colours."""
@@ -137,20 +180,18 @@ class Source:
         names = self._paints.names[entry]
         return words.choice(names) if names and words.random() < _PAINTED else None
 
-    def _painted(self, layers: Layers, entry: Int[Tensor, " u"], colours: list[str | None]) -> Layers:
-        named = [index for index, colour in enumerate(colours) if colour]
-        if not named:
-            return layers
-        each = len(layers.coverage) // len(colours)
-        where = (each * torch.tensor(named)[:, None] + torch.arange(each)).flatten()
-        wanted = torch.stack([self._paints.palette[colour] for colour in colours if colour])
-        wanted = wanted + _COLOUR_JITTER * torch.randn(wanted.shape, generator=self._generator)
-        main = self._paints.main[entry[named]].repeat_interleave(each, dim=0)
-        part = Layers(layers.albedo[where], layers.coverage[where], layers.normals[where])
-        new = repainted(albedo(part), main, wanted.repeat_interleave(each, dim=0))
-        colour = layers.albedo.clone()
-        colour[where] = new.permute(0, 3, 1, 2) * part.coverage[:, None]
-        return replace(layers, albedo=colour)
+
+def _painted(layers: Layers, plan: Plan) -> Layers:
+    if not len(plan.painted):
+        return layers
+    device = layers.albedo.device
+    where = (plan.rig * plan.painted[:, None] + torch.arange(plan.rig)).flatten().to(device)
+    main, wanted = (lab.repeat_interleave(plan.rig, dim=0).to(device) for lab in (plan.main, plan.wanted))
+    part = Layers(layers.albedo[where], layers.coverage[where], layers.normals[where])
+    new = repainted(albedo(part), main, wanted)
+    colour = layers.albedo.clone()
+    colour[where] = new.permute(0, 3, 1, 2) * part.coverage[:, None]
+    return replace(layers, albedo=colour)
 
 
 def _with_unknown(text: str, words: random.Random) -> str:

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from backend.prior.muon import StackedMuon
+
 
 class Optimiser:
     """Steps all parameters of `module`, which has to lie in memory channels last.
@@ -18,6 +20,7 @@ class Optimiser:
     """
 
     def __init__(self, module: nn.Module, rate: float, vector_rate: float, weight_decay: float) -> None:
+        self._full = (rate, vector_rate)
         self._weights = [
             layer.weight
             for name, layer in module.named_modules()
@@ -31,21 +34,42 @@ class Optimiser:
                 raise ValueError("convolutions are not laid out channels last: Muon would step copies of them")
         taken = {id(weight) for weight in self._weights}
         self._others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
-        self._muon = torch.optim.Muon(
-            self._matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
+        device = self._matrices[0].device
+        on_gpu = device.type == "cuda"
+        muon = StackedMuon if on_gpu else torch.optim.Muon
+        self._muon = muon(self._matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         self._adam = torch.optim.AdamW(
-            self._others, lr=vector_rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True
+            self._others,
+            lr=vector_rate,
+            betas=(0.9, 0.99),
+            weight_decay=weight_decay,
+            fused=True,
+            capturable=on_gpu,
         )
-        self._full = (rate, vector_rate)
+        if on_gpu:  # a step captured in a CUDA graph would keep numbers for ever
+            for optimiser, full in zip((self._muon, self._adam), self._full, strict=True):
+                optimiser.param_groups[0]["lr"] = torch.full((), full, device=device)
 
     def step(self, share: float) -> None:
         """Step down the gradients at `share` of the full rates, and forget them."""
+        self.slow(share)
+        self.descend()
+
+    def slow(self, share: float) -> None:
+        """Let the next steps be taken at `share` of the full rates."""
+        for optimiser, full in zip((self._muon, self._adam), self._full, strict=True):
+            group = optimiser.param_groups[0]
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(share * full)
+            else:
+                group["lr"] = share * full
+
+    def descend(self) -> None:
+        """Step down the gradients, and forget them: on a GPU, nothing here waits for it."""
         for matrix, weight in zip(self._matrices, self._weights, strict=True):
             matrix.grad = None if weight.grad is None else _as_matrix(weight.grad)
-        for optimiser, rate in zip((self._muon, self._adam), self._full, strict=True):
-            optimiser.param_groups[0]["lr"] = share * rate
-            optimiser.step()
+        self._muon.step()
+        self._adam.step()
         for parameter in chain(self._weights, self._matrices, self._others):
             parameter.grad = None
 

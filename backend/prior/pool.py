@@ -11,7 +11,7 @@ import threading
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -49,8 +49,12 @@ class Pool:
     entry: Int[Tensor, " P"]
 
     def pictures(self, index: Int[Tensor, " B"]) -> Layers:
-        """The pictures at `index`."""
-        return Layers.unpacked(self.layers[index])
+        """The pictures at `index`, on the device that the pool's layers are on."""
+        return Layers.unpacked(self.layers[index.to(self.layers.device)])
+
+    def to(self, device: torch.device) -> "Pool":
+        """The same pool with its layers, a byte a value, on `device`; all else is looked up on the CPU."""
+        return replace(self, layers=self.layers.to(device))
 
 
 @dataclass(frozen=True)

@@ -183,10 +183,23 @@ def v_loss(
     clean = nn.functional.pixel_unshuffle(2 * batch.images.to(device) - 1, network.FOLD)
     clean = clean.contiguous(memory_format=torch.channels_last)
     noise = torch.randn(clean.shape, generator=generator).to(device)
-    t = t.to(device)
+    tokens, views = prior.tokens(captions).to(device), batch.views.features.to(device)
+    return velocity_error(prior, clean, noise, t.to(device), tokens, views, abar)
+
+
+def velocity_error(
+    prior: Prior,
+    clean: Float[Tensor, "B c h w"],
+    noise: Float[Tensor, "B c h w"],
+    t: Int[Tensor, " B"],
+    tokens: Int[Tensor, "B L"],
+    views: Float[Tensor, "B k"],
+    abar: Float[Tensor, " T"],
+) -> Float[Tensor, ""]:
+    """`v_loss` of folded pictures, with all of it on one device: nothing here waits for a GPU."""
     signal, spread = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
-    with torch.autocast(device.type, torch.bfloat16), attention_for(device):
-        text, views = prior.encode(captions), batch.views.features.to(device)
+    with torch.autocast(abar.device.type, torch.bfloat16), attention_for(abar.device):
+        text = prior.text_encoder(tokens).last_hidden_state
         predicted = prior.unet(signal * clean + spread * noise, t, text, class_labels=views).sample
     return (predicted.float() - (signal * noise - spread * clean)).square().mean()
 
@@ -216,7 +229,7 @@ def train(
         trainer.begin_with(start)
     # A resumed run sees new pictures, not the ones it has seen.
     generator = torch.Generator().manual_seed(training.seed * 1_000_003 + trainer.step)
-    loop(trainer, Source(loaded, World(), generator), generator, run, sheet_prompts(loaded.entries))
+    loop(trainer, Source(loaded.to(device), World(), generator), generator, run, sheet_prompts(loaded.entries))
     return trainer.average
 
 
@@ -261,7 +274,7 @@ def write_sheet(trainer: Trainer, run: Path, prompts: Sequence[str]) -> None:
 @click.command()
 @click.option(
     "--objects",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path, exists=True),
     required=True,
     help="A folder of GLB files, with or without a catalogue.jsonl, or what backend.prior.packing made of one.",
 )
@@ -283,7 +296,7 @@ def write_sheet(trainer: Trainer, run: Path, prompts: Sequence[str]) -> None:
 )
 @click.option(
     "--start",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A model's folder, to begin a new run with.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
