@@ -1,8 +1,8 @@
 """What a folder of objects holds, in words. Nothing here imports torch.
 
 A folder of GLB files may have a `catalogue.jsonl`: a JSON object a line with `file`, `noun`, and, if wanted,
-`synonyms`, `phrases`, `has_front` and `pattern`. Without one, each object is named by its file: `0003-iron-bed.glb`
-and `IronBed2.glb` are iron beds.
+`synonyms`, `phrases`, `has_front`, `group` and `pattern`. Without one, each object is named by its file:
+`0003-iron-bed.glb` and `IronBed2.glb` are iron beds.
 """
 
 import json
@@ -23,7 +23,7 @@ class Entry:
 
     noun: what one would type for it. synonyms: other words, more general ones among them. phrases: descriptions of
     what is seen. has_front: whether a person could say which side is the front. pattern: the word for what its main
-    colour is broken by, as in "a striped hat", or None.
+    colour is broken by, as in "a striped hat", or None. group: where to list it, such as "furniture".
     """
 
     file: str
@@ -32,6 +32,7 @@ class Entry:
     phrases: tuple[str, ...] = ()
     has_front: bool = False
     pattern: str | None = None
+    group: str = "objects"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,13 +67,14 @@ def entry_of(fields: Any) -> Entry:
     has_front, pattern = fields.get("has_front", False), fields.get("pattern")
     if not (isinstance(synonyms, list) and isinstance(phrases, list)):  # a text would pass as its letters
         raise TypeError("synonyms and phrases are lists")
-    if not all(isinstance(word, str) and word.strip() for word in (file, noun, *synonyms, *phrases)):
+    group = fields.get("group", Entry.group)
+    if not all(isinstance(word, str) and word.strip() for word in (file, noun, *synonyms, *phrases, group)):
         raise TypeError("it holds something other than words")
     if not isinstance(has_front, bool):
         raise TypeError("has_front is true or false")
     if pattern not in (None, *PATTERN_WORDS):
         raise ValueError(f"pattern is one of {', '.join(PATTERN_WORDS)}")
-    return Entry(file, noun, tuple(synonyms), tuple(phrases), has_front, pattern)
+    return Entry(file, noun, tuple(synonyms), tuple(phrases), has_front, pattern, group)
 
 
 def _listed(catalogue: Path) -> list[Entry]:

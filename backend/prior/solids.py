@@ -29,6 +29,7 @@ def entries(plain: int, patterned: int) -> tuple[Entry, ...]:
             synonyms=OBJECT_WORDS[shape.name][1:],
             has_front=shape.has_front,
             pattern=pattern,
+            group="solids",
         )
         for shape in SHAPES
         for pattern in (None, *(PATTERNS if shape.patterns else ()))

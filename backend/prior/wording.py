@@ -67,3 +67,27 @@ def words_of(text: str) -> list[str]:
 def _stands_alone(sign: str) -> bool:
     """Punctuation does; other signs, such as emoji, make up words of their own."""
     return sign in string.punctuation or unicodedata.category(sign)[0] == "P"
+
+
+_NUMBERS = (
+    ("men", "man"),
+    ("children", "child"),
+    ("people", "person"),
+    ("mice", "mouse"),
+    ("geese", "goose"),
+    ("feet", "foot"),
+    ("teeth", "tooth"),
+    ("ies", "y"),
+    ("ves", "f"),
+    ("ves", "fe"),
+    ("es", ""),
+    ("s", ""),
+)
+"""Endings of plurals, and what they have in the singular."""
+
+
+def forms(word: str) -> tuple[str, ...]:
+    """The word and what may be its other number, singular before plural; some of it is no word."""
+    single = [word.removesuffix(many) + one for many, one in _NUMBERS if word.endswith(many)]
+    plural = [word.removesuffix(one) + many for many, one in _NUMBERS if word.endswith(one)]
+    return word, *single, *plural
