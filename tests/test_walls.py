@@ -67,6 +67,7 @@ def test_the_engine_knows_nothing_of_the_rooms_that_use_it() -> None:
     "name",
     [
         "backend.guidance.library",
+        "backend.prior.lexicon",
         "backend.prior.vocabulary",
         "backend.request",
         "backend.service.offer",
