@@ -87,7 +87,8 @@ class Examiner(nn.Module):
     def __init__(self, lexicon: Lexicon) -> None:
         super().__init__()
         self.lexicon = lexicon
-        stages: list[nn.Module] = [nn.PixelUnshuffle(2), *_convolution(12, _WIDTHS[0]), nn.ReLU()]
+        self.conv_in = nn.Conv2d(12, _WIDTHS[0], 3, padding=1, bias=False)
+        stages: list[nn.Module] = [nn.BatchNorm2d(_WIDTHS[0]), nn.ReLU()]
         stages += [_Residual(_WIDTHS[0]) for _ in range(_BLOCKS[0])]
         for (narrow, wide), blocks in zip(pairwise(_WIDTHS), _BLOCKS[1:], strict=True):
             stages += [*_convolution(narrow, wide, stride=2), nn.ReLU(), *(_Residual(wide) for _ in range(blocks))]
@@ -106,7 +107,8 @@ class Examiner(nn.Module):
         """What the examiner sees in images in [0, 1]: alike for pictures that are alike to it."""
         if images.shape[-1] > SIZE:
             images = nn.functional.interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True)
-        seen: Tensor = self.hidden(self.trunk(2 * images - 1))
+        folded = nn.functional.pixel_unshuffle(2 * images - 1, 2)
+        seen: Tensor = self.hidden(self.trunk(self.conv_in(folded)))
         return seen
 
 

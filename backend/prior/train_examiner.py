@@ -28,6 +28,7 @@ from backend.prior.drawing import Paints, World, albedo
 from backend.prior.examiner import SECTORS, Examiner, Verdict, right_answers
 from backend.prior.layers import Layers
 from backend.prior.lexicon import Lexicon
+from backend.prior.optimiser import Optimiser
 from backend.prior.pool import RIG, Pool
 
 logger = logging.getLogger(__name__)
@@ -61,21 +62,21 @@ class ExaminerTraining:
     """
 
     images: int = 600_000
-    small: int = 360_000
+    small: int = 400_000
     batch: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     warm_up: int = 15_000
     weight_decay: float = 0.05
     untextured: float = 0.25
     own: float = 0.7
-    facing: float = 0.5
+    facing: float = 1.0
     checkpoint_every: int = 25_000
     seed: int = 0
 
     def rate(self, images: int) -> float:
-        """The learning rate after `images`: a linear warm-up, then half a cosine down to zero."""
+        """Share of the learning rate after `images`: a linear warm-up, then half a cosine down to zero."""
         spent = min(1.0, images / self.images)
-        return self.learning_rate * min(1.0, (images + self.batch) / self.warm_up) * (1 + math.cos(math.pi * spent)) / 2
+        return min(1.0, (images + self.batch) / self.warm_up) * (1 + math.cos(math.pi * spent)) / 2
 
 
 @dataclass(frozen=True)
@@ -247,9 +248,7 @@ class Trainer:
             torch.manual_seed(training.seed)
             self.examiner = Examiner(lexicon)
         self.examiner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-        self.optimiser = torch.optim.AdamW(
-            self.examiner.parameters(), lr=0.0, weight_decay=training.weight_decay, fused=True
-        )
+        self.optimiser = Optimiser(self.examiner, training.learning_rate, training.learning_rate, training.weight_decay)
         self.step = 0
 
     @property
@@ -267,21 +266,18 @@ class Trainer:
 
     def advance(self, images: Float[Tensor, "B 3 H W"], *answers: Tensor) -> Float[Tensor, ""]:
         """Take one optimiser step; returns the loss."""
-        self.optimiser.param_groups[0]["lr"] = self.training.rate(self.images)
         with torch.autocast("cpu", torch.bfloat16):
             verdict = self.examiner(images.contiguous(memory_format=torch.channels_last))
         value = loss(verdict, *answers)
         value.backward()
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.step(self.training.rate(self.images))
         self.step += 1
         return value.detach()
 
     def checkpoint(self) -> Checkpoint:
         """Everything that is needed to go on."""
-        tensors = {f"examiner.{name}": tensor for name, tensor in self.examiner.state_dict().items()}
-        for number, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in state.items()}
+        groups = {"examiner": self.examiner.state_dict(), "optimiser": self.optimiser.state()}
+        tensors = {f"{group}.{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
         return Checkpoint(self.step, tensors, {"nouns": [*self.examiner.lexicon.numbers]})
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -293,12 +289,7 @@ class Trainer:
             group, name = path.split(".", 1)
             groups[group][name] = tensor
         self.examiner.load_state_dict(groups["examiner"])
-        for number, parameter in enumerate(self.examiner.parameters()):
-            for name in ("step", "exp_avg", "exp_avg_sq"):
-                value = groups["optimiser"][f"{number}.{name}"]
-                # In the parameter's layout in memory: the fused step takes for granted that they are laid out alike.
-                alike = value.shape == parameter.shape
-                self.optimiser.state[parameter][name] = torch.empty_like(parameter).copy_(value) if alike else value
+        self.optimiser.restore(groups["optimiser"])
         self.step = checkpoint.step
 
 

@@ -20,7 +20,7 @@ TINY = ExaminerTraining(images=64, small=32, batch=16, warm_up=16, checkpoint_ev
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
-    training = ExaminerTraining(images=1000, batch=10, warm_up=100, learning_rate=1.0)
+    training = ExaminerTraining(images=1000, batch=10, warm_up=100)
     assert training.rate(0) == pytest.approx(0.1)
     assert training.rate(500) == pytest.approx(0.5)
     assert training.rate(1000) == training.rate(2000) == 0
@@ -92,7 +92,7 @@ def test_lessons_show_only_what_is_taught_mirrored_with_their_answers(pool: Pool
     torch.testing.assert_close(sectors.sum(1), torch.ones(200))
     plate = nouns.argmax(1) == lexicon.numbers["plate"]
     assert (facing[plate] == 0).all()
-    assert (facing[nouns.argmax(1) == lexicon.numbers["post"]] == 0.5).all()
+    assert (facing[nouns.argmax(1) == lexicon.numbers["post"]] == 1).all()
     # Three bars are taught: a noun of three objects is shown more often than one of one, but not three times.
     assert 1.2 < (nouns.argmax(1) == lexicon.numbers["bar"]).sum() / plate.sum() < 2.6
 
