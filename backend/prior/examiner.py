@@ -15,10 +15,12 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from backend.engine.cameras import Cameras, ring
+from backend.errors import UserError
 from backend.prior.lexicon import Lexicon
 
 SIZE = 64
@@ -140,11 +142,17 @@ def revision(folder: Path) -> str:
 
 
 def load(folder: Path) -> Examiner:
-    """Read a model's examiner back, in single precision, ready to judge. Raises FileNotFoundError if there is none."""
+    """Read a model's examiner back, in single precision, ready to judge.
+
+    Raises FileNotFoundError if there is none, and UserError if it is damaged or of another lexicon.
+    """
     if not (folder / _WEIGHTS).is_file():
         raise FileNotFoundError(f"{folder} holds no examiner ({_WEIGHTS} is missing); train one for it")
     examiner = Examiner(Lexicon.load(folder))
-    tensors = {name: tensor.float() for name, tensor in load_file(folder / _WEIGHTS).items()}
     counts = {name: tensor for name, tensor in examiner.state_dict().items() if not tensor.is_floating_point()}
-    examiner.load_state_dict(counts | tensors)
+    try:
+        tensors = {name: tensor.float() for name, tensor in load_file(folder / _WEIGHTS).items()}
+        examiner.load_state_dict(counts | tensors)
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{folder / _WEIGHTS} is damaged or of other objects; train it anew") from error
     return examiner.eval().requires_grad_(False)

@@ -15,7 +15,6 @@ from backend.prior.wording import forms, words_of
 
 TABLE = Path(__file__).parent / "wordnet" / "nouns.txt.gz"
 
-
 _TOO_GENERAL = 4
 """Kinds that belong to so few others, themselves included, say nothing: entity, object, whole, shape."""
 
@@ -50,8 +49,7 @@ class Kinds:
         return next(filter(None, named), ())
 
     def head(self, name: str) -> tuple[int, ...]:
-        """The senses of the words that `name` ends with, without what it is filled with: a racing bicycle is a bicycle,
-        and a crate of apples a crate."""
+        """The senses of what `name` ends with, before any "of": a race car is a car, a crate of apples a crate."""
         words = re.split(r" (?:of|with) ", name)[0].split()
         ends = (self.meant(" ".join(words[start:])) for start in range(len(words)))
         return next(filter(None, ends), ())

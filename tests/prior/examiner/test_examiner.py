@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from backend.errors import UserError
 from backend.prior import examiner
 from backend.prior.examiner import SECTORS, Examiner, Verdict, judging_views, off_course, ranks, right_answers
 from backend.prior.lexicon import Lexicon
@@ -90,6 +91,17 @@ def test_an_examiner_of_a_thousand_nouns_fits_into_five_megabytes(lexicon: Lexic
     many = Lexicon(lexicon.nouns[:1] * 1100, (), ())
     examiner.save(Examiner(many), tmp_path)
     assert (tmp_path / "examiner.safetensors").stat().st_size < 5_000_000
+
+
+def test_one_that_is_damaged_or_of_other_nouns_is_named(lexicon: Lexicon, tmp_path: Path) -> None:
+    examiner.save(Examiner(lexicon), tmp_path)
+    Lexicon(lexicon.nouns[:2], (), ()).save(tmp_path)
+    with pytest.raises(UserError, match="of other objects"):
+        examiner.load(tmp_path)
+    lexicon.save(tmp_path)
+    (tmp_path / "examiner.safetensors").write_bytes(b"not weights")
+    with pytest.raises(UserError, match="is damaged"):
+        examiner.load(tmp_path)
 
 
 def test_a_folder_without_one_is_named(tmp_path: Path) -> None:
