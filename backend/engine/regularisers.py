@@ -48,9 +48,12 @@ def entropy(alpha: Float[Tensor, "B H W"]) -> Float[Tensor, ""]:
 def orientation(
     normals: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"], opacities: Float[Tensor, " n"], views: int
 ) -> Float[Tensor, ""]:
-    """Visible surfaces face the camera: opacity * max(0, n.d)^2 (Ref-NeRF, arXiv 2112.03907, eq. 11)."""
+    """Visible surfaces face the camera: opacity * max(0, n.d)^2 (Ref-NeRF, arXiv 2112.03907, eq. 11).
+
+    What is seen is held fixed: the field is to turn what faces away, not to hide it.
+    """
     away = (normals * directions).sum(-1).clamp(min=0)
-    return (opacities * away.square()).sum() / views
+    return (opacities.detach() * away.square()).sum() / views
 
 
 def total_variation(grid: Float[Tensor, "1 k G G G"]) -> Float[Tensor, ""]:

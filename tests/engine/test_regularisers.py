@@ -86,6 +86,14 @@ def test_orientation_sums_over_samples_and_averages_over_views() -> None:
     assert normals.grad[2].abs().max() == 0
 
 
+def test_orientation_turns_surfaces_and_does_not_hide_them() -> None:
+    normals = torch.tensor([[0.0, 0.6, 0.8]], requires_grad=True)
+    opacities = torch.tensor([0.5], requires_grad=True)
+    orientation(normals, torch.tensor([[0.0, 1.0, 0.0]]), 1 * opacities, 1).backward()
+    assert normals.grad is not None
+    assert opacities.grad is None
+
+
 @pytest.mark.parametrize("size", [2, 5, 17])
 @pytest.mark.parametrize("axis", [2, 3, 4])
 def test_total_variation_of_a_linear_ramp(size: int, axis: int) -> None:
