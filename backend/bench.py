@@ -20,15 +20,17 @@ from backend import program
 from backend.engine.cameras import CameraDistribution
 from backend.engine.optimise import optimise
 from backend.engine.rendering import Rendering
+from backend.engine.rules import guided
 from backend.engine.schedules import stable_diffusion_abar
 from backend.engine.shading import over
 from backend.evaluation.measures import BACKGROUND
-from backend.generate import MESH, generate, make_field
-from backend.guidance import library, prompts
+from backend.generate import MESH, asked, generate, make_field
+from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance, Parts
-from backend.guidance.interface import Conditioning
+from backend.guidance.interface import Wishes
 from backend.guidance.precision import best_precision, dtype_of
 from backend.guidance.text import TextEncoder
+from backend.guidance.views import Views
 from backend.job import Job, planned
 from backend.machine import peak_memory
 from backend.mesh.asset import MeshSettings
@@ -45,9 +47,10 @@ Row = tuple[str, str]
 
 def step_rows(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> list[Row]:
     """A whole step against the bare guidance call that it contains, taking turns."""
-    texts = prompts.encode(guidance, job.prompt, mode=job.view_mode)
+    texts = asked(job, guidance)
     cameras = CameraDistribution().sample(job.optimisation.views, torch.Generator().manual_seed(0))
-    conditioning = texts.at(cameras.to(guidance.device))
+    views = Views.unlit(cameras.to(guidance.device))
+    wishes = texts.at(views.cameras)
     image = torch.rand(
         job.optimisation.views, guidance.channels, guidance.size, guidance.size, device=guidance.device
     ).requires_grad_()
@@ -55,7 +58,7 @@ def step_rows(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> list[Ro
     run = optimise(make_field(job, guidance.channels, guidance.device), guidance, texts, settings, job.seed)
     whole, bare = [], []
     for index, seconds in enumerate(_timed(lambda: next(run, None), guidance.device) for _ in range(steps)):
-        call = _timed(lambda: _bare_call(guidance, image, conditioning, job.optimisation.cfg), guidance.device)
+        call = _timed(lambda: _bare_call(guidance, image, wishes, views), guidance.device)
         if index >= 5:  # the first calls choose kernels and fill caches
             whole.append(seconds)
             bare.append(call)
@@ -67,11 +70,11 @@ def step_rows(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> list[Ro
     ]
 
 
-def _bare_call(guidance: DiffusionGuidance, image: torch.Tensor, conditioning: Conditioning, cfg: float) -> None:
-    """What no implementation can do without: into the model's space, the prediction, and the way back."""
+def _bare_call(guidance: DiffusionGuidance, image: torch.Tensor, wishes: Wishes, views: Views) -> None:
+    """What no implementation can do without: into the model's space, the predictions, and the way back."""
     clean = guidance.model_space(image)
-    wanted = guidance.eps(clean.detach(), 500, conditioning, cfg)
-    torch.autograd.grad((clean * wanted).sum(), image)
+    said = guidance.predict(clean.detach(), 500, guided.conditionings(wishes), views)
+    torch.autograd.grad((clean * said.outputs[0]).sum(), image)
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:
@@ -123,14 +126,14 @@ def mesh_rows() -> list[Row]:
 def recognition_row(job: Job, guidance: DiffusionGuidance) -> Row:
     """Seconds of optimisation until the judge names the object from eight views of the field."""
     net = judge.load(library.builtin().folder)
-    asked = net.vocabulary.objects.index(net.vocabulary.knows(job.prompt).subject.shape)
-    texts = prompts.encode(guidance, job.prompt, mode=job.view_mode)
+    subject = net.vocabulary.objects.index(net.vocabulary.knows(job.prompt).subject.shape)
+    texts = asked(job, guidance)
     spent, begun = 0.0, time.perf_counter()
     for progress in optimise(make_field(job, 3, guidance.device), guidance, texts, job.optimisation, job.seed):
         spent += time.perf_counter() - begun
         if progress.step % _LOOK_EVERY == 0:
             seen = net(_pictures(progress.render(judging_views(), judge.SIZE))).together()
-            if seen.objects[0].argmax().item() == asked:
+            if seen.objects[0].argmax().item() == subject:
                 return (f"{job.prompt}: judged right", f"after {progress.step} steps, {spent:.1f} s")
         begun = time.perf_counter()
     return (f"{job.prompt}: judged right", f"not within {job.optimisation.steps} steps")
@@ -174,7 +177,14 @@ def stable_diffusion_rows() -> list[Row]:
     device = torch.device("cuda")
     job, _ = planned(Request(PROMPT, device="cuda"))
     large = preset("standard", small=False, device="cuda")
-    job = replace(job, field=large.field, optimisation=tuned(large, small=False).optimisation)
+    tuning = tuned(large, small=False)
+    job = replace(
+        job,
+        field=large.field,
+        optimisation=tuning.optimisation,
+        view_mode=tuning.view_mode,
+        perp_neg=tuning.perp_neg,
+    )
     rows = []
     for name, latent_field in zip(names, (False, True), strict=True):
         guidance = stable_diffusion_sized(device, dtype_of(best_precision(device)), latent_field)

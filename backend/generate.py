@@ -27,11 +27,14 @@ from backend.engine.hashgrid import HashGridField
 from backend.engine.optimise import NonFiniteError, Progress, Resumption, optimise
 from backend.engine.randomness import generator
 from backend.engine.rendering import Occupancy, render
+from backend.engine.rules import bridge
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
 from backend.errors import DiskFullError, NotFiniteError, OtherRunError, OutOfMemoryError, UnwritableError, UserError
 from backend.files import FREE_BYTES_NEEDED, is_full, write_whole
 from backend.guidance import loading, prompts
 from backend.guidance.diffusion import DiffusionGuidance
+from backend.guidance.interface import Guidance
+from backend.guidance.prompts import ViewPrompts
 from backend.job import Job
 from backend.latents import displayed
 from backend.machine import peak_memory
@@ -170,6 +173,13 @@ def load_guidance(job: Job) -> DiffusionGuidance:
     return loading.load(job.model.folder, torch.device(job.device), job.precision, job.latent_field)
 
 
+def asked(job: Job, guidance: Guidance) -> ViewPrompts:
+    """What `job` asks for, as `guidance` understands it."""
+    avoid = prompts.PerpNeg() if job.perp_neg else None
+    contrast = (bridge.BETTER, bridge.WORSE) if job.optimisation.rule == "bridge" else None
+    return prompts.encode(guidance, job.prompt, job.negative, job.view_mode, avoid, contrast)
+
+
 def make_field(job: Job, channels: int, device: torch.device) -> TrainableField:
     """The field of `job` as it is before the first step."""
     if job.field == "voxel":
@@ -245,10 +255,8 @@ def _steps(
         settings = replace(settings, learning_rate=settings.learning_rate * CALMER)
     if remedies.views_at_once is not None:
         guidance = guidance.lean(remedies.views_at_once)
-    avoid = prompts.PerpNeg() if job.perp_neg else None
-    texts = prompts.encode(guidance, job.prompt, job.negative, job.view_mode, avoid)
     resumption = Resumption(start.step, start.tensors) if start else None
-    return optimise(field, guidance, texts, settings, job.seed, resumption)
+    return optimise(field, guidance, asked(job, guidance), settings, job.seed, resumption)
 
 
 def _remedied(error: Exception, remedies: Remedies, views: int) -> Remedies:

@@ -236,14 +236,14 @@ def test_a_loss_that_is_not_finite_restarts_once_with_a_lower_rate(
 
 def hungry(most: int) -> Callable[..., Tensor]:
     """The model's call on a device whose memory holds `most` views."""
-    call = DiffusionGuidance._eps
+    call = DiffusionGuidance._outputs
 
-    def eps(guidance: DiffusionGuidance, noisy: Tensor, *asked: Any) -> Tensor:
+    def outputs(guidance: DiffusionGuidance, noisy: Tensor, *asked: Any) -> Tensor:
         if len(noisy) > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return call(guidance, noisy, *asked)
 
-    return eps
+    return outputs
 
 
 @pytest.mark.usefixtures("every_step")
@@ -252,7 +252,7 @@ def test_where_memory_runs_out_the_model_sees_fewer_views_at_a_time(
 ) -> None:
     job = small_job()
     assert job.optimisation.views == 4
-    monkeypatch.setattr(DiffusionGuidance, "_eps", hungry(1))
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", hungry(1))
     report = generate(job, tmp_path, resume=False)
     assert report.remedies == {"calmed": False, "views_at_once": 1}
     assert [line.args for line in caplog.records if "memory ran out" in line.message] == [(2,), (1,)]
@@ -262,9 +262,9 @@ def test_where_memory_runs_out_the_model_sees_fewer_views_at_a_time(
 @pytest.mark.usefixtures("every_step")
 def test_a_run_with_little_memory_stays_lean_when_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[int] = []
-    call = DiffusionGuidance._eps
+    call = DiffusionGuidance._outputs
 
-    def eps(guidance: DiffusionGuidance, noisy: Tensor, *asked: Any) -> Tensor:
+    def outputs(guidance: DiffusionGuidance, noisy: Tensor, *asked: Any) -> Tensor:
         shown.append(len(noisy))
         if len(shown) == 4:  # in the fourth step
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -272,19 +272,19 @@ def test_a_run_with_little_memory_stays_lean_when_it_goes_on(tmp_path: Path, mon
             raise KeyboardInterrupt
         return call(guidance, noisy, *asked)
 
-    monkeypatch.setattr(DiffusionGuidance, "_eps", eps)
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", outputs)
     with pytest.raises(KeyboardInterrupt):
         generate(small_job(), tmp_path, resume=False)
     assert shown == [4, 4, 4, 4, 2, 2, 2]
     del shown[:]
-    monkeypatch.setattr(DiffusionGuidance, "_eps", lambda *asked: shown.append(len(asked[1])) or call(*asked))
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", lambda *asked: shown.append(len(asked[1])) or call(*asked))
     report = generate(small_job(), tmp_path, resume=True)
     assert report.remedies["views_at_once"] == 2
     assert set(shown) == {2}
 
 
 def test_where_one_view_is_too_much_the_job_ends_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DiffusionGuidance, "_eps", hungry(0))
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", hungry(0))
     with pytest.raises(OutOfMemoryError, match="the GPU has too little memory for this job; close other programs"):
         generate(small_job(), tmp_path, resume=False)
     assert not (tmp_path / MESH).exists()

@@ -1,8 +1,8 @@
 """Score distillation: what a frozen diffusion model wants changed in an image.
 
-SDS (DreamFusion, arXiv 2209.14988, eq. 3) moves the image x along w(t) (eps_cfg(z_t; y, t) - eps),
-where z is the image in the model's space and z_t = sqrt(abar) z + sqrt(1 - abar) eps. The gradient
-goes through z = model_space(x) only, never through the model that predicts the noise.
+An image x is moved by w(t) times what a rule makes of the model's predictions at z_t, where z is the image in the
+model's space and z_t = sqrt(abar) z + sqrt(1 - abar) eps. The gradient goes through z = model_space(x) only, never
+through the model that predicts.
 
 Letters: B views, C x h x w what the model diffuses, abar = alphas_cumprod.
 """
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backend.guidance.interface import Conditioning, Guidance
+from backend.engine.rules.step import Rule, Step
 
 WeightName = Literal["one", "sds"]
 WEIGHTS: tuple[WeightName, ...] = get_args(WeightName)
@@ -24,20 +24,10 @@ def gradient_weight(name: WeightName, abar: float) -> float:
     return 1.0 if name == "one" else 1.0 - abar
 
 
-def gradient(
-    guidance: Guidance,
-    clean: Float[Tensor, "B C h w"],
-    t: int,
-    conditioning: Conditioning,
-    cfg: float,
-    weight: WeightName,
-    noise: Float[Tensor, "B C h w"],
-) -> Float[Tensor, "B C h w"]:
-    """w(t) (eps_cfg - eps) for images in the model's space: what to subtract from them, and a constant."""
-    abar = float(guidance.abar[t])
-    with torch.no_grad():
-        noisy = abar**0.5 * clean + (1 - abar) ** 0.5 * noise
-        return gradient_weight(weight, abar) * (guidance.eps(noisy, t, conditioning, cfg) - noise)
+@torch.no_grad()
+def gradient(step: Step, rule: Rule, weight: WeightName) -> Float[Tensor, "B C h w"]:
+    """What to subtract from the images in the model's space: a constant."""
+    return gradient_weight(weight, step.abar(step.t)) * rule(step)
 
 
 def surrogate(clean: Float[Tensor, "B C h w"], wanted: Float[Tensor, "B C h w"]) -> Float[Tensor, ""]:

@@ -1,4 +1,4 @@
-"""What views, schedules and fields are called. Nothing here imports torch: the server offers them too."""
+"""What views, schedules, rules and fields are called. Nothing here imports torch: the server offers them too."""
 
 from typing import Literal, get_args
 
@@ -7,6 +7,9 @@ VIEWS: tuple[View, ...] = get_args(View)
 
 ScheduleName = Literal["time_prior", "time_prior_ddpm", "linear", "sqrt", "uniform"]
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
+
+RuleName = Literal["sds", "csd", "asd", "sdi", "bridge", "x0"]
+RULES: tuple[RuleName, ...] = get_args(RuleName)
 
 FieldName = Literal["voxel", "hashgrid"]
 FIELDS: tuple[FieldName, ...] = get_args(FieldName)

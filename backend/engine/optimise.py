@@ -18,17 +18,20 @@ from backend.engine.fields import TrainableField
 from backend.engine.normals import normal_image, surface
 from backend.engine.randomness import generator
 from backend.engine.rendering import Occupancy, Rendering, render
+from backend.engine.rules.choice import rule
+from backend.engine.rules.step import Step
 from backend.engine.settings import Settings
 from backend.engine.shading import over
-from backend.guidance.interface import Conditioning, Guidance
+from backend.guidance.interface import Guidance, Wishes
+from backend.guidance.views import Views
 
 
 @runtime_checkable
 class Prompts(Protocol):
     """What is asked for, seen from where: see `guidance.prompts`."""
 
-    def at(self, cameras: Cameras) -> Conditioning:
-        """The conditioning for each camera."""
+    def at(self, cameras: Cameras) -> Wishes:
+        """What is asked for from each camera."""
         ...
 
 
@@ -150,9 +153,9 @@ class _Run:
                 colour = self._lit(rendering, normal_image(rendering, seen), cameras)
         clean = self.guidance.model_space(over(colour, rendering.opacity, self._backgrounds()))
         noise = torch.randn(clean.shape, generator=self._generator("noise"), device=clean.device)
-        wanted = distillation.gradient(
-            self.guidance, clean, t, self.prompts.at(cameras), settings.cfg, settings.weight, noise
-        )
+        views, wishes = Views.unlit(cameras), self.prompts.at(cameras)
+        step = Step(self.guidance, clean.detach(), noise, t, wishes, views, settings.cfg, self._generator)
+        wanted = distillation.gradient(step, rule(settings.rule, progress), settings.weight)
         return {"guidance": distillation.surrogate(clean, wanted), **losses}
 
     def _regularisers(self, rendering: Rendering, progress: float) -> dict[str, Float[Tensor, ""]]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from backend.engine.cameras import CameraDistribution
 from backend.engine.distillation import WeightName
-from backend.engine.names import ScheduleName
+from backend.engine.names import RuleName, ScheduleName
 from backend.engine.regularisers import Ramp
 from backend.engine.schedules import TimePrior, TimePriorDdpm
 from backend.engine.shading import BackgroundDistribution, LightDistribution
@@ -44,9 +44,9 @@ class Regularisation:
 class Settings:
     """One optimisation.
 
-    steps: N. views: B per step. weight, cfg: see `distillation`. learning_rate: Adam's, falling
-    exponentially to its `final_rate`th part. spacing: metres between samples on a ray. occupancy_every: steps
-    between looks at where something is; occupancy_resolution cells per axis, occupied from
+    steps: N. rule: how the gradient is made, see `rules`. weight, cfg: see `distillation`. views: B per step.
+    learning_rate: Adam's, falling exponentially to its `final_rate`th part. spacing: metres between samples on a ray.
+    occupancy_every: steps between looks at where something is; occupancy_resolution cells per axis, occupied from
     occupancy_threshold per metre.
     """
 
@@ -54,6 +54,7 @@ class Settings:
     schedule: ScheduleName = "time_prior"
     time_prior: TimePrior = field(default_factory=TimePrior)
     time_prior_ddpm: TimePriorDdpm = field(default_factory=TimePriorDdpm)
+    rule: RuleName = "sds"
     weight: WeightName = "sds"
     cfg: float = 7.5
     views: int = 4

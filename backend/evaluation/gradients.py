@@ -6,6 +6,7 @@ The paper's ground: large t lays out, small t draws detail. Letters: B images, H
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from torch import Tensor
 
 from backend.engine import distillation, schedules
 from backend.engine.randomness import generator
+from backend.engine.rules.sds import sds
+from backend.engine.rules.step import Step
 from backend.errors import UserError
-from backend.evaluation.images import conditioning
+from backend.evaluation.images import from_the_front, wishes
 from backend.guidance.diffusion import DiffusionGuidance
 
 FILE = "gradients.safetensors"
@@ -51,15 +54,16 @@ class Gradients:
 
 def gradients(guidance: DiffusionGuidance, prompt: str, image: Float[Tensor, "1 3 H W"], cfg: float) -> Gradients:
     """The mean over noises of the SDS gradient (weight one) at `image` in [0, 1]."""
-    asked = conditioning(guidance, prompt, NOISES)
+    asked, views = wishes(guidance, prompt, NOISES), from_the_front(guidance, NOISES)
     own = schedules.translated(torch.tensor(TIMESTEPS, dtype=torch.float64), guidance.abar, guidance.size)
     halves = []
     for t in own:
         pixels = image.to(guidance.device).expand(NOISES, -1, -1, -1).clone().requires_grad_()
         clean = guidance.model_space(pixels)
-        draws = generator(0, t, "noise", guidance.device)
-        noise = torch.randn(clean.shape, generator=draws, device=guidance.device)
-        wanted = distillation.gradient(guidance, clean, t, asked, cfg, "one", noise)
+        draws = partial(generator, 0, t, device=guidance.device)
+        noise = torch.randn(clean.shape, generator=draws("noise"), device=guidance.device)
+        step = Step(guidance, clean.detach(), noise, t, asked, views, cfg, draws)
+        wanted = distillation.gradient(step, sds, "one")
         (slope,) = torch.autograd.grad(distillation.surrogate(clean, wanted), pixels)
         halves.append(slope.unflatten(0, (2, -1)).mean(1).cpu())
     spectra = [spectrum(first, second) for first, second in halves]

@@ -5,25 +5,32 @@ Letters: B images, H x W pixels.
 """
 
 import time
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from backend.engine import distillation, schedules
+from backend.engine.cameras import ring
 from backend.engine.randomness import generator
+from backend.engine.rules.choice import rule
+from backend.engine.rules.step import Step
 from backend.evaluation import measures
 from backend.evaluation.clip import Clip
 from backend.evaluation.rows import Row
 from backend.evaluation.runs import Run
 from backend.guidance.diffusion import DiffusionGuidance
-from backend.guidance.interface import Conditioning
+from backend.guidance.interface import Wishes
+from backend.guidance.views import Views
 from backend.job import Job
 from backend.prior.judge import Judge
 
 LEARNING_RATE = 0.05
 """Adam's, for display values in [0, 1]. At 60 steps and ten prompts, of 0.02, 0.05 and 0.1 the only one with which both
 uniform and time_prior get all right."""
+
+_ELEVATION = 15.0
 
 
 def optimised(job: Job, guidance: DiffusionGuidance) -> tuple[Float[Tensor, "1 3 H W"], str]:
@@ -33,7 +40,7 @@ def optimised(job: Job, guidance: DiffusionGuidance) -> tuple[Float[Tensor, "1 3
     """
     failure = ""
     settings, device = job.optimisation, guidance.device
-    asked = conditioning(guidance, job.prompt, 1)
+    asked, views = wishes(guidance, job.prompt, 1), from_the_front(guidance, 1)
     schedule = schedules.make(
         settings.schedule, guidance.abar, settings.steps, guidance.size, settings.time_prior, settings.time_prior_ddpm
     )
@@ -41,10 +48,12 @@ def optimised(job: Job, guidance: DiffusionGuidance) -> tuple[Float[Tensor, "1 3
     image = (0.5 + 0.05 * start).to(device).requires_grad_()
     optimiser = torch.optim.Adam([image], lr=LEARNING_RATE, betas=(0.9, 0.99), eps=1e-15)
     for step in range(settings.steps):
-        t = schedule.timestep(step, generator(job.seed, step, "timestep", device))
+        draws = partial(generator, job.seed, step, device=device)
+        t = schedule.timestep(step, draws("timestep"))
         clean = guidance.model_space(image)
-        noise = torch.randn(clean.shape, generator=generator(job.seed, step, "noise", device), device=device)
-        wanted = distillation.gradient(guidance, clean, t, asked, settings.cfg, settings.weight, noise)
+        noise = torch.randn(clean.shape, generator=draws("noise"), device=device)
+        seen = Step(guidance, clean.detach(), noise, t, asked, views, settings.cfg, draws)
+        wanted = distillation.gradient(seen, rule(settings.rule, step / settings.steps), settings.weight)
         if not wanted.isfinite().all():
             failure = f"the gradient is not finite at step {step}"
             break
@@ -55,10 +64,15 @@ def optimised(job: Job, guidance: DiffusionGuidance) -> tuple[Float[Tensor, "1 3
     return image.detach().clamp(0, 1).cpu(), failure
 
 
-def conditioning(guidance: DiffusionGuidance, prompt: str, count: int) -> Conditioning:
+def wishes(guidance: DiffusionGuidance, prompt: str, count: int) -> Wishes:
     """The plain prompt, for `count` images."""
     positive, negative = guidance.encode([prompt, ""]).split(1)
-    return Conditioning(positive.expand(count, -1, -1), negative.expand(count, -1, -1))
+    return Wishes(positive.expand(count, -1, -1), negative.expand(count, -1, -1))
+
+
+def from_the_front(guidance: DiffusionGuidance, count: int) -> Views:
+    """What a model that wants to know is told of such images: they show the front, unlit."""
+    return Views.unlit(ring(1, _ELEVATION).tiled(count).to(guidance.device))
 
 
 def measured(

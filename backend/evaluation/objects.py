@@ -14,8 +14,8 @@ from backend.evaluation import measures
 from backend.evaluation.clip import Clip
 from backend.evaluation.rows import Row
 from backend.evaluation.runs import Run
+from backend.generate import asked as asked_of
 from backend.generate import make_field
-from backend.guidance import prompts
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.job import Job
 from backend.latents import displayed
@@ -58,9 +58,7 @@ def measured(
 
 
 def _optimise(field: TrainableField, job: Job, guidance: DiffusionGuidance) -> None:
-    perp_neg = prompts.PerpNeg() if job.perp_neg else None
-    texts = prompts.encode(guidance, job.prompt, job.negative, job.view_mode, perp_neg)
-    for _ in optimise(field, guidance, texts, job.optimisation, job.seed):
+    for _ in optimise(field, guidance, asked_of(job, guidance), job.optimisation, job.seed):
         pass
 
 

@@ -1,6 +1,7 @@
-"""A diffusers model as guidance: pixel-space ones (no VAE) and latent ones (with a VAE).
+"""A diffusers model as guidance: pixel-space ones (no VAE), whole or folded, and latent ones (with a VAE).
 
-Letters: see `interface`.
+A folded one diffuses 32 x 32 x 12 where pictures have 64 x 64 x 3 (pixel unshuffle): nothing is lost, and noise is the
+same in both. Letters: see `interface`.
 """
 
 from collections.abc import Sequence
@@ -12,17 +13,20 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from backend.guidance.combination import as_eps, classifier_free, perp_neg
+from backend.guidance import folders
 from backend.guidance.folders import Prediction
-from backend.guidance.interface import Conditioning
+from backend.guidance.predictions import Predictions
+from backend.guidance.rigs import RigAttention
 from backend.guidance.text import TextEncoder
+from backend.guidance.views import Views
 
 
 @dataclass(frozen=True)
 class Parts:
     """What a model consists of. prediction: what the UNet's output means. vae: None in pixel space.
 
-    abar: (T,) in double precision, on the CPU. The modules stand on their device, in their precision.
+    rigs: the UNet's own, by which views see each other, or None for a model that is not told of views. abar: (T,) in
+    double precision, on the CPU. The modules stand on their device, in their precision.
     """
 
     unet: UNet2DConditionModel
@@ -30,6 +34,7 @@ class Parts:
     abar: Float[Tensor, " T"]
     prediction: Prediction
     vae: AutoencoderKL | None = None
+    rigs: RigAttention | None = None
 
 
 class DiffusionGuidance:
@@ -44,6 +49,7 @@ class DiffusionGuidance:
             raise ValueError("a pixel-space model has no latents for a field to render")
         self._parts, self._latent_field, self._views_at_once = parts, latent_field, views_at_once
         self._native = int(parts.unet.config.sample_size)
+        self._fold = folders.fold(parts.unet.config.in_channels) if parts.vae is None else 1
         # Asked once: diffusers looks through all modules for either of them, 2 ms each time.
         self._device, self._dtype = parts.unet.device, parts.unet.dtype
         for module in (parts.unet, parts.vae):
@@ -51,7 +57,10 @@ class DiffusionGuidance:
                 module.eval().requires_grad_(False)
 
     def lean(self, views_at_once: int) -> "DiffusionGuidance":
-        """The same guidance in less memory and more time: a few views at once, and the encoder's work done twice."""
+        """The same guidance in less memory and more time: a few views at once, and the encoder's work done twice.
+
+        Views that see each other stay together; the model is asked for fewer conditionings at once instead.
+        """
         return DiffusionGuidance(self._parts, self._latent_field, views_at_once)
 
     @property
@@ -66,8 +75,8 @@ class DiffusionGuidance:
 
     @property
     def size(self) -> int:
-        """The size to render at: the UNet's own. `model_space` enlarges colours for a VAE, as the SDS papers do."""
-        return self._native
+        """The size to render at: the UNet's, unfolded. `model_space` enlarges colours for a VAE, as SDS papers do."""
+        return self._native * self._fold
 
     @property
     def device(self) -> torch.device:
@@ -84,7 +93,7 @@ class DiffusionGuidance:
         if self._latent_field:
             return _resized(images, self._native)
         if vae is None:
-            return _resized(images, self._native) * 2 - 1
+            return torch.nn.functional.pixel_unshuffle(_resized(images, self.size) * 2 - 1, self._fold)
         if self._views_at_once is None:
             return self._latents(vae, images)
         # What the encoder keeps for its gradient is most of a step's memory: it is made anew for a few views at a time.
@@ -99,44 +108,53 @@ class DiffusionGuidance:
     def decode(self, images: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
         """Display colours in [0, 1] of what the model diffuses: for previews, and to fit a latent field's colours."""
         vae = self._parts.vae
-        if vae is not None:
+        if vae is None:
+            images = torch.nn.functional.pixel_shuffle(images, self._fold)
+        else:
             images = vae.decode((images / vae.config.scaling_factor).to(vae.dtype)).sample.float()
         return ((images + 1) / 2).clamp(0, 1)
 
     @torch.no_grad()
-    def eps(
-        self, noisy: Float[Tensor, "B C h w"], t: int, conditioning: Conditioning, cfg: float
-    ) -> Float[Tensor, "B C h w"]:
-        """eps_cfg, or Perp-Neg's, at timestep t in single precision; all prompts in one call of the UNet.
+    def predict(
+        self, noisy: Float[Tensor, "B C h w"], t: int, conditionings: Sequence[Float[Tensor, "B L D"]], views: Views
+    ) -> Predictions:
+        """What the model says at timestep t: all views and conditionings in one call of the UNet.
 
-        All views, too, unless there is to be little memory; see `lean`.
+        Unless there is to be little memory; see `lean`.
         """
+        joint, told = 1, None
+        if self._parts.rigs is not None:
+            joint = self._parts.rigs.views = views.joint
+            told = views.features.to(self._device, self._dtype)
+        at_once, texts = self._at_once(len(noisy), len(conditionings), joint)
+        parts = []
+        for first in range(0, len(noisy), at_once):
+            part = slice(first, first + at_once)
+            text = [conditioning[part] for conditioning in conditionings]
+            some = (text[start : start + texts] for start in range(0, len(text), texts))
+            labels = None if told is None else told[part]
+            parts.append(torch.cat([self._outputs(noisy[part], t, asked, labels) for asked in some]))
+        return Predictions(torch.cat(parts, dim=1), noisy.detach(), float(self.abar[t]), self._parts.prediction)
+
+    def _at_once(self, views: int, texts: int, joint: int) -> tuple[int, int]:
+        """How many views, and how many conditionings of them, the UNet is shown in one call."""
         if self._views_at_once is None:
-            return self._eps(noisy, t, conditioning, cfg)
-        parts = zip(noisy.split(self._views_at_once), conditioning.split(self._views_at_once), strict=True)
-        return torch.cat([self._eps(part, t, asked, cfg) for part, asked in parts])
+            return views, texts
+        whole_rigs = -(-self._views_at_once // joint) * joint
+        return whole_rigs, max(1, self._views_at_once * texts // whole_rigs)
 
-    def _eps(self, noisy: Tensor, t: int, conditioning: Conditioning, cfg: float) -> Tensor:
-        if conditioning.against is not None and conditioning.against_weights is not None:
-            text = [conditioning.negative, conditioning.positive, *conditioning.against.unbind(1)]
-            unconditional, conditional, *against = self._predict(noisy, t, text)
-            output = perp_neg(unconditional, conditional, torch.stack(against, 1), conditioning.against_weights, cfg)
-        elif cfg == 1:
-            (output,) = self._predict(noisy, t, [conditioning.positive])
-        else:
-            unconditional, conditional = self._predict(noisy, t, [conditioning.negative, conditioning.positive])
-            output = classifier_free(unconditional, conditional, cfg)
-        return as_eps(output, noisy, float(self.abar[t]), self._parts.prediction)
-
-    def _predict(self, noisy: Tensor, t: int, text: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def _outputs(
+        self, noisy: Tensor, t: int, text: Sequence[Tensor], told: Tensor | None
+    ) -> Float[Tensor, "K B C h w"]:
         """The UNet's output for each of the texts, in single precision."""
-        unet = self._parts.unet
-        batch = noisy.to(self._dtype).repeat(len(text), 1, 1, 1)
+        unet, count = self._parts.unet, len(text)
+        batch = noisy.to(self._dtype).repeat(count, 1, 1, 1)
         if self._device.type == "cuda":
             batch = batch.contiguous(memory_format=torch.channels_last)
-        output = unet(batch, t, torch.cat(list(text)).to(self._dtype)).sample
+        labels = None if told is None else told.repeat(count, 1)
+        output = unet(batch, t, torch.cat(list(text)).to(self._dtype), class_labels=labels).sample
         # DeepFloyd IF predicts a variance too, in further channels.
-        return output[:, : noisy.shape[1]].float().chunk(len(text))
+        return output[:, : noisy.shape[1]].float().unflatten(0, (count, len(noisy)))
 
 
 def _pixels_per_latent(vae: AutoencoderKL) -> int:

@@ -1,11 +1,13 @@
 """Which folders hold a diffusers model that guidance understands: read off the parts, not off a class name.
 
-Understood: a UNet2DConditionModel in pixel space (the built-in prior, DeepFloyd IF stage I) or on the
-latents of an AutoencoderKL (Stable Diffusion 1.x and 2.x), with one CLIP or T5 text encoder. Pickles are
-never read: opening one can run whatever its author liked. Nothing here imports torch: the server lists models too.
+Understood: a UNet2DConditionModel in pixel space (the built-in prior, DeepFloyd IF stage I), whole or folded
+(see `fold`), or on the latents of an AutoencoderKL (Stable Diffusion 1.x and 2.x), with one CLIP or T5 text encoder; it
+may have to be told how each picture is taken (see `takes_views`). Pickles are never read: opening one can run whatever
+its author liked. Nothing here imports torch: the server lists models too.
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,6 +22,9 @@ TextKind = Literal["clip_text_model", "t5"]
 
 PARTS = ("unet", "text_encoder", "tokenizer", "scheduler", "vae")
 """The sub-folders that matter; only a latent model has the last one."""
+
+VIEW_FEATURES = 12
+"""Numbers that tell a model how a picture is taken; see `views`."""
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LFS_POINTER_BYTES = 1024
@@ -91,19 +96,32 @@ def _names(path: Path) -> list[str]:
 
 
 def _check_unet(folder: Path) -> None:
-    """Refuse UNets that want more than an image, a timestep and a text, or that do not fit the VAE."""
+    """Refuse UNets that want more than an image, a timestep, a text and a view, or that do not fit the VAE."""
     unet = _json(folder / "unet" / "config.json")
     if unet.get("_class_name") != "UNet2DConditionModel":
         raise UserError(f"{folder} has a {unet.get('_class_name')}; only UNet2DConditionModel is supported")
     if unet.get("addition_embed_type") == "text_time" or (folder / "text_encoder_2").is_dir():
         raise UserError(f"{folder} is an SDXL model, which is not supported yet; take Stable Diffusion 1.x or 2.x")
-    latent = (folder / "vae").is_dir()
-    diffused = _json(folder / "vae" / "config.json").get("latent_channels", 4) if latent else 3
-    if unet.get("in_channels", 4) != diffused or unet.get("class_embed_type"):
+    channels = unet.get("in_channels", 4)
+    latent = is_latent(folder)
+    diffused = _json(folder / "vae" / "config.json").get("latent_channels", 4) if latent else 3 * fold(channels) ** 2
+    if channels != diffused or (unet.get("class_embed_type") and not takes_views(folder)):
         raise UserError(
-            f"{folder} is an inpainting, editing or upscaling model (its UNet takes {unet.get('in_channels', 4)} "
+            f"{folder} is an inpainting, editing or upscaling model (its UNet takes {channels} "
             f"channels where {diffused} are diffused); take a plain text-to-image one"
         )
+
+
+def fold(channels: int) -> int:
+    """Pixels per axis that are one position of a pixel-space UNet: their colours are its `channels`."""
+    return max(1, math.isqrt(channels // 3))
+
+
+def takes_views(folder: Path) -> bool:
+    """Whether the model wants to be told how each picture is taken, as `views` puts it."""
+    unet = _json(folder / "unet" / "config.json")
+    numbers = unet.get("projection_class_embeddings_input_dim")
+    return unet.get("class_embed_type") == "projection" and numbers == VIEW_FEATURES
 
 
 def is_latent(folder: Path) -> bool:

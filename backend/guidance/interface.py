@@ -1,11 +1,10 @@
 """What the engine asks of a diffusion model.
 
 Letters: B views, c x H x W rendered images, C x h x w what the model diffuses, T timesteps of its noise
-schedule, L tokens of width D, K things to keep away from, eps noise, abar = alphas_cumprod,
-cfg = classifier-free guidance scale.
+schedule, L tokens of width D, K conditionings, A things to keep away from, abar = alphas_cumprod.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,31 +12,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from backend.guidance.predictions import Predictions
+from backend.guidance.views import Views
+
 
 @dataclass(frozen=True)
-class Conditioning:
-    """What is asked for in each of B views, and what is not.
+class Wishes:
+    """What is asked for in each of B views, and what is not: embeddings, each of them a conditioning.
 
-    positive: embeddings of the prompt. negative: those of the negative prompt, or of "" without one.
-    against, against_weights: Perp-Neg's (arXiv 2304.04968) K other prompts and how strongly to avoid
-    each, or None without Perp-Neg.
+    positive: of the prompt. negative: of the negative prompt, or of "" without one. against, against_weights:
+    Perp-Neg's (arXiv 2304.04968) other prompts and how strongly to avoid each, or None without Perp-Neg.
+    better, worse: of the prompt with words for a good and for a bad picture, where a rule wants them.
     """
 
     positive: Float[Tensor, "B L D"]
     negative: Float[Tensor, "B L D"]
-    against: Float[Tensor, "B K L D"] | None = None
-    against_weights: Float[Tensor, "B K"] | None = None
-
-    def split(self, views: int) -> "Iterator[Conditioning]":
-        """The same for `views` views at a time."""
-        for first in range(0, len(self.positive), views):
-            part = slice(first, first + views)
-            yield Conditioning(
-                self.positive[part],
-                self.negative[part],
-                None if self.against is None else self.against[part],
-                None if self.against_weights is None else self.against_weights[part],
-            )
+    against: Float[Tensor, "B A L D"] | None = None
+    against_weights: Float[Tensor, "B A"] | None = None
+    better: Float[Tensor, "B L D"] | None = None
+    worse: Float[Tensor, "B L D"] | None = None
 
 
 @runtime_checkable
@@ -69,8 +62,11 @@ class Guidance(Protocol):
         """What the model diffuses, from rendered images (display colours in [0, 1], or latents). Differentiable."""
         ...
 
-    def eps(
-        self, noisy: Float[Tensor, "B C h w"], t: int, conditioning: Conditioning, cfg: float
-    ) -> Float[Tensor, "B C h w"]:
-        """eps_cfg = eps_u + cfg (eps_c - eps_u) at timestep t, single precision, without a gradient."""
+    def predict(
+        self, noisy: Float[Tensor, "B C h w"], t: int, conditionings: Sequence[Float[Tensor, "B L D"]], views: Views
+    ) -> Predictions:
+        """What the model says at timestep t under each of K conditionings: one call of its network for all of them.
+
+        A model that was not taught how pictures are taken takes no notice of `views`.
+        """
         ...

@@ -20,6 +20,7 @@ from backend.guidance import folders
 from backend.guidance.diffusion import DiffusionGuidance, Parts
 from backend.guidance.folders import Prediction, TextKind
 from backend.guidance.precision import Precision, dtype_of
+from backend.guidance.rigs import join_views
 from backend.guidance.text import TextEncoder
 
 _TEXT_MODELS: dict[TextKind, Any] = {"clip_text_model": CLIPTextModel, "t5": T5EncoderModel}
@@ -45,14 +46,17 @@ def load(folder: Path, device: torch.device, precision: Precision, latent_field:
     abar, prediction = noise_schedule(folder)
     try:
         with _quiet():
+            unet = _placed(_weights(UNet2DConditionModel, folder / "unet", **diffusers_options), device)
             parts = Parts(
-                unet=_placed(_weights(UNet2DConditionModel, folder / "unet", **diffusers_options), device),
+                unet=unet,
                 text=_text_encoder(folder, device, dtype),
                 abar=abar,
                 prediction=prediction,
                 vae=_placed(_weights(AutoencoderKL, folder / "vae", **diffusers_options), device)
                 if folders.is_latent(folder)
                 else None,
+                # A model that is told how pictures are taken was taught rigs of them, too.
+                rigs=join_views(unet) if folders.takes_views(folder) else None,
             )
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

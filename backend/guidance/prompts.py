@@ -4,7 +4,7 @@ Letters: B cameras, L tokens of width D; views in the order of `names.VIEWS`.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from backend.engine.cameras import Cameras, view_name
 from backend.engine.names import VIEWS, View
-from backend.guidance.interface import Conditioning, Guidance
+from backend.guidance.interface import Guidance, Wishes
 
 ViewMode = Literal["interpolated", "nearest", "off"]
 VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)
@@ -27,6 +27,9 @@ SUFFIXES: dict[View, str] = {
 
 _RAMP_DEGREES = (20.0, 60.0)
 """Elevations where "above" sets in and is all: halfway at `cameras.ABOVE_FROM_DEGREES`."""
+
+_UNHEARD = 0.02
+"""A Perp-Neg weight below this size changes nothing that is seen."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,14 @@ class PerpNeg:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """The prompt with words for a better and for a worse picture, encoded for all views, as the prompt itself is."""
+
+    better: Float[Tensor, "v L D"]
+    worse: Float[Tensor, "v L D"]
+
+
+@dataclass(frozen=True)
 class ViewPrompts:
     """A prompt, encoded once for all views.
 
@@ -70,6 +81,7 @@ class ViewPrompts:
     negative: Float[Tensor, "1 L D"]
     mode: ViewMode = "interpolated"
     perp_neg: PerpNeg | None = None
+    contrast: Contrast | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in VIEW_MODES:
@@ -77,19 +89,29 @@ class ViewPrompts:
         if self.perp_neg is not None and self.mode == "off":
             raise ValueError("Perp-Neg keeps views apart: it needs view-dependent prompts")
 
-    def at(self, cameras: Cameras) -> Conditioning:
-        """The conditioning for each camera, on the embeddings' device."""
-        count, device = len(cameras.azimuth), self.views.device
-        negative = self.negative.expand(count, -1, -1)
+    def at(self, cameras: Cameras) -> Wishes:
+        """What is asked for from each camera, on the embeddings' device."""
+        wishes = Wishes(self._seen(self.views, cameras), self.negative.expand(len(cameras.azimuth), -1, -1))
+        if self.contrast is not None:
+            better, worse = (self._seen(side, cameras) for side in (self.contrast.better, self.contrast.worse))
+            wishes = replace(wishes, better=better, worse=worse)
+        return wishes if self.perp_neg is None else self._kept_away(wishes, self.perp_neg, cameras)
+
+    def _seen(self, embeddings: Float[Tensor, "v L D"], cameras: Cameras) -> Float[Tensor, "B L D"]:
+        """Of embeddings for all views, that for each camera."""
         if self.mode == "off":
-            return Conditioning(self.views.expand(count, -1, -1), negative)
-        shares = view_shares(cameras).to(device)
-        mixed = shares if self.mode == "interpolated" else _nearest(cameras).to(device)
-        positive = torch.einsum("bv,vld->bld", mixed, self.views)
-        if self.perp_neg is None:
-            return Conditioning(positive, negative)
-        against = self.views[:2].expand(count, -1, -1, -1)
-        return Conditioning(positive, negative, against, self.perp_neg.at(shares))
+            return embeddings.expand(len(cameras.azimuth), -1, -1)
+        shares = view_shares(cameras) if self.mode == "interpolated" else _nearest(cameras)
+        return torch.einsum("bv,vld->bld", shares.to(embeddings.device), embeddings)
+
+    def _kept_away(self, wishes: Wishes, perp_neg: PerpNeg, cameras: Cameras) -> Wishes:
+        """With Perp-Neg's prompts, but for those that no camera needs to keep away from: each costs a prediction."""
+        weights = perp_neg.at(view_shares(cameras).to(self.views.device))
+        heard = [index for index, heard in enumerate((weights.abs() >= _UNHEARD).any(0).tolist()) if heard]
+        if not heard:
+            return wishes
+        against = self.views[heard].expand(len(weights), -1, -1, -1)
+        return replace(wishes, against=against, against_weights=weights[:, heard])
 
 
 def encode(
@@ -98,11 +120,14 @@ def encode(
     negative: str = "",
     mode: ViewMode = "interpolated",
     perp_neg: PerpNeg | None = None,
+    contrast: tuple[str, str] | None = None,
 ) -> ViewPrompts:
-    """`prompt` seen from every side, as `guidance` understands it."""
-    texts = [prompt] if mode == "off" else [prompt + SUFFIXES[view] for view in VIEWS]
-    *views, unwanted = guidance.encode([*texts, negative]).split(1)
-    return ViewPrompts(torch.cat(views), unwanted, mode, perp_neg)
+    """`prompt` seen from every side, as `guidance` understands it. contrast: see `Contrast`; put after the prompt."""
+    suffixes = [""] if mode == "off" else [SUFFIXES[view] for view in VIEWS]
+    texts = [prompt + words + suffix for words in ("", *(contrast or ())) for suffix in suffixes]
+    *embeddings, unwanted = guidance.encode([*texts, negative]).split(1)
+    views, *sides = torch.cat(embeddings).split(len(suffixes))
+    return ViewPrompts(views, unwanted, mode, perp_neg, Contrast(*sides) if sides else None)
 
 
 def view_shares(cameras: Cameras) -> Float[Tensor, "B 4"]:

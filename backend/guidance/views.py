@@ -11,17 +11,28 @@ from torch import Tensor
 
 from backend.engine.cameras import Cameras
 from backend.engine.shading import Lights
+from backend.guidance.folders import VIEW_FEATURES
 
-FEATURES = 12
+FEATURES = VIEW_FEATURES
 """Numbers that tell of one view."""
 
 
 @dataclass(frozen=True)
 class Views:
-    """How B pictures are taken. lights: with their directions in the cameras' frames (right, up, backward)."""
+    """How B pictures are taken. lights: with their directions in the cameras' frames (right, up, backward).
+
+    joint: how many consecutive ones show one object and are to see each other, where the model was taught so.
+    """
 
     cameras: Cameras
     lights: Lights
+    joint: int = 1
+
+    @classmethod
+    def unlit(cls, cameras: Cameras) -> "Views":
+        """Pictures in plain colours."""
+        toward = torch.tensor([[0.0, 0.0, 1.0]], device=cameras.azimuth.device)
+        return cls(cameras, Lights(toward.expand(len(cameras.azimuth), -1), torch.ones_like(cameras.azimuth)))
 
     @property
     def features(self) -> Float[Tensor, "B 12"]:

@@ -34,12 +34,13 @@ from backend.generate import (
     STAGES,
     TURNTABLE,
     Status,
+    asked,
     generate,
     load_guidance,
     make_field,
     out_of_memory,
 )
-from backend.guidance import library, prompts
+from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.job import Job, planned
 from backend.request import Request
@@ -96,8 +97,7 @@ class TorchEngine:
         job, _ = planned(Request(_WARM_PROMPT, device=_kind(device)))
         guidance = load_guidance(job)
         field = make_field(job, guidance.channels, guidance.device)
-        texts = prompts.encode(guidance, job.prompt, mode=job.view_mode)
-        steps = optimise(field, guidance, texts, job.optimisation, job.seed)
+        steps = optimise(field, guidance, asked(job, guidance), job.optimisation, job.seed)
         seconds = []
         for _ in range(_WARM_STEPS):
             before = time.perf_counter()

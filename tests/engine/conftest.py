@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from backend.engine.cameras import Cameras
 from backend.engine.schedules import stable_diffusion_abar
-from backend.guidance.interface import Conditioning
+from backend.guidance.interface import Wishes
+from backend.guidance.predictions import Predictions
+from backend.guidance.views import Views
 
 CPU = torch.device("cpu")
 NOTHING = torch.zeros(1, 1, 1)
@@ -36,21 +38,22 @@ class GaussianGuidance:
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         return 2 * images - 1
 
-    def eps(
-        self, noisy: Float[Tensor, "B C h w"], t: int, conditioning: Conditioning, cfg: float
-    ) -> Float[Tensor, "B C h w"]:
+    def predict(
+        self, noisy: Float[Tensor, "B C h w"], t: int, conditionings: Sequence[Float[Tensor, "B L D"]], views: Views
+    ) -> Predictions:
         """E[eps | z_t] of z_t = sqrt(abar) x + sqrt(1 - abar) eps with x ~ N(mean, spread^2)."""
         abar = float(self.abar[t])
         mean = (2 * torch.tensor(self.mean) - 1)[:, None, None]
-        return (1 - abar) ** 0.5 * (noisy - abar**0.5 * mean) / (abar * self.spread**2 + 1 - abar)
+        eps = (1 - abar) ** 0.5 * (noisy - abar**0.5 * mean) / (abar * self.spread**2 + 1 - abar)
+        return Predictions(eps.expand(len(conditionings), *eps.shape), noisy, abar)
 
 
 class NoPrompts:
     """Prompts for guidance that needs none."""
 
-    def at(self, cameras: Cameras) -> Conditioning:
+    def at(self, cameras: Cameras) -> Wishes:
         empty = NOTHING.expand(len(cameras.azimuth), -1, -1)
-        return Conditioning(empty, empty)
+        return Wishes(empty, empty)
 
 
 class ColouredBall(nn.Module):

@@ -1,4 +1,4 @@
-"""The SDS gradient against the formula, against autograd of an explicit surrogate, and through a model with weights."""
+"""The gradient against the formula, against autograd of an explicit surrogate, and through a model with weights."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,9 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from backend.engine.cameras import ring
 from backend.engine.distillation import gradient, gradient_weight, surrogate
+from backend.engine.rules.sds import sds
+from backend.engine.rules.step import Step
 from backend.engine.schedules import stable_diffusion_abar
-from backend.guidance.interface import Conditioning, Guidance
+from backend.guidance.interface import Guidance, Wishes
+from backend.guidance.predictions import Predictions
+from backend.guidance.views import Views
 
 ABAR = stable_diffusion_abar()
 
@@ -32,10 +37,12 @@ class OneLayer(nn.Module):
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         return torch.einsum("kc,bchw->bkhw", self.into, images)
 
-    def eps(
-        self, noisy: Float[Tensor, "B C h w"], t: int, conditioning: Conditioning, cfg: float
-    ) -> Float[Tensor, "B C h w"]:
-        return cfg * self.conv(noisy)
+    def predict(
+        self, noisy: Float[Tensor, "B C h w"], t: int, conditionings: Sequence[Float[Tensor, "B L D"]], views: Views
+    ) -> Predictions:
+        """Unconditionally nothing, conditionally the convolution: cfg times that when guided."""
+        outputs = torch.stack([conditioning.mean() * self.conv(noisy) for conditioning in conditionings])
+        return Predictions(outputs, noisy, float(ABAR[t]))
 
 
 @pytest.fixture
@@ -43,7 +50,10 @@ def model(generator: torch.Generator) -> OneLayer:
     return OneLayer(generator)
 
 
-EMPTY = Conditioning(torch.zeros(2, 1, 1), torch.zeros(2, 1, 1))
+def step(guidance: Guidance, clean: Tensor, t: int, cfg: float, noise: Tensor) -> Step:
+    texts = torch.ones(len(clean), 1, 1)
+    views = Views.unlit(ring(len(clean), 20))
+    return Step(guidance, clean, noise, t, Wishes(texts, 0 * texts), views, cfg, lambda purpose: torch.Generator())
 
 
 def test_weights() -> None:
@@ -58,7 +68,7 @@ def test_weights() -> None:
 @pytest.mark.parametrize("t", [20, 500, 980])
 def test_gradient_is_the_formula(model: OneLayer, generator: torch.Generator, weight: str, t: int) -> None:
     clean, noise = torch.randn(2, 2, 4, 8, 8, generator=generator)
-    found = gradient(model, clean, t, EMPTY, 2.0, weight, noise)
+    found = gradient(step(model, clean, t, 2.0, noise), sds, weight)
     abar = ABAR[t].float()
     noisy = abar.sqrt() * clean + (1 - abar).sqrt() * noise
     expected = (1.0 if weight == "one" else 1 - abar) * (2.0 * model.conv(noisy) - noise)
@@ -70,7 +80,7 @@ def test_images_get_the_gradient_of_the_explicit_surrogate(model: OneLayer, gene
     images = torch.rand(2, 3, 8, 8, generator=generator).requires_grad_()
     noise = torch.randn(2, 4, 8, 8, generator=generator)
     clean = model.model_space(images)
-    wanted = gradient(model, clean, 400, EMPTY, 7.5, "sds", noise)
+    wanted = gradient(step(model, clean, 400, 7.5, noise), sds, "sds")
     surrogate(clean, wanted).backward()
     # d/dx sum(stop_gradient(wanted) * A x) / B = A^T wanted / B
     by_hand = torch.einsum("kc,bkhw->bchw", model.into, wanted) / 2
@@ -81,7 +91,7 @@ def test_images_get_the_gradient_of_the_explicit_surrogate(model: OneLayer, gene
 def test_the_model_is_not_differentiated(model: OneLayer, generator: torch.Generator) -> None:
     images = torch.rand(2, 3, 8, 8, generator=generator).requires_grad_()
     clean = model.model_space(images)
-    surrogate(clean, gradient(model, clean, 400, EMPTY, 7.5, "one", torch.zeros(2, 4, 8, 8))).backward()
+    surrogate(clean, gradient(step(model, clean, 400, 7.5, torch.zeros(2, 4, 8, 8)), sds, "one")).backward()
     assert all(parameter.grad is None for parameter in model.conv.parameters())
 
 
@@ -97,8 +107,7 @@ def test_a_gaussian_pulls_towards_its_mean_without_bias(
     guidance = gaussian(mean=(0.5, 0.5, 0.5), spread=0.1)
     clean = torch.full((4096, 3, 1, 1), 0.6)
     noise = torch.randn(clean.shape, generator=generator)
-    empty = torch.zeros(4096, 1, 1)
-    found = gradient(guidance, clean, t, Conditioning(empty, empty), 1.0, "one", noise)
+    found = gradient(step(guidance, clean, t, 1.0, noise), sds, "one")
     abar = float(ABAR[t])
     # E over eps of (eps_hat - eps): the mean is at 0 in the model's space, and noise averages out.
     expected = (1 - abar) ** 0.5 * abar**0.5 * 0.6 / (abar * 0.01 + 1 - abar)

@@ -16,6 +16,7 @@ from backend.engine.optimise import NonFiniteError, Progress, Prompts, Resumptio
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Regularisation, Settings, Shading
 from backend.guidance.interface import Guidance
+from backend.guidance.predictions import Predictions
 
 EVERYTHING = Settings(
     steps=9,
@@ -98,8 +99,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_step_and_term(
     calls = iter(range(100))
 
     class Broken(type(gaussian((0.5,) * 3))):  # type: ignore[misc]  # a class only known at run time
-        def eps(self, noisy: Float[Tensor, "B C h w"], *_: Any) -> Float[Tensor, "B C h w"]:
-            return noisy * (float("nan") if next(calls) == 5 else 1.0)
+        def predict(self, noisy: Float[Tensor, "B C h w"], t: int, *asked: Any) -> Predictions:
+            said = super().predict(noisy, t, *asked)
+            return replace(said, outputs=said.outputs * (float("nan") if next(calls) == 5 else 1.0))
 
     field = small_field()
     with pytest.raises(NonFiniteError, match="guidance loss is not finite at step 5") as raised:

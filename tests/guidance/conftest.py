@@ -19,7 +19,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config,
 
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.loading import load
-from backend.prior import model
+from backend.prior import model, network
+from backend.prior.network import Architecture
 
 TOKENS = 24
 
@@ -113,12 +114,17 @@ def pipelines() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def folders(pipelines: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same models as folders, and the untrained prior under "prior". Not to be changed: copy them first."""
+    """The same models as folders, and untrained priors: "prior", and "told", which is told how pictures are taken.
+
+    Not to be changed: copy them first.
+    """
     root = tmp_path_factory.mktemp("models")
     for kind, pipeline in pipelines.items():
         pipeline.save_pretrained(root / kind)
     model.save(model.build(32), root / "prior")
-    return {kind: root / kind for kind in (*pipelines, "prior")}
+    tiny = Architecture(channels=(32, 32, 32), text_width=16, text_layers=1)
+    model.save(network.build(64, ["a", "red", "blue", "mug", "car"], tiny, seed=0), root / "told")
+    return {kind: root / kind for kind in (*pipelines, "prior", "told")}
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,14 @@ import torch
 from torch import Tensor
 
 from backend.engine import distillation
+from backend.engine.cameras import CameraDistribution
+from backend.engine.rules import guided
+from backend.engine.rules.sds import sds
+from backend.engine.rules.step import Step
 from backend.guidance.diffusion import DiffusionGuidance
-from backend.guidance.interface import Conditioning
+from backend.guidance.interface import Wishes
 from backend.guidance.loading import load
+from backend.guidance.views import Views
 from backend.prior import model
 
 CPU = torch.device("cpu")
@@ -33,9 +38,23 @@ class Recorder:
         return result if return_dict else (result.prev_sample,)
 
 
-def conditioning(guidance: DiffusionGuidance, prompt: str, negative: str = "") -> Conditioning:
+def wishes(guidance: DiffusionGuidance, prompt: str, negative: str = "") -> Wishes:
     positive, unwanted = guidance.encode([prompt, negative]).split(1)
-    return Conditioning(positive, unwanted)
+    return Wishes(positive, unwanted)
+
+
+def views(count: int) -> Views:
+    return Views.unlit(CameraDistribution().rigs(1, count, torch.Generator().manual_seed(4)))
+
+
+def a_step(guidance: DiffusionGuidance, clean: Tensor, noise: Tensor, t: int, asked: Wishes, cfg: float) -> Step:
+    return Step(guidance, clean, noise, t, asked, views(len(clean)), cfg, lambda purpose: torch.Generator())
+
+
+def eps(guidance: DiffusionGuidance, noisy: Tensor, t: int, asked: Wishes, cfg: float) -> Tensor:
+    """The noise in `noisy`, guided."""
+    said, output = guided.ask(a_step(guidance, noisy, noisy, t, asked, cfg), noisy, t, cfg)
+    return said.eps(output)
 
 
 @pytest.mark.parametrize("negative", ["", "a blue bowl"])
@@ -56,10 +75,10 @@ def test_eps_is_what_diffusers_own_pipeline_computes(
         output_type="pt",
         **settings,
     )
-    asked = conditioning(guidance, "a red mug, front view", negative)
+    asked = wishes(guidance, "a red mug, front view", negative)
     assert len(recorder.steps) == 3
-    for t, noisy, eps in recorder.steps[:2]:
-        torch.testing.assert_close(guidance.eps(noisy, t, asked, 7.5), eps, atol=1e-5, rtol=1e-5)
+    for t, noisy, theirs in recorder.steps[:2]:
+        torch.testing.assert_close(eps(guidance, noisy, t, asked, 7.5), theirs, atol=1e-5, rtol=1e-5)
 
 
 def test_eps_of_the_prior_is_what_its_own_parts_compute(
@@ -73,8 +92,8 @@ def test_eps_of_the_prior_is_what_its_own_parts_compute(
     with torch.no_grad():
         u, c = (prior.unet(noisy, t, prior.encode([text] * 2)).sample for text in ("", "a red mug"))
     recorder(u + 3.0 * (c - u), t, noisy)
-    asked = Conditioning(guidance.encode(["a red mug"] * 2), guidance.encode([""] * 2))
-    torch.testing.assert_close(guidance.eps(noisy, int(t), asked, 3.0), recorder.steps[0][2], atol=1e-5, rtol=1e-5)
+    asked = Wishes(guidance.encode(["a red mug"] * 2), guidance.encode([""] * 2))
+    torch.testing.assert_close(eps(guidance, noisy, int(t), asked, 3.0), recorder.steps[0][2], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["sd1", "sd2", "if", "prior"])
@@ -94,12 +113,12 @@ def test_without_guidance_the_negative_prompt_makes_no_difference(
     shape = (1, guidance._parts.unet.config.in_channels, guidance.size, guidance.size)
     noisy = torch.randn(shape, generator=generator)
     plain, other = (
-        guidance.eps(noisy, 500, conditioning(guidance, "a red mug", negative), 1.0) for negative in ("", "a bowl")
+        eps(guidance, noisy, 500, wishes(guidance, "a red mug", negative), 1.0) for negative in ("", "a bowl")
     )
     assert torch.equal(plain, other)
     # The shortcut is what the formula says.
     torch.testing.assert_close(
-        plain, guidance.eps(noisy, 500, conditioning(guidance, "a red mug"), 1.0 + 1e-7), atol=1e-4, rtol=0
+        plain, eps(guidance, noisy, 500, wishes(guidance, "a red mug"), 1.0 + 1e-7), atol=1e-4, rtol=0
     )
 
 
@@ -113,12 +132,12 @@ def test_perp_neg_is_the_papers_formula_over_single_predictions(
     texts = guidance.encode(["", "a red mug, side view", "a red mug, front view", "a red mug, back view"])
     weights = torch.tensor([[-2.0, -0.5], [-1.0, 0.0]])
     against = texts[2:].expand(2, -1, -1, -1)
-    asked = Conditioning(texts[1:2].repeat(2, 1, 1), texts[:1].repeat(2, 1, 1), against, weights)
-    found = guidance.eps(noisy, 600, asked, 7.5)
+    asked = Wishes(texts[1:2].repeat(2, 1, 1), texts[:1].repeat(2, 1, 1), against, weights)
+    found = eps(guidance, noisy, 600, asked, 7.5)
     for view in range(2):
         one = noisy[view : view + 1]
         u, c, *others = (
-            guidance.eps(one, 600, Conditioning(text[None], text[None]), 1.0).flatten().double() for text in texts
+            eps(guidance, one, 600, Wishes(text[None], text[None]), 1.0).flatten().double() for text in texts
         )
         direction = (c - u) / (c - u).norm()
         expected = u + 7.5 * (c - u)
@@ -132,9 +151,9 @@ def test_views_do_not_influence_each_other(guidances: dict[str, DiffusionGuidanc
     noisy = torch.randn(3, 3, 32, 32, generator=generator)
     text = guidance.encode(["a red mug", "a blue car", "a tree"])
     empty = guidance.encode([""]).repeat(3, 1, 1)
-    together = guidance.eps(noisy, 300, Conditioning(text, empty), 5.0)
+    together = eps(guidance, noisy, 300, Wishes(text, empty), 5.0)
     for i in range(3):
-        alone = guidance.eps(noisy[i : i + 1], 300, Conditioning(text[i : i + 1], empty[:1]), 5.0)
+        alone = eps(guidance, noisy[i : i + 1], 300, Wishes(text[i : i + 1], empty[:1]), 5.0)
         torch.testing.assert_close(together[i : i + 1], alone, atol=1e-4, rtol=0)
 
 
@@ -147,12 +166,13 @@ def test_lean_guidance_says_the_same(
     lean = guidance.lean(views_at_once)
     images = torch.rand(3, 3, 16, 16, generator=generator)
     text = guidance.encode(["a red mug", "a blue car", "a tree", "", "a front", "a back"])
-    asked = Conditioning(text[:3], text[3:4].repeat(3, 1, 1), text[4:].expand(3, -1, -1, -1), -torch.rand(3, 2))
+    asked = Wishes(text[:3], text[3:4].repeat(3, 1, 1), text[4:].expand(3, -1, -1, -1), -torch.rand(3, 2))
     slopes = []
     for one in (guidance, lean):
         given = images.clone().requires_grad_()
         clean = one.model_space(given)
-        wanted = distillation.gradient(one, clean, 400, asked, 7.5, "one", torch.ones_like(clean))
+        step = a_step(one, clean, torch.ones_like(clean), 400, asked, 7.5)
+        wanted = distillation.gradient(step, sds, "one")
         distillation.surrogate(clean, wanted).backward()
         slopes.append(given.grad)
     assert slopes[0] is not None
@@ -180,20 +200,20 @@ def test_a_prediction_of_the_image_itself_is_understood(folders: dict[str, Path]
     guidance = load(folders["prior"], CPU, "fp32")
     object.__setattr__(guidance._parts, "prediction", "sample")
     noisy = torch.randn(1, 3, 32, 32, generator=generator)
-    asked = conditioning(guidance, "a red mug")
+    asked = wishes(guidance, "a red mug")
     clean = guidance._parts.unet(noisy, 400, asked.positive).sample
     abar = float(guidance.abar[400])
-    rebuilt = math.sqrt(abar) * clean + math.sqrt(1 - abar) * guidance.eps(noisy, 400, asked, 1.0)
+    rebuilt = math.sqrt(abar) * clean + math.sqrt(1 - abar) * eps(guidance, noisy, 400, asked, 1.0)
     torch.testing.assert_close(rebuilt, noisy, atol=1e-5, rtol=0)
 
 
 def test_the_built_in_model_in_half_precision_says_nearly_the_same(generator: torch.Generator) -> None:
     exact, fast = (load(model.BUILTIN, CPU, precision) for precision in ("fp32", "bf16"))
     noisy = torch.randn(4, 3, 32, 32, generator=generator)
-    asked = Conditioning(exact.encode(["a red mug, front view"] * 4), exact.encode([""] * 4))
+    asked = Wishes(exact.encode(["a red mug, front view"] * 4), exact.encode([""] * 4))
     for t, cfg, allowed in ((100, 1.0, 0.02), (500, 1.0, 0.02), (900, 1.0, 0.02), (500, 10.0, 0.1)):
-        reference = exact.eps(noisy, t, asked, cfg)
-        error = (fast.eps(noisy, t, asked, cfg) - reference).norm() / reference.norm()
+        reference = eps(exact, noisy, t, asked, cfg)
+        error = (eps(fast, noisy, t, asked, cfg) - reference).norm() / reference.norm()
         assert 0 < error < allowed
 
 
@@ -264,6 +284,6 @@ def test_eps_is_a_constant_in_single_precision(
 ) -> None:
     guidance = guidances["sd1"]
     noisy = torch.randn(1, 4, 8, 8, generator=generator, requires_grad=True)
-    found = guidance.eps(noisy, 10, conditioning(guidance, "a mug"), 100.0)
+    found = eps(guidance, noisy, 10, wishes(guidance, "a mug"), 100.0)
     assert found.dtype == torch.float32
     assert not found.requires_grad

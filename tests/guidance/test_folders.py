@@ -9,7 +9,7 @@ import pytest
 from diffusers import UNet2DConditionModel
 
 from backend.errors import UserError
-from backend.guidance.folders import check, files, is_latent, pickles
+from backend.guidance.folders import check, files, fold, is_latent, pickles, takes_views
 
 
 @pytest.fixture
@@ -158,4 +158,20 @@ def test_models_are_told_apart_by_their_parts(folders: dict[str, Path]) -> None:
         "sd2": True,
         "if": False,
         "prior": False,
+        "told": False,
     }
+    assert [kind for kind, folder in folders.items() if takes_views(folder)] == ["told"]
+
+
+def test_colours_of_folded_pixels_are_the_channels() -> None:
+    assert [fold(channels) for channels in (3, 12, 27)] == [1, 2, 3]
+
+
+def test_a_model_that_is_told_something_else_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folders["told"], tmp_path / "told"))
+    change(folder / "unet" / "config.json", projection_class_embeddings_input_dim=16)
+    with pytest.raises(UserError, match="take a plain text-to-image one"):
+        check(folder)
+    change(folder / "unet" / "config.json", projection_class_embeddings_input_dim=12, in_channels=10)
+    with pytest.raises(UserError, match="takes 10 channels where 3 are diffused"):
+        check(folder)

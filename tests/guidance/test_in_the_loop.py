@@ -1,4 +1,4 @@
-"""Every kind of model guides a field for a few steps by the presets of large models, lit, with Perp-Neg."""
+"""Every kind of model, and every rule, guides a field for a few steps by the presets of large models, lit."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from backend.engine.fields import Growth, VoxelField
+from backend.engine.names import RULES, RuleName
 from backend.engine.optimise import optimise
+from backend.engine.rules import bridge
 from backend.engine.settings import Shading
 from backend.guidance.loading import load
 from backend.guidance.prompts import PerpNeg, encode
@@ -19,15 +21,28 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("kind", "latent_field"), [("sd1", False), ("sd2", False), ("if", False), ("sd1", True), ("sd2", True)]
+    ("kind", "latent_field"),
+    [("sd1", False), ("sd2", False), ("if", False), ("told", False), ("sd1", True), ("sd2", True)],
 )
 def test_a_few_steps_move_the_field(folders: dict[str, Path], kind: str, latent_field: bool) -> None:
-    guidance = load(folders[kind], CPU, "fp32", latent_field)
+    assert_moved(folders[kind], kind, latent_field, "sds")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_moves_the_field(folders: dict[str, Path], rule: RuleName) -> None:
+    assert_moved(folders["sd2"], "sd2", False, rule)
+
+
+def assert_moved(folder: Path, kind: str, latent_field: bool, rule: RuleName) -> None:
+    guidance = load(folder, CPU, "fp32", latent_field)
     shading = Shading() if latent_field else Shading(0.5, 0.3, begin=0.0)
-    chosen = tuned(preset("draft", small=False, device="cpu"), small=False).optimisation
-    settings = replace(chosen, steps=3, views=2, spacing=0.2, occupancy_resolution=8, shading=shading)
+    chosen = tuned(preset("draft", small=False, device="cpu"), small=False)
+    settings = replace(
+        chosen.optimisation, steps=3, views=2, spacing=0.2, occupancy_resolution=8, shading=shading, rule=rule
+    )
     field = VoxelField(guidance.channels, Growth((6,), (0.0,)))
-    texts = encode(guidance, "a mug", perp_neg=PerpNeg())
+    avoid = PerpNeg() if chosen.perp_neg else None
+    texts = encode(guidance, "a mug", mode=chosen.view_mode, perp_neg=avoid, contrast=(bridge.BETTER, bridge.WORSE))
     *_, last = optimise(field, guidance, texts, settings, seed=0)
     assert last.step == 3
     assert field.levels[0].isfinite().all()

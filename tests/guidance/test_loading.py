@@ -12,12 +12,14 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
+from backend.engine.cameras import ring
 from backend.errors import UserError
-from backend.guidance.interface import Conditioning
 from backend.guidance.loading import load, noise_schedule
+from backend.guidance.views import Views
 from backend.prior import model
 
 CPU = torch.device("cpu")
+VIEW = Views.unlit(ring(1, 20))
 
 
 @pytest.fixture
@@ -41,7 +43,8 @@ def test_the_built_in_model_loads_like_any_other() -> None:
         v = prior.unet(noisy, t, text).sample
     abar = float(prior.scheduler.alphas_cumprod[t])
     expected = abar**0.5 * v + (1 - abar) ** 0.5 * noisy
-    torch.testing.assert_close(guidance.eps(noisy, t, Conditioning(text, text), 1.0), expected, atol=1e-5, rtol=0)
+    said = guidance.predict(noisy, t, [text], VIEW)
+    torch.testing.assert_close(said.eps(said.outputs[0]), expected, atol=1e-5, rtol=0)
 
 
 def test_loading_says_nothing(
@@ -65,7 +68,7 @@ def test_weights_stored_in_half_precision_only_are_found(
     noisy = torch.ones(1, 4, 8, 8)
     with torch.no_grad():
         reference = pipelines["sd1"].unet(noisy, 10, text).sample
-    found = guidance.eps(noisy, 10, Conditioning(text, text), 1.0)
+    (found,) = guidance.predict(noisy, 10, [text], VIEW).outputs
     torch.testing.assert_close(found, reference, atol=1e-5 if precision == "fp32" else 0.05, rtol=0)
 
 

@@ -123,6 +123,45 @@ def test_perp_neg_keeps_away_from_the_front_and_the_side() -> None:
     torch.testing.assert_close(found.against_weights, PerpNeg().at(view_shares(seen)))
 
 
+def test_what_no_camera_keeps_away_from_is_left_out() -> None:
+    prompts = embedded("nearest", PerpNeg())
+    # A camera in front keeps away from the side alone; one at the side, and one that sees a little of the back, from
+    # the front alone; from above there is nothing to keep away from.
+    for azimuths, elevations, left in (([0, 0], [0.0], [SIDE]), ([90, 100], [0.0], [FRONT]), ([0, 90], [75.0], [])):
+        seen = cameras(azimuths, elevations)
+        found, weights = prompts.at(seen), PerpNeg().at(view_shares(seen))
+        kept = [index for index in (0, 1) if weights[:, index].abs().max() >= 0.02]
+        assert len(kept) == len(left)
+        if not left:
+            assert found.against is None
+            assert found.against_weights is None
+            continue
+        assert found.against is not None
+        assert found.against_weights is not None
+        torch.testing.assert_close(found.against[:, :, 0], torch.stack(left).expand(2, -1, 4))
+        torch.testing.assert_close(found.against_weights, weights[:, kept])
+
+
+def test_one_camera_that_keeps_away_is_enough() -> None:
+    seen = cameras([0, 90])
+    found = embedded("nearest", PerpNeg()).at(seen)
+    assert found.against is not None
+    torch.testing.assert_close(found.against[:, :, 0], torch.stack([FRONT, SIDE]).expand(2, 2, 4))
+    torch.testing.assert_close(found.against_weights, PerpNeg().at(view_shares(seen)))
+
+
+@pytest.mark.parametrize("mode", prompts.VIEW_MODES)
+def test_words_for_better_and_worse_pictures_stand_between_the_prompt_and_the_view(
+    mode: prompts.ViewMode, guidances: dict[str, DiffusionGuidance]
+) -> None:
+    guidance, seen = guidances["sd1"], cameras([0, 30, 180], [0, 0, 80])
+    made = prompts.encode(guidance, "a mug", mode=mode, contrast=(", fine", ", foul"))
+    for side, words in (("positive", ""), ("better", ", fine"), ("worse", ", foul")):
+        alone = prompts.encode(guidance, f"a mug{words}", mode=mode)
+        torch.testing.assert_close(getattr(made.at(seen), side), alone.at(seen).positive)
+    assert prompts.encode(guidance, "a mug", mode=mode).at(seen).better is None
+
+
 def test_a_prompt_is_encoded_with_the_words_for_each_view(guidances: dict[str, DiffusionGuidance]) -> None:
     guidance = guidances["prior"]
     made = prompts.encode(guidance, "a red mug", negative="a blue car")
