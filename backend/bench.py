@@ -49,7 +49,7 @@ def step_rows(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> list[Ro
     """A whole step against the bare guidance call that it contains, taking turns."""
     texts = asked(job, guidance)
     cameras = CameraDistribution().sample(job.optimisation.views, torch.Generator().manual_seed(0))
-    views = Views.unlit(cameras.to(guidance.device))
+    views = replace(Views.unlit(cameras.to(guidance.device)), joint=job.optimisation.joint_views)
     wishes = texts.at(views.cameras)
     image = torch.rand(
         job.optimisation.views, guidance.channels, guidance.size, guidance.size, device=guidance.device

@@ -23,8 +23,9 @@ from backend import checkpoints
 from backend.checkpoints import Checkpoint
 from backend.engine.cameras import ring
 from backend.engine.fields import Field, TrainableField, VoxelField
+from backend.engine.finite import NonFiniteError
 from backend.engine.hashgrid import HashGridField
-from backend.engine.optimise import NonFiniteError, Progress, Resumption, optimise
+from backend.engine.optimise import Progress, Resumption, optimise
 from backend.engine.randomness import generator
 from backend.engine.rendering import Occupancy, render
 from backend.engine.rules import bridge
@@ -47,8 +48,6 @@ from shared.names import named
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 10.0
-CALMER = 1 / 3
-"""What a run's learning rate is multiplied by when it starts anew after a loss that is not finite."""
 
 MESH, PREVIEW, TURNTABLE, REPORT = "mesh.glb", "preview.png", "turntable.gif", "report.json"
 CHECKPOINTS = ".dreamtime"
@@ -76,22 +75,22 @@ class Status:
 
 @dataclass(frozen=True)
 class Remedies:
-    """What an optimisation was given because it could not go on as planned; each time from its last checkpoint.
+    """What helped an optimisation that could not go on as planned.
 
-    calmed: a lower learning rate, after a loss that was not finite. views_at_once: how many views the model is
-    shown at a time, after memory ran out, or None for all.
+    views_at_once: how many views the model is shown at a time, from the last checkpoint before memory ran out, or None
+    for all. left_out: views that had no part in their steps because their numbers were not finite.
     """
 
-    calmed: bool = False
     views_at_once: int | None = None
+    left_out: int = 0
 
     def notes(self) -> list[str]:
         """A sentence for the artist for each."""
         notes = []
-        if self.calmed:
-            notes.append("a loss was not finite: the learning rate was lowered")
         if self.views_at_once is not None:
             notes.append(f"memory ran out: the model saw views {self.views_at_once} at a time, which takes longer")
+        if self.left_out:
+            notes.append(f"views left out because their numbers were not finite: {self.left_out}")
         return notes
 
 
@@ -202,7 +201,7 @@ def _start(job: Job, out: Path, resume: bool) -> tuple[Job, Checkpoint | None]:
     theirs = found.facts["recipe"]
     job = job.with_numerics_of(theirs)
     ours = json.loads(json.dumps(job.recipe()))
-    if ours["versions"] != theirs["versions"]:
+    if ours["versions"] != theirs["versions"] or _shape(ours) != _shape(theirs):
         raise OtherRunError(f"the run in {out} was started with other versions of the program; leave out --resume")
     if ours != theirs:
         differing = ", ".join(sorted(_differences(ours, theirs)))
@@ -211,6 +210,11 @@ def _start(job: Job, out: Path, resume: bool) -> tuple[Job, Checkpoint | None]:
             "repeat them, or leave out --resume to start anew"
         )
     return job, found
+
+
+def _shape(recipe: Any) -> Any:
+    """What a recipe tells of, without what it says."""
+    return {name: _shape(value) for name, value in recipe.items()} if isinstance(recipe, dict) else None
 
 
 def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[str]:
@@ -226,22 +230,26 @@ def _optimised(
     job: Job, guidance: DiffusionGuidance, out: Path, start: Checkpoint | None, listen: Callable[[Status], None]
 ) -> tuple[TrainableField, dict[str, float], Remedies]:
     """The optimised field, the losses of the last step, and what was needed for it to end."""
-    remedies = Remedies(**start.facts.get("remedies", {})) if start else Remedies()  # older checkpoints have none
+    remedies = Remedies(**start.facts["remedies"]) if start else Remedies()
     while True:
         field = make_field(job, guidance.channels, guidance.device)
         steps = _steps(job, field, guidance, remedies, start)
-        facts = {"recipe": job.recipe(), "remedies": asdict(remedies)}
         try:
-            losses = _followed(steps, partial(displayed, field, guidance), out, facts, listen)
-        except (NonFiniteError, MemoryError, RuntimeError) as error:
-            remedies = _remedied(error, remedies, job.optimisation.views)
+            last = _followed(steps, partial(displayed, field, guidance), out, job.recipe(), remedies, listen)
+        except NonFiniteError as error:
+            raise NotFiniteError(f"{error}; try another seed or a lower cfg") from error
+        except (MemoryError, RuntimeError) as error:
+            at_once = _fewer_views(error, remedies.views_at_once or job.optimisation.views)
         else:
-            return field, losses or (start.facts["losses"] if start else {}), remedies
+            if last is None:  # all steps were done before
+                return field, start.facts["losses"] if start else {}, remedies
+            return field, last.losses, replace(remedies, left_out=last.left_out)
         # What held the memory of the failed step is gone only now that the error is.
         del steps, field
         torch.cuda.empty_cache()
         start = checkpoints.newest(out / CHECKPOINTS)
-        if start:  # a run that is killed now must not meet the same numbers again
+        remedies = replace(Remedies(**start.facts["remedies"]) if start else Remedies(), views_at_once=at_once)
+        if start:  # a run that is killed now must not meet the same shortage again
             start = replace(start, facts={**start.facts, "remedies": asdict(remedies)})
             checkpoints.write(out / CHECKPOINTS, start)
 
@@ -250,48 +258,39 @@ def _steps(
     job: Job, field: TrainableField, guidance: DiffusionGuidance, remedies: Remedies, start: Checkpoint | None
 ) -> Iterator[Progress]:
     """The steps of the job from `start` on, with `remedies`."""
-    settings = job.optimisation
-    if remedies.calmed:
-        settings = replace(settings, learning_rate=settings.learning_rate * CALMER)
     if remedies.views_at_once is not None:
         guidance = guidance.lean(remedies.views_at_once)
     resumption = Resumption(start.step, start.tensors) if start else None
-    return optimise(field, guidance, asked(job, guidance), settings, job.seed, resumption)
+    return optimise(field, guidance, asked(job, guidance), job.optimisation, job.seed, resumption)
 
 
-def _remedied(error: Exception, remedies: Remedies, views: int) -> Remedies:
-    """What else may help against `error`. Raises it again, or a UserError, if nothing does."""
-    if isinstance(error, NonFiniteError):
-        if remedies.calmed:
-            raise NotFiniteError(
-                f"{error}, even with a lower learning rate; try another seed or a lower cfg"
-            ) from error
-        logger.warning("%s: going on from the last checkpoint with a lower learning rate", error)
-        return replace(remedies, calmed=True)
-    at_once = (remedies.views_at_once or views) // 2
-    if at_once == 0 or not out_of_memory(error):
+def _fewer_views(error: Exception, views: int) -> int:
+    """Half of `views`, to be shown to the model at a time after `error`. Raises it again if that cannot help."""
+    if views == 1 or not out_of_memory(error):
         raise error
-    logger.warning("memory ran out: going on from the last checkpoint with %d views at a time", at_once)
-    return replace(remedies, views_at_once=at_once)
+    logger.warning("memory ran out: going on from the last checkpoint with %d views at a time", views // 2)
+    return views // 2
 
 
 def _followed(
     steps: Iterator[Progress],
     shown: Callable[[], Field],
     out: Path,
-    facts: dict[str, Any],
+    recipe: dict[str, Any],
+    remedies: Remedies,
     listen: Callable[[Status], None],
-) -> dict[str, float]:
-    """Go through `steps`, keeping a checkpoint every CHECKPOINT_SECONDS and at the end; returns the last losses."""
-    kept_at, losses = time.monotonic(), {}
+) -> Progress | None:
+    """Go through `steps`, keeping a checkpoint every CHECKPOINT_SECONDS and at the end; returns the last step."""
+    kept_at, last = time.monotonic(), None
     for progress in steps:
-        losses = progress.losses
+        last = progress
         listen(Status("optimising", progress, shown))
         if progress.step == progress.steps or time.monotonic() - kept_at >= CHECKPOINT_SECONDS:
-            checkpoint = Checkpoint(progress.step, progress.state(), {**facts, "losses": losses})
-            checkpoints.write(out / CHECKPOINTS, checkpoint)
+            so_far = asdict(replace(remedies, left_out=progress.left_out))
+            facts = {"recipe": recipe, "remedies": so_far, "losses": progress.losses}
+            checkpoints.write(out / CHECKPOINTS, Checkpoint(progress.step, progress.state(), facts))
             kept_at = time.monotonic()
-    return losses
+    return last
 
 
 def _written(job: Job, asset: Asset, field: Field, device: torch.device, out: Path) -> Report:

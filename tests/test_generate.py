@@ -1,12 +1,13 @@
 """The whole way on small budgets: files, resumption after a real kill, and trouble with folders, disks and numbers."""
 
 import errno
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,8 @@ from torch import Tensor
 from backend import checkpoints
 from backend import generate as module
 from backend.engine.fields import Blob, VoxelField
-from backend.engine.optimise import NonFiniteError
-from backend.errors import OutOfMemoryError, UserError
-from backend.generate import CALMER, CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Remedies, Status, generate
+from backend.errors import NotFiniteError, OtherRunError, OutOfMemoryError, UserError
+from backend.generate import CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Remedies, Status, generate
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.job import Job, planned
 from backend.mesh.asset import MeshSettings
@@ -154,6 +154,20 @@ def test_resuming_with_other_settings_is_refused_by_name(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("every_step")
+@pytest.mark.parametrize("lacking", ["rule", "rig", "joint_views"])
+def test_a_run_that_knew_less_than_this_version_is_refused(tmp_path: Path, lacking: str) -> None:
+    stopped(tmp_path, at=2)
+    found = checkpoints.newest(tmp_path / CHECKPOINTS)
+    assert found is not None
+    del found.facts["recipe"]["optimisation"][lacking]
+    found.facts["remedies"] = {"calmed": True, "views_at_once": None}
+    checkpoints.write(tmp_path / CHECKPOINTS, found)
+    with pytest.raises(OtherRunError, match="other versions of the program; leave out --resume") as raised:
+        generate(small_job(), tmp_path, resume=True)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("every_step")
 def test_a_run_without_resume_starts_anew(tmp_path: Path) -> None:
     stopped(tmp_path, at=4)
     steps: list[int] = []
@@ -212,26 +226,44 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path: Path, monkeyp
     assert found.step == full_from - 1
 
 
+def spoilt(calls: Sequence[int]) -> Callable[..., Tensor]:
+    """The model's call, infinite in one view in some of the calls."""
+    call, count = DiffusionGuidance._outputs, itertools.count()
+
+    def outputs(guidance: DiffusionGuidance, *asked: Any) -> Tensor:
+        found = call(guidance, *asked)
+        if next(count) in calls:
+            found[:, 1] = torch.inf
+        return found
+
+    return outputs
+
+
 @pytest.mark.usefixtures("every_step")
-def test_a_loss_that_is_not_finite_restarts_once_with_a_lower_rate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_views_that_are_not_finite_are_left_out_and_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", spoilt([2, 3, 9]))
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "build", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            generate(small_job(), tmp_path, resume=False)
+    report = generate(small_job(), tmp_path, resume=True)  # of which no step is left
+    assert report.remedies == {"views_at_once": None, "left_out": 3}
+    assert set(report.losses) == {"guidance", "opacity", "entropy"}
+    assert Remedies(**report.remedies).notes() == ["views left out because their numbers were not finite: 3"]
+
+
+def interrupting(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("every_step")
+def test_views_left_out_before_an_interruption_are_still_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    optimise, rates, begun = module.optimise, [], []
-
-    def breaking(field: Any, guidance: Any, texts: Any, settings: Any, seed: int, resume: Any) -> Iterator[Any]:
-        rates.append(settings.learning_rate)
-        begun.append(resume.step if resume else 0)
-        for progress in optimise(field, guidance, texts, settings, seed, resume):
-            if progress.step == 6 and len(rates) == 1:
-                raise NonFiniteError(6, "guidance loss")
-            yield progress
-
-    monkeypatch.setattr(module, "optimise", breaking)
-    report = generate(small_job(), tmp_path, resume=False)
-    assert report.remedies == {"calmed": True, "views_at_once": None}
-    assert rates == [pytest.approx(0.2), pytest.approx(0.2 * CALMER)]
-    assert begun == [0, 5]
-    assert "guidance loss is not finite at step 6" in caplog.text
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", spoilt([2]))
+    stopped(tmp_path, at=5)
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", spoilt([]))
+    assert generate(small_job(), tmp_path, resume=True).remedies["left_out"] == 1
 
 
 def hungry(most: int) -> Callable[..., Tensor]:
@@ -254,7 +286,7 @@ def test_where_memory_runs_out_the_model_sees_fewer_views_at_a_time(
     assert job.optimisation.views == 4
     monkeypatch.setattr(DiffusionGuidance, "_outputs", hungry(1))
     report = generate(job, tmp_path, resume=False)
-    assert report.remedies == {"calmed": False, "views_at_once": 1}
+    assert report.remedies == {"views_at_once": 1, "left_out": 0}
     assert [line.args for line in caplog.records if "memory ran out" in line.message] == [(2,), (1,)]
     assert "saw views 1 at a time" in report.notes[0]
 
@@ -290,24 +322,6 @@ def test_where_one_view_is_too_much_the_job_ends_with_a_remedy(tmp_path: Path, m
     assert not (tmp_path / MESH).exists()
 
 
-@pytest.mark.usefixtures("every_step")
-def test_a_calmed_run_that_is_stopped_stays_calm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaking(field: Any, guidance: Any, texts: Any, settings: Any, seed: int, resume: Any) -> Iterator[Any]:
-        if settings.learning_rate < 0.1:
-            raise KeyboardInterrupt
-        for progress in optimise(field, guidance, texts, settings, seed, resume):
-            if progress.step == 3:
-                raise NonFiniteError(3, "gradient")
-            yield progress
-
-    optimise = module.optimise
-    monkeypatch.setattr(module, "optimise", breaking)
-    with pytest.raises(KeyboardInterrupt):
-        generate(small_job(), tmp_path, resume=False)
-    monkeypatch.setattr(module, "optimise", optimise)
-    assert generate(small_job(), tmp_path, resume=True).remedies["calmed"]
-
-
 def test_a_folder_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
     mine = tmp_path / "checkpoints" / "mine.txt"
     mine.parent.mkdir()
@@ -337,13 +351,9 @@ def test_a_hash_grid_resumes_from_its_last_step(tmp_path: Path, monkeypatch: pyt
     assert torch.equal(grids[0], grids[1])
 
 
-def test_a_loss_that_is_never_finite_ends_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> Iterator[Any]:
-        raise NonFiniteError(0, "guidance loss")
-        yield
-
-    monkeypatch.setattr(module, "optimise", broken)
-    with pytest.raises(UserError, match="not finite at step 0, even with a lower learning rate; try another seed"):
+def test_numbers_that_are_never_finite_end_a_job_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", spoilt(range(100)))
+    with pytest.raises(NotFiniteError, match=r"the guidance is not finite at step 19, .*; try another seed"):
         generate(small_job(), tmp_path, resume=False)
     assert not (tmp_path / MESH).exists()
 

@@ -79,6 +79,11 @@ class Cameras:
         right = torch.stack([torch.cos(self.azimuth), torch.sin(self.azimuth), zero], dim=-1)
         return right, torch.linalg.cross(self.backward, right)
 
+    def seen(self, directions: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3"]:
+        """Directions in the world, one per camera, in the cameras' own frames: right, up, backward."""
+        axes = torch.stack([*self.right_and_up, self.backward], dim=1)
+        return torch.einsum("bij,bj->bi", axes, directions)
+
     def rays(self, height: int, width: int) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B H W 3"]]:
         """Origins (one per camera) and unit directions through the pixel centres.
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from backend.engine.fields import Field
+from backend.engine.regularisers import orientation
 from backend.engine.rendering import Rendering
 
 VISIBLE = 0.01
@@ -22,6 +23,11 @@ class Surface:
 
     index: Int[Tensor, " m"]
     normals: Float[Tensor, "m 3"]
+
+    def facing_away(self, rendering: Rendering) -> Float[Tensor, ""]:
+        """The orientation regulariser of these samples of `rendering`."""
+        directions = rendering.directions[rendering.samples.ray[self.index]]
+        return orientation(self.normals, directions, rendering.weights[self.index], len(rendering.opacity))
 
 
 def surface(field: Field, rendering: Rendering, reach: float = 0.04) -> Surface:

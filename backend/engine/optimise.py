@@ -4,19 +4,24 @@ Every draw of a step belongs to (seed, step, purpose) and everything else that a
 `Progress.state()`, so a run that goes on from there ends as if it had never stopped.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from backend.engine import distillation, regularisers, schedules
 from backend.engine.cameras import Cameras
 from backend.engine.fields import TrainableField
-from backend.engine.normals import normal_image, surface
+from backend.engine.finite import LeftOut
+from backend.engine.lighting import Lighting
+from backend.engine.normals import Surface, normal_image, surface
 from backend.engine.randomness import generator
+from backend.engine.regularisers import Ramp
 from backend.engine.rendering import Occupancy, Rendering, render
 from backend.engine.rules.choice import rule
 from backend.engine.rules.step import Step
@@ -35,26 +40,20 @@ class Prompts(Protocol):
         ...
 
 
-class NonFiniteError(ArithmeticError):
-    """A loss or its gradient is infinite or not a number. `step` and `term` tell which."""
-
-    def __init__(self, step: int, term: str) -> None:
-        self.step, self.term = step, term
-        super().__init__(f"the {term} is not finite at step {step}")
-
-
 @dataclass(frozen=True)
 class Progress:
     """Where a run is. step: steps done, of `steps`. t: the timestep of the last one. losses: its weighted terms.
 
-    render and state tell of the field as it is when they are called: call them before the next step.
-    render: views of the field as (cameras, size) wants them. state: all that is needed to go on from here.
+    left_out: views that were left out of the steps so far because something of them was not finite. render and state
+    tell of the field as it is when they are called: call them before the next step. render: views of the field as
+    (cameras, size) wants them. state: all that is needed to go on from here.
     """
 
     step: int
     steps: int
     t: int
     losses: dict[str, float]
+    left_out: int
     render: Callable[[Cameras, int], Rendering]
     state: Callable[[], dict[str, Tensor]]
 
@@ -77,7 +76,8 @@ def optimise(
 ) -> Iterator[Progress]:
     """Optimise `field` in place, yielding after every step. The caller may stop at any time.
 
-    `field` has to be as new, even when resumed. Raises NonFiniteError before a step would spoil it.
+    `field` has to be as new, even when resumed. Views with numbers that are not finite have no part in their step, and
+    the field is never spoilt; raises NonFiniteError where that happens all the time.
     """
     run = _Run(field, guidance, prompts, settings, seed)
     if resume is not None:
@@ -113,6 +113,7 @@ class _Run:
             fused=True,
         )
         self.step = 0
+        self.left_out = LeftOut()
 
     def _generator(self, purpose: str) -> torch.Generator:
         return generator(self.seed, self.step, purpose, self.guidance.device)
@@ -125,46 +126,68 @@ class _Run:
             self.occupancy = Occupancy.of(
                 self.field, settings.occupancy_resolution, settings.occupancy_threshold, self.guidance.device
             )
-        cameras = settings.cameras.sample(settings.views, self._generator("cameras"))
+        cameras = self._cameras()
+        lighting = Lighting.draw(settings.shading, settings.lights, cameras, progress, self._generator("lights"))
         t = self.schedule.timestep(self.step, self._generator("timestep"))
-        losses = self._losses(cameras, t, progress)
-        self._descend(losses, progress)
+        losses = self._improve(cameras, lighting, t, progress)
         self.step += 1
-        values = {name: value.item() for name, value in losses.items()}
-        return Progress(self.step, settings.steps, t, values, self.render, self.state)
+        return Progress(self.step, settings.steps, t, losses, self.left_out.total, self.render, self.state)
 
-    def _losses(self, cameras: Cameras, t: int, progress: float) -> dict[str, Float[Tensor, ""]]:
-        """The weighted terms that the step is to lower."""
-        settings, size = self.settings, self.guidance.size
-        rendering = render(self.field, cameras, size, self.occupancy, settings.spacing, self._generator("samples"))
-        losses = self._regularisers(rendering, progress)
+    def _cameras(self) -> Cameras:
+        settings, draws = self.settings, self._generator("cameras")
+        if settings.rig:
+            return settings.cameras.rigs(1, settings.views, draws)
+        return settings.cameras.sample(settings.views, draws)
+
+    def _improve(self, cameras: Cameras, lighting: Lighting, t: int, progress: float) -> dict[str, float]:
+        """One step of Adam, of the views whose numbers are finite; returns the terms of the loss that are."""
+        settings = self.settings
+        rendering = render(
+            self.field, cameras, self.guidance.size, self.occupancy, settings.spacing, self._generator("samples")
+        )
+        shaded = settings.shading.active(progress)
+        seen = surface(self.field, rendering) if shaded or settings.regularisation.orientation.at(progress) else None
+        terms = self._regularisers(rendering, seen, progress)
         colour = rendering.colour
-        orientation = settings.regularisation.orientation.at(progress)
-        if orientation or settings.shading.active(progress):
-            seen = surface(self.field, rendering)
-            if orientation:
-                losses["orientation"] = orientation * regularisers.orientation(
-                    seen.normals,
-                    rendering.directions[rendering.samples.ray[seen.index]],
-                    rendering.weights[seen.index],
-                    settings.views,
-                )
-            if settings.shading.active(progress):
-                colour = self._lit(rendering, normal_image(rendering, seen), cameras)
-        clean = self.guidance.model_space(over(colour, rendering.opacity, self._backgrounds()))
+        if shaded and seen is not None:
+            colour = lighting.on(rendering, normal_image(rendering, seen))
+        images = over(colour, rendering.opacity, self._backgrounds())
+        views = lighting.views(cameras, settings.joint_views)
+        loss, slope, sound = self._guided(images, views, t, progress)
+        if not sound.all():
+            terms = self._regularisers(rendering.only(sound), seen, progress)
+        spoilt = self._descend(images, slope, terms, progress) if sound.any() else "guidance"
+        left_out = settings.views if spoilt else int((~sound).sum())
+        self.left_out.count(self.step, left_out, spoilt or "guidance")
+        losses = {name: value.item() for name, value in {"guidance": loss, **terms}.items()}
+        return {name: value for name, value in losses.items() if math.isfinite(value)}
+
+    def _guided(
+        self, images: Float[Tensor, "B c H W"], views: Views, t: int, progress: float
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "B c H W"], Bool[Tensor, " B"]]:
+        """The guidance's loss, its slope by the images, and in which views that is finite; elsewhere it is 0."""
+        settings = self.settings
+        clean = self.guidance.model_space(images)
         noise = torch.randn(clean.shape, generator=self._generator("noise"), device=clean.device)
-        views, wishes = Views.unlit(cameras), self.prompts.at(cameras)
+        wishes = self.prompts.at(views.cameras)
         step = Step(self.guidance, clean.detach(), noise, t, wishes, views, settings.cfg, self._generator)
         wanted = distillation.gradient(step, rule(settings.rule, progress), settings.weight)
-        return {"guidance": distillation.surrogate(clean, wanted), **losses}
+        (slope,) = torch.autograd.grad(distillation.surrogate(clean, wanted), images)
+        sound = slope.isfinite().flatten(1).all(1)
+        return wanted[sound].square().sum() / (2 * len(wanted)), slope.where(sound[:, None, None, None], 0.0), sound
 
-    def _regularisers(self, rendering: Rendering, progress: float) -> dict[str, Float[Tensor, ""]]:
+    def _regularisers(
+        self, rendering: Rendering, seen: Surface | None, progress: float
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The weighted terms that ask for more than looking right."""
         asked = self.settings.regularisation
-        terms = {
+        terms: dict[str, tuple[Ramp, Callable[[], Tensor]]] = {
             "opacity": (asked.opacity, lambda: regularisers.opacity(rendering.opacity)),
             "entropy": (asked.entropy, lambda: regularisers.entropy(rendering.opacity)),
             "roughness": (asked.roughness, lambda: self.field.roughness(self._generator("roughness"))),
         }
+        if seen is not None:
+            terms["orientation"] = (asked.orientation, partial(seen.facing_away, rendering))
         return {name: weight * term() for name, (ramp, term) in terms.items() if (weight := ramp.at(progress))}
 
     def _backgrounds(self) -> Float[Tensor, "B c"]:
@@ -174,31 +197,27 @@ class _Run:
         # Latents are scaled to unit variance, so these are as varied as latents are.
         return torch.randn(views, channels, generator=draws, device=draws.device)
 
-    def _lit(
-        self, rendering: Rendering, normals: Float[Tensor, "B H W 3"], cameras: Cameras
-    ) -> Float[Tensor, "B c H W"]:
-        """The rendered colours under one light per view, in the settings' mixture of plain, lit and textureless."""
-        shading, draws = self.settings.shading, self._generator("lights")
-        brightness = self.settings.lights.sample(cameras.backward, draws).shade(normals)[:, None]
-        lot = torch.rand(len(normals), 1, 1, 1, generator=draws, device=draws.device)
-        bare = rendering.opacity[:, None] * brightness
-        lit = torch.where(lot < shading.textureless, bare, rendering.colour * brightness)
-        return torch.where(lot < shading.textureless + shading.lambertian, lit, rendering.colour)
-
-    def _descend(self, losses: dict[str, Float[Tensor, ""]], progress: float) -> None:
-        """One step of Adam down the sum of `losses`."""
-        for name, loss in losses.items():
-            if not torch.isfinite(loss):
-                raise NonFiniteError(self.step, f"{name} loss")
+    def _descend(
+        self,
+        images: Float[Tensor, "B c H W"],
+        slope: Float[Tensor, "B c H W"],
+        terms: dict[str, Float[Tensor, ""]],
+        progress: float,
+    ) -> str | None:
+        """One step of Adam; not taken where something is not finite, whose name is returned."""
+        for name, term in terms.items():
+            if not torch.isfinite(term):
+                return f"{name} loss"
         self.optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
+        torch.stack([(images * slope).sum(), *terms.values()]).sum().backward()
         slopes = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         if not torch.isfinite(torch.nn.utils.get_total_norm(slopes)):
-            raise NonFiniteError(self.step, "gradient")
+            return "gradient"
         rate = self.settings.learning_rate * self.settings.final_rate**progress
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * rate
         self.optimiser.step()
+        return None
 
     def render(self, cameras: Cameras, size: int) -> Rendering:
         """Plain views of the field as it is, without a gradient."""
@@ -212,6 +231,7 @@ class _Run:
             for name, tensor in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{index}.{name}"] = tensor
         tensors["occupancy"] = self.occupancy.cells
+        tensors["left_out"] = torch.tensor([self.left_out.total, self.left_out.in_a_row])
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
     def restore(self, resumption: Resumption) -> None:
@@ -229,3 +249,4 @@ class _Run:
                 name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)
             }
         self.occupancy = Occupancy(tensors["occupancy"])
+        self.left_out = LeftOut(*tensors["left_out"].tolist())

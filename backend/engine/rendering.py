@@ -8,7 +8,7 @@ Letters: B views, R rays, n kept samples, c colour channels, G occupancy cells p
 w rendering weights: the share of a ray's light that a sample sends.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -65,6 +65,14 @@ class Rendering:
     samples: Samples
     weights: Float[Tensor, " n"]
     directions: Float[Tensor, "R 3"]
+
+    def only(self, views: Bool[Tensor, " B"]) -> "Rendering":
+        """As if nothing were there in the other views, as far as opacity and weights tell."""
+        _, height, width = self.opacity.shape
+        kept = views[self.samples.ray // (height * width)]
+        return replace(
+            self, opacity=self.opacity.where(views[:, None, None], 0.0), weights=self.weights.where(kept, 0.0)
+        )
 
 
 def march(

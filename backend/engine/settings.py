@@ -45,9 +45,10 @@ class Settings:
     """One optimisation.
 
     steps: N. rule: how the gradient is made, see `rules`. weight, cfg: see `distillation`. views: B per step.
-    learning_rate: Adam's, falling exponentially to its `final_rate`th part. spacing: metres between samples on a ray.
-    occupancy_every: steps between looks at where something is; occupancy_resolution cells per axis, occupied from
-    occupancy_threshold per metre.
+    rig: whether they go around the object in nearly equal turns, or stand anywhere. joint_views: how many of a rig see
+    each other, in a model that was taught rigs; 1: none. learning_rate: Adam's, falling exponentially to its
+    `final_rate`th part. spacing: metres between samples on a ray. occupancy_every: steps between looks at where
+    something is; occupancy_resolution cells per axis, occupied from occupancy_threshold per metre.
     """
 
     steps: int = 120
@@ -58,6 +59,8 @@ class Settings:
     weight: WeightName = "sds"
     cfg: float = 7.5
     views: int = 4
+    rig: bool = False
+    joint_views: int = 1
     learning_rate: float = 0.2
     final_rate: float = 0.1
     spacing: float = 0.05
@@ -71,6 +74,10 @@ class Settings:
     backgrounds: BackgroundDistribution = field(default_factory=BackgroundDistribution)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "views", "learning_rate", "final_rate", "spacing", "occupancy_every"):
+        for name in ("steps", "views", "joint_views", "learning_rate", "final_rate", "spacing", "occupancy_every"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.joint_views > 1 and not self.rig:
+            raise ValueError("views can see each other in a rig only")
+        if self.views % self.joint_views:
+            raise ValueError(f"{self.views} views are no whole groups of {self.joint_views}")

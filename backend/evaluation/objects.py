@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backend.engine.fields import Field, TrainableField
-from backend.engine.optimise import NonFiniteError, optimise
+from backend.engine.finite import NonFiniteError
+from backend.engine.optimise import optimise
 from backend.errors import UserError
 from backend.evaluation import measures
 from backend.evaluation.clip import Clip

@@ -66,6 +66,29 @@ def test_a_margin_that_cuts_the_sphere_off_is_refused() -> None:
         CameraDistribution(margin=(0.9, 1.1))
 
 
+def test_directions_are_seen_as_right_up_and_towards_the_camera() -> None:
+    cameras = CameraDistribution().sample(5, torch.Generator().manual_seed(2))
+    right, up = cameras.right_and_up
+    mixed = 0.3 * right - 2.0 * up + 0.5 * cameras.backward
+    torch.testing.assert_close(cameras.seen(mixed), torch.tensor([[0.3, -2.0, 0.5]]).expand(5, -1))
+    # From the front, +x is to the right, +z is up, and -y comes towards the camera.
+    front = camera(0, 0)
+    for axis, expected in (((1.0, 0.0, 0.0), 0), ((0.0, 0.0, 1.0), 1), ((0.0, -1.0, 0.0), 2)):
+        torch.testing.assert_close(front.seen(torch.tensor([axis])), torch.eye(3)[expected : expected + 1])
+
+
+@pytest.mark.parametrize("views", [1, 2, 4])
+def test_a_rig_is_spread_evenly_but_for_some_jitter(views: int, generator: torch.Generator) -> None:
+    cameras = CameraDistribution().rigs(50, views, generator)
+    azimuth = cameras.azimuth.unflatten(0, (50, views))
+    turn = 2 * math.pi / views
+    apart = (azimuth.roll(-1, 1) - azimuth) % (2 * math.pi)
+    off = (apart - turn + math.pi) % (2 * math.pi) - math.pi
+    assert off.abs().max() <= 0.4 * turn + 1e-5
+    assert cameras.azimuth.abs().max() <= math.pi
+    assert len(set(azimuth[:, 0].tolist())) == 50
+
+
 @pytest.mark.parametrize(
     ("azimuth", "elevation", "name"),
     [(0, 0, "front"), (44, 0, "front"), (46, 0, "side"), (-90, 39, "side"), (180, -10, "back"), (0, 40, "above")],

@@ -1,22 +1,25 @@
 """The loop: what it reaches, that it repeats, that it can be stopped anywhere and go on, and when it gives up."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from backend.engine.cameras import ring
+from backend.engine.cameras import CameraDistribution, Cameras, ring
 from backend.engine.fields import Growth, VoxelField
-from backend.engine.optimise import NonFiniteError, Progress, Prompts, Resumption, optimise
+from backend.engine.finite import PATIENCE, NonFiniteError
+from backend.engine.optimise import Progress, Prompts, Resumption, optimise
+from backend.engine.randomness import generator
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Regularisation, Settings, Shading
+from backend.engine.shading import LightDistribution
 from backend.guidance.interface import Guidance
 from backend.guidance.predictions import Predictions
+from backend.guidance.views import Views
 
 EVERYTHING = Settings(
     steps=9,
@@ -93,39 +96,184 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_with_step_and_term(
+@dataclass(frozen=True)
+class Heard:
+    """Guidance that does as another does, and what it was told and asked."""
+
+    guidance: Any
+    views: list[Views]
+    calls: list[int]
+    spoilt: Callable[[int], Sequence[int]] = lambda call: ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.guidance, name)
+
+    def predict(self, noisy: Tensor, t: int, conditionings: Sequence[Tensor], views: Views) -> Predictions:
+        """Infinite in those views of this call that are to be spoilt."""
+        said = self.guidance.predict(noisy, t, conditionings, views)
+        outputs = said.outputs.clone()
+        outputs[:, list(self.spoilt(len(self.calls)))] = torch.inf
+        self.views.append(views)
+        self.calls.append(len(conditionings))
+        return replace(said, outputs=outputs)
+
+
+def heard(guidance: Guidance, spoilt: Callable[[int], Sequence[int]] = lambda call: ()) -> Heard:
+    return Heard(guidance, [], [], spoilt)
+
+
+def test_a_view_that_is_not_finite_is_left_out_of_its_step_and_counted(
     gaussian: Callable[..., Guidance], no_prompts: Prompts
 ) -> None:
-    calls = iter(range(100))
-
-    class Broken(type(gaussian((0.5,) * 3))):  # type: ignore[misc]  # a class only known at run time
-        def predict(self, noisy: Float[Tensor, "B C h w"], t: int, *asked: Any) -> Predictions:
-            said = super().predict(noisy, t, *asked)
-            return replace(said, outputs=said.outputs * (float("nan") if next(calls) == 5 else 1.0))
-
     field = small_field()
-    with pytest.raises(NonFiniteError, match="guidance loss is not finite at step 5") as raised:
-        last(optimise(field, Broken((0.5,) * 3), no_prompts, replace(EVERYTHING, steps=9), seed=0))
-    assert (raised.value.step, raised.value.term) == (5, "guidance loss")
-    # The step that would have spoilt the field was not taken.
+    guidance = heard(gaussian((0.9, 0.2, 0.2)), lambda call: {2: [0], 4: [0, 1]}.get(call, []))
+    left_out, fields = [], []
+    for progress in optimise(field, guidance, no_prompts, EVERYTHING, seed=0):
+        left_out.append(progress.left_out)
+        fields.append(field.levels[0].detach().clone())
+        assert set(progress.losses) >= {"opacity", "orientation", "roughness"}
+        assert all(torch.isfinite(torch.tensor(value)) for value in progress.losses.values())
+    assert left_out == [0, 0, 1, 1, 3, 3, 3, 3, 3]
+    assert fields[-1].isfinite().all()
+    moved = [not torch.equal(earlier, later) for earlier, later in pairwise(fields)]
+    assert moved == [index != 3 for index in range(8)]  # without any view there is no step
+
+
+def test_a_view_that_is_left_out_has_no_part_in_any_term(
+    ball: Any, gaussian: Callable[..., Guidance], no_prompts: Prompts
+) -> None:
+    asked = Regularisation(opacity=Ramp(1.0, 1.0), entropy=Ramp(1.0, 1.0), orientation=Ramp(1.0, 1.0))
+    settings = replace(EVERYTHING, steps=1, views=3, shading=Shading(), regularisation=asked)
+
+    def losses(spoilt: Sequence[int]) -> dict[str, float]:
+        guidance = heard(gaussian((0.5,) * 3), lambda call: spoilt)
+        return last(optimise(type(ball)(), guidance, no_prompts, settings, 0)).losses
+
+    # Each term is a mean over views, so what each has by itself adds up to what all have.
+    whole, alone = losses([]), [losses([other for other in range(3) if other != view]) for view in range(3)]
+    assert set(whole) == {"guidance", "opacity", "entropy", "orientation"}
+    entropy_of_nothing = 12**2 * 2 / 3 * (1e-4 - 1e-4 * torch.tensor(1e-4).log().item())
+    for name, value in whole.items():
+        nothing = 3 * entropy_of_nothing if name == "entropy" else 0.0
+        assert sum(one[name] for one in alone) - nothing == pytest.approx(value, rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("spoilt", [[0], [0, 1]])
+def test_a_run_in_which_that_happens_all_the_time_fails_with_step_and_term(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, spoilt: list[int]
+) -> None:
+    settings = replace(EVERYTHING, steps=40)
+    field, guidance = small_field(), heard(gaussian((0.5,) * 3), lambda call: spoilt if call >= 5 else [])
+    with pytest.raises(NonFiniteError, match="the guidance is not finite at step 24, for the 20th time") as raised:
+        last(optimise(field, guidance, no_prompts, settings, seed=0))
+    assert (raised.value.step, raised.value.term) == (4 + PATIENCE, "guidance")
     assert all(parameter.isfinite().all() for parameter in field.parameters())
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run_too(
+def test_steps_between_that_are_whole_start_the_count_anew(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts
+) -> None:
+    guidance = heard(gaussian((0.5,) * 3), lambda call: [0] if call % PATIENCE else [])
+    settings = replace(EVERYTHING, steps=45)
+    assert last(optimise(small_field(), guidance, no_prompts, settings, seed=0)).left_out == 42
+
+
+def test_a_resumed_run_goes_on_counting(gaussian: Callable[..., Guidance], no_prompts: Prompts) -> None:
+    settings = replace(EVERYTHING, steps=40)
+    run = optimise(small_field(), heard(gaussian((0.5,) * 3), lambda call: [1]), no_prompts, settings, seed=0)
+    state = [next(run) for _ in range(15)][-1].state()
+    guidance = heard(gaussian((0.5,) * 3), lambda call: [1])
+    resumed = optimise(small_field(), guidance, no_prompts, settings, 0, Resumption(15, state))
+    assert next(resumed).left_out == 16
+    with pytest.raises(NonFiniteError, match="at step 19"):
+        last(resumed)
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_field_as_it_is(
     ball: Any, gaussian: Callable[..., Guidance], no_prompts: Prompts
 ) -> None:
     # Square roots are finite at 0, their slope is not.
     ball.roughness = lambda generator: (ball.tint - ball.tint.detach()).abs().sqrt().sum()
-    settings = replace(EVERYTHING, shading=Shading(), regularisation=Regularisation(roughness=Ramp(1.0, 1.0)))
-    with pytest.raises(NonFiniteError, match="gradient is not finite at step 0"):
+    settings = replace(EVERYTHING, steps=40, shading=Shading(), regularisation=Regularisation(roughness=Ramp(1.0, 1.0)))
+    with pytest.raises(NonFiniteError, match="the gradient is not finite at step 19"):
+        last(optimise(ball, gaussian((0.5,) * 3), no_prompts, settings, seed=0))
+    assert torch.equal(ball.tint.detach(), torch.full((3,), 0.5))
+
+
+def test_a_term_that_is_not_finite_is_named(ball: Any, gaussian: Callable[..., Guidance], no_prompts: Prompts) -> None:
+    ball.roughness = lambda generator: ball.tint.sum() * torch.nan
+    settings = replace(EVERYTHING, steps=40, regularisation=Regularisation(roughness=Ramp(1.0, 1.0)))
+    with pytest.raises(NonFiniteError, match="the roughness loss is not finite at step 19"):
         last(optimise(ball, gaussian((0.5,) * 3), no_prompts, settings, seed=0))
     assert ball.tint.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["steps", "views", "learning_rate", "spacing"])
+def told(guidance: Guidance, prompts: Prompts, **changes: Any) -> list[Views]:
+    """What `guidance` is told of the views of two steps."""
+    listening = heard(guidance)
+    last(optimise(small_field(), listening, prompts, replace(EVERYTHING, **changes, steps=2), seed=5))
+    return listening.views
+
+
+def test_the_guidance_is_told_the_cameras_that_were_drawn(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts
+) -> None:
+    for step, views in enumerate(told(gaussian((0.5,) * 3), no_prompts)):
+        drawn = CameraDistribution().sample(2, generator(5, step, "cameras"))
+        assert torch.equal(torch.stack(views.cameras.columns), torch.stack(drawn.columns))
+        assert views.joint == 1
+
+
+def test_a_rig_goes_around_the_object(gaussian: Callable[..., Guidance], no_prompts: Prompts) -> None:
+    for step, views in enumerate(told(gaussian((0.5,) * 3), no_prompts, views=4, rig=True, joint_views=4)):
+        assert views.joint == 4
+        drawn = CameraDistribution().rigs(1, 4, generator(5, step, "cameras"))
+        assert torch.equal(views.cameras.azimuth, drawn.azimuth)
+        apart = (views.cameras.azimuth.roll(-1) - views.cameras.azimuth).rad2deg() % 360
+        assert ((apart - 90).abs() < 90 * 0.4).all()
+
+
+def test_plain_views_have_ambient_light_alone(gaussian: Callable[..., Guidance], no_prompts: Prompts) -> None:
+    for views in told(gaussian((0.5,) * 3), no_prompts, views=8, shading=Shading()):
+        assert torch.equal(views.lights.ambient, torch.ones(8))
+    mixed = told(gaussian((0.5,) * 3), no_prompts, views=64, shading=Shading(0.25, 0.25, begin=0.5))
+    assert torch.equal(mixed[0].lights.ambient, torch.ones(64))  # not begun yet
+    assert 20 < int((mixed[1].lights.ambient < 1).sum()) < 44
+
+
+def test_lights_are_told_as_the_cameras_see_them(gaussian: Callable[..., Guidance], no_prompts: Prompts) -> None:
+    for step, views in enumerate(told(gaussian((0.5,) * 3), no_prompts, shading=Shading(1.0, 0.0, begin=0.0))):
+        cameras: Cameras = views.cameras
+        drawn = LightDistribution().sample(cameras.backward, generator(5, step, "lights"))
+        assert torch.equal(views.lights.ambient, drawn.ambient)
+        right, up = cameras.right_and_up
+        for column, axis in enumerate((right, up, cameras.backward)):
+            torch.testing.assert_close(views.lights.direction[:, column], (drawn.direction * axis).sum(1))
+
+
+@pytest.mark.parametrize("rule", ["asd", "sdi", "x0"])
+def test_other_rules_lead_there_too(
+    ball: Any, gaussian: Callable[..., Guidance], no_prompts: Prompts, rule: Any
+) -> None:
+    settings = Settings(
+        steps=150, rule=rule, views=2, learning_rate=0.05, final_rate=0.02, spacing=0.02, occupancy_resolution=16
+    )
+    last(optimise(ball, gaussian(mean=(0.8, 0.3, 0.1)), no_prompts, settings, seed=0))
+    torch.testing.assert_close(ball.tint.detach(), torch.tensor([0.8, 0.3, 0.1]), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["steps", "views", "joint_views", "learning_rate", "spacing"])
 def test_settings_refuse_what_is_not_positive(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         replace(EVERYTHING, **{name: 0})
+
+
+def test_views_that_see_each_other_are_whole_rigs() -> None:
+    with pytest.raises(ValueError, match="in a rig only"):
+        Settings(views=4, joint_views=4)
+    with pytest.raises(ValueError, match="6 views are no whole groups of 4"):
+        Settings(views=6, rig=True, joint_views=4)
+    assert Settings(views=8, rig=True, joint_views=4).joint_views == 4
 
 
 def test_shares_of_shading_are_shares() -> None:
