@@ -13,7 +13,7 @@ import torch
 
 from backend.engine.settings import Settings, Shading
 from backend.errors import UserError
-from backend.guidance import library
+from backend.guidance import folders, library
 from backend.guidance.library import ModelSource
 from backend.guidance.precision import Precision, best_precision
 from backend.guidance.prompts import ViewMode
@@ -79,8 +79,9 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     device = chosen_device(request.device)
     small = Vocabulary.of(model.folder) is not None
     chosen = replace(preset(request.preset, small, device.type), **_overrides(request))
-    tuning = tuned(chosen, small)
-    optimisation = tuning.optimisation
+    tuning = tuned(chosen, small, folders.takes_views(model.folder))
+    rule: dict[str, Any] = {} if request.rule is None else {"rule": request.rule}
+    optimisation = replace(tuning.optimisation, **rule)
     if request.latent_field:  # the channels of latents are no colours, so light means nothing to them
         optimisation = replace(optimisation, shading=Shading())
     job = Job(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from backend.engine.names import FIELDS, SCHEDULES
+from backend.engine.names import FIELDS, RULES, SCHEDULES
 from backend.errors import UserError
 from backend.guidance import folders, library
 from backend.guidance.library import ModelSource
@@ -39,6 +39,7 @@ class Request:
     schedule: str | None = None
     field: str | None = None
     cfg: float | None = None
+    rule: str | None = None
     faces: int | None = None
     texture: int | None = None
     level: float | None = None
@@ -64,7 +65,13 @@ def check_values(request: Request) -> None:
             raise UserError(f"the {name} has {len(text)} characters; shorten it to {PROMPT_CHARACTERS}")
     if not request.prompt:
         raise UserError('the prompt is empty; try "a red mug"')
-    choices: dict[str, tuple[str, ...]] = {"preset": PRESETS, "schedule": SCHEDULES, "field": FIELDS, "device": DEVICES}
+    choices: dict[str, tuple[str, ...]] = {
+        "preset": PRESETS,
+        "schedule": SCHEDULES,
+        "field": FIELDS,
+        "rule": RULES,
+        "device": DEVICES,
+    }
     for name, known in choices.items():
         value = getattr(request, name)
         if value is not None and value not in known:
@@ -81,6 +88,8 @@ def check(request: Request, model: ModelSource) -> list[str]:
     if request.latent_field and not folders.is_latent(model.folder):
         raise UserError(f"{model.name} works on pixels and has no latents; leave out the latent field")
     vocabulary = Vocabulary.of(model.folder)
+    if request.rule == "bridge" and vocabulary:
+        raise UserError(f"{model.name} was taught no words for good and bad pictures; choose another rule than bridge")
     return _understood(request, vocabulary) if vocabulary else []
 
 

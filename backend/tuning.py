@@ -42,8 +42,11 @@ class Tuning:
     perp_neg: bool
 
 
-def tuned(chosen: Preset, small: bool) -> Tuning:
-    """What goes with `chosen` for a `small` model (see `preset`) or a large one."""
+def tuned(chosen: Preset, small: bool, takes_views: bool = False) -> Tuning:
+    """What goes with `chosen` for a `small` model (see `preset`) or a large one.
+
+    takes_views: for one that is told how each picture is taken (see `folders.takes_views`), and needs no words for it.
+    """
     optimisation = replace(
         _SMALL if small else _LARGE,
         steps=chosen.steps,
@@ -51,5 +54,7 @@ def tuned(chosen: Preset, small: bool) -> Tuning:
         cfg=chosen.cfg,
         learning_rate=_LEARNING_RATES[chosen.field],
     )
+    if takes_views:  # it was taught rigs
+        return Tuning(replace(optimisation, rig=True), view_mode="off", perp_neg=False)
     # The built-in model does not tell front from back, and was taught whole words, not mixtures of them.
     return Tuning(optimisation, view_mode="nearest" if small else "interpolated", perp_neg=not small)

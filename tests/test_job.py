@@ -32,6 +32,8 @@ MUG = Request("a red mug", device="cpu")
         ({"prompt": "a red mugg"}, "try one of: mug"),
         ({"preset": "best"}, 'no preset "best"; choose one of draft, standard, high'),
         ({"schedule": "cosine"}, 'no schedule "cosine"; choose one of time_prior'),
+        ({"rule": "vsd"}, 'no rule "vsd"; choose one of sds, csd, asd, sdi, bridge, x0'),
+        ({"rule": "bridge"}, "builtin was taught no words for good and bad pictures; choose another rule"),
         ({"field": "mesh"}, 'no field "mesh"; choose one of voxel, hashgrid'),
         ({"device": "tpu"}, 'no device "tpu"; choose one of auto'),
         ({"guidance": "bultin"}, "nearest: builtin"),
@@ -77,6 +79,23 @@ def test_a_copy_of_the_builtin_model_is_treated_as_one(tmp_path: Path) -> None:
     assert copied.optimisation == planned(MUG)[0].optimisation
     with pytest.raises(UserError, match="knows no object"):
         planned(replace(MUG, guidance=str(folder), prompt="a dragon"))
+
+
+def test_a_model_that_is_told_of_views_gets_no_words_for_them(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(builtin().folder, tmp_path / "told"))
+    config = folder / "unet" / "config.json"
+    told = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 12}
+    config.write_text(json.dumps({**json.loads(config.read_text()), **told}))
+    job, _ = planned(replace(MUG, guidance=str(folder)))
+    assert (job.view_mode, job.perp_neg, job.optimisation.rig) == ("off", False, True)
+    plain, _ = planned(MUG)
+    assert (plain.view_mode, plain.perp_neg, plain.optimisation.rig) == ("nearest", False, False)
+
+
+def test_a_rule_is_a_part_of_the_recipe() -> None:
+    assert planned(MUG)[0].optimisation.rule == "sds"
+    chosen, _ = planned(replace(MUG, rule="csd"))
+    assert chosen.recipe()["optimisation"]["rule"] == "csd"
 
 
 def test_options_override_the_preset_and_nothing_else() -> None:

@@ -25,3 +25,12 @@ def test_only_a_large_model_is_told_views_apart() -> None:
     chosen = preset("draft", small=True, device="cpu")
     assert (tuned(chosen, small=True).view_mode, tuned(chosen, small=True).perp_neg) == ("nearest", False)
     assert (tuned(chosen, small=False).view_mode, tuned(chosen, small=False).perp_neg) == ("interpolated", True)
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_a_model_that_is_told_of_views_gets_rigs_and_no_words_for_them(small: bool) -> None:
+    chosen = preset("draft", small, device="cpu")
+    told, other = tuned(chosen, small, takes_views=True), tuned(chosen, small)
+    assert (told.view_mode, told.perp_neg) == ("off", False)
+    assert told.optimisation == replace(other.optimisation, rig=True)
+    assert not other.optimisation.rig

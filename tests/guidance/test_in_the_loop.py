@@ -36,7 +36,7 @@ def test_every_rule_moves_the_field(folders: dict[str, Path], rule: RuleName) ->
 def assert_moved(folder: Path, kind: str, latent_field: bool, rule: RuleName) -> None:
     guidance = load(folder, CPU, "fp32", latent_field)
     shading = Shading() if latent_field else Shading(0.5, 0.3, begin=0.0)
-    chosen = tuned(preset("draft", small=False, device="cpu"), small=False)
+    chosen = tuned(preset("draft", small=False, device="cpu"), small=False, takes_views=kind == "told")
     settings = replace(
         chosen.optimisation, steps=3, views=2, spacing=0.2, occupancy_resolution=8, shading=shading, rule=rule
     )
