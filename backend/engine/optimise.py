@@ -134,10 +134,8 @@ class _Run:
         return Progress(self.step, settings.steps, t, losses, self.left_out.total, self.render, self.state)
 
     def _cameras(self) -> Cameras:
-        settings, draws = self.settings, self._generator("cameras")
-        if settings.rig:
-            return settings.cameras.rigs(1, settings.views, draws)
-        return settings.cameras.sample(settings.views, draws)
+        drawn, views, draws = self.settings.cameras, self.settings.views, self._generator("cameras")
+        return drawn.rigs(1, views, draws) if self.settings.rig else drawn.sample(views, draws)
 
     def _improve(self, cameras: Cameras, lighting: Lighting, t: int, progress: float) -> dict[str, float]:
         """One step of Adam, of the views whose numbers are finite; returns the terms of the loss that are."""
@@ -176,9 +174,7 @@ class _Run:
         sound = slope.isfinite().flatten(1).all(1)
         return wanted[sound].square().sum() / (2 * len(wanted)), slope.where(sound[:, None, None, None], 0.0), sound
 
-    def _regularisers(
-        self, rendering: Rendering, seen: Surface | None, progress: float
-    ) -> dict[str, Float[Tensor, ""]]:
+    def _regularisers(self, rendering: Rendering, seen: Surface | None, progress: float) -> dict[str, Tensor]:
         """The weighted terms that ask for more than looking right."""
         asked = self.settings.regularisation
         terms: dict[str, tuple[Ramp, Callable[[], Tensor]]] = {
