@@ -67,7 +67,7 @@ def test_the_vocabulary_covers_the_required_world() -> None:
     assert len(vocabulary.colours) == 12
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_samples_show_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     # A quarter of the card's sample: chance moves these shares by 4 % at most, two standard deviations.
     monkeypatch.setattr(evaluate, "SAMPLES", 132)
