@@ -10,6 +10,7 @@ Letters: B images.
 import copy
 import logging
 import math
+import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -72,6 +73,8 @@ class Training:
     def __post_init__(self) -> None:
         if self.images <= 0:
             raise ValueError(f"images must be positive, not {self.images}")
+        if self.batch % RIG or self.pictures % RIG or not self.batch or not self.pictures:
+            raise ValueError(f"batch and pictures must be multiples of {RIG}, not {self.batch} and {self.pictures}")
 
     def rate(self, images: int) -> float:
         """Share of the learning rate after `images`: warm-up, a plateau, and a linear cool-down to zero at the end."""
@@ -147,10 +150,10 @@ class Trainer:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`. Raises ValueError if it is of another network or learnt other words."""
-        expected = {"words": self.words, **_shape(self.training)}
-        for name, value in expected.items():
-            if checkpoint.facts[name] != value:
-                raise ValueError(f"the run was started with other {name}; resume it with the same, or start a new one")
+        for name, value in {"words": self.words, **_shape(self.training)}.items():
+            if checkpoint.facts.get(name) != value:
+                what = "objects, or words for them" if name == "words" else name
+                raise ValueError(f"the run was started with other {what}; go on with the same, or start a new one")
         groups: dict[str, dict[str, Tensor]] = {"prior": {}, "average": {}, "optimiser": {}}
         for path, tensor in checkpoint.tensors.items():
             group, name = path.split(".", 1)
@@ -215,18 +218,21 @@ def train(
     """Train in the folder `run` until the images are spent, going on where it was; returns the moving average.
 
     start: the folder of a model whose weights a new run begins with. Raises ValueError if the run or that model does
-    not fit, FileNotFoundError if there is no such model.
+    not fit, FileNotFoundError if there is no such model, UserError if there are no fitting pictures to be had.
     """
-    pictures = run / "pictures"
-    pool.make(pictures, sources, training.pictures // pool.RIG, training.size, training.seed)
-    loaded = pool.load(pictures)
-    trainer = Trainer(training, all_words(loaded.entries), device)
+    # What does not fit is refused before hours of taking pictures, and before they are among those of the run.
+    trainer = Trainer(training, all_words(source.entry for source in sources), device)
     saved = checkpoints.newest(run)
     if saved:
         trainer.restore(saved)
         logger.info("resumed at step %d, after %d images", trainer.step, trainer.images)
     elif start:
         trainer.begin_with(start)
+    pictures = run / "pictures"
+    pool.make(pictures, sources, training.pictures // RIG, training.size, training.seed)
+    loaded = pool.load(pictures)
+    if all_words(loaded.entries) != trainer.words:
+        raise UserError(f"{pictures} holds other objects, too, or knows them by other words; remove it and start again")
     # A resumed run sees new pictures, not the ones it has seen.
     generator = torch.Generator().manual_seed(training.seed * 1_000_003 + trainer.step)
     loop(trainer, Source(loaded.to(device), World(), generator), generator, run, sheet_prompts(loaded.entries))
@@ -246,15 +252,27 @@ def loop(trainer: Trainer, source: Source, generator: torch.Generator, run: Path
             bar.update(trainer.images - bar.n)
             bar.set_postfix(step=trainer.step, loss=f"{smooth:.4f}", refresh=False)
             if _passed(trainer, training.checkpoint_every) or trainer.finished:
+                save_model(trainer.average, run)  # first: the checkpoint at the end says that all is done
                 checkpoints.write(run, trainer.checkpoint())
             if _passed(trainer, training.sheet_every) or trainer.finished:
-                model.save(trainer.average, run / "model")
                 write_sheet(trainer, run, prompts)
 
 
 def _passed(trainer: Trainer, every: int) -> bool:
     """Whether the last step went over a multiple of `every` images."""
     return trainer.images // every > (trainer.images - trainer.training.batch) // every
+
+
+def save_model(prior: Prior, run: Path) -> None:
+    """Put a model into RUN/model, in place of the one before it."""
+    whole, beside, outdated = run / "model", run / "model.partial", run / "model.outdated"
+    for leftover in (beside, outdated):
+        shutil.rmtree(leftover, ignore_errors=True)
+    model.save(prior, beside)
+    if whole.exists():
+        whole.rename(outdated)
+    beside.rename(whole)
+    shutil.rmtree(outdated, ignore_errors=True)
 
 
 def sheet_prompts(entries: Sequence[Entry], count: int = 48) -> list[str]:
@@ -302,13 +320,13 @@ def write_sheet(trainer: Trainer, run: Path, prompts: Sequence[str]) -> None:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 def main(objects: Path, images: int, run: Path, solids: bool, start: Path | None, seed: int, device: str) -> None:
-    """Teach a model the objects in a folder; the model so far is always in RUN/model."""
+    """Teach a model the objects in a folder; with each checkpoint, RUN/model is the model so far."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if device == "cuda" and not torch.cuda.is_available():
         raise click.BadParameter("this machine or its torch build has no CUDA device; use --device cpu")
     try:
         train(Training(images=images, seed=seed), pool.sources(objects, solids), torch.device(device), run, start)
-    except (UserError, ValueError, FileNotFoundError, FloatingPointError) as error:
+    except (UserError, ValueError, OSError, FloatingPointError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"wrote {run / 'model'}")
 
