@@ -1,5 +1,6 @@
 """Train the judge: python -m backend.prior.train_judge --minutes M --out FOLDER."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,14 +32,23 @@ JUDGES_WORLD = World(
 
 @dataclass(frozen=True)
 class JudgeTraining:
-    """How the judge is trained."""
+    """How the judge is trained: for so many minutes or steps, whichever end first."""
 
-    minutes: float
+    minutes: float = math.inf
+    steps: float = math.inf
     batch: int = 128
     learning_rate: float = 2e-3
     pool: int = 44_000
     untextured: float = 0.3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.minutes, self.steps) == math.inf:
+            raise ValueError("a training ends after some minutes or some steps; name one")
+
+    def spent(self, step: int, seconds: float) -> float:
+        """The share of the training that is over, 1 at its end."""
+        return max(seconds / (60 * self.minutes), step / self.steps)
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ def train(training: JudgeTraining) -> Judge:
     optimiser = torch.optim.AdamW(net.parameters(), lr=0.0, weight_decay=0.05, fused=True)
     begun = time.monotonic()
     with tqdm(desc="training the judge", unit="step") as bar:
-        while (spent := (time.monotonic() - begun) / (60 * training.minutes)) < 1:
+        while (spent := training.spent(int(bar.n), time.monotonic() - begun)) < 1:
             optimiser.param_groups[0]["lr"] = training.learning_rate * min(1.0, (bar.n + 1) / 100) * (1 - spent)
             index = torch.randint(len(pool.shape), (training.batch,), generator=generator)
             untextured = torch.rand(training.batch, generator=generator) < training.untextured
@@ -122,7 +132,7 @@ def train(training: JudgeTraining) -> Judge:
             value.backward()
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-            bar.set_postfix(loss=f"{value.item():.3f}", minutes=f"{spent * training.minutes:.1f}", refresh=False)
+            bar.set_postfix(loss=f"{value.item():.3f}", spent=f"{100 * spent:.0f} %", refresh=False)
             bar.update()
     return net.eval().requires_grad_(False)
 

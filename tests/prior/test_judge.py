@@ -52,7 +52,7 @@ def test_it_is_kept_in_half_precision_and_says_the_same(tmp_path: Path, generato
 
 
 def test_training_learns_from_pictures_that_show_what_they_are_said_to() -> None:
-    net = train_judge.train(JudgeTraining(minutes=0.1, batch=32, pool=132))
+    net = train_judge.train(JudgeTraining(steps=80, batch=32, pool=132))
     generator = torch.Generator().manual_seed(1)
     pool = train_judge.dataset.trace_pool(132, 32, train_judge.JUDGES_WORLD, generator)
     index = torch.arange(132)
