@@ -170,7 +170,8 @@ def test_every_task_can_be_stopped(tmp_path: Path, prompt: str, same_process: bo
     bench = Bench(tmp_path, patience=patience)
     bench.start(prompt)
     before = bench.executor.pids()
-    bench.until(lambda updates: any(isinstance(one, Advanced) and one.step for one in updates))
+    # Of progress only the latest is kept: on a busy machine the step may already be past.
+    bench.until(lambda updates: any(isinstance(one, Advanced) and one.stage != "loading" for one in updates))
     for _ in range(3):
         bench.executor.cancel("7")
     assert bench.ended() == Stopped("7", 1)
@@ -182,14 +183,15 @@ def test_every_task_can_be_stopped(tmp_path: Path, prompt: str, same_process: bo
 
 
 def test_a_stopped_task_goes_on_when_it_is_started_again(bench: Bench) -> None:
-    bench.start("steps=1000 pace=0.002")
-    bench.until(lambda updates: any(isinstance(one, Advanced) and (one.step or 0) > 5 for one in updates))
+    prompt = "steps=1000 pace=0.002 keep=50"  # a busy disk takes its time for each checkpoint
+    bench.start(prompt)
+    bench.until(lambda updates: any(isinstance(one, Advanced) and (one.step or 0) > 50 for one in updates))
     bench.executor.cancel("7")
     assert bench.ended() == Stopped("7", 1)
-    bench.start("steps=1000 pace=0.002", attempt=2)
+    bench.start(prompt, attempt=2)
     updates = bench.until(lambda updates: any(isinstance(one, Finished) for one in updates))
     assert {one.attempt for one in updates} == {2}
-    assert min(one.step for one in updates if isinstance(one, Advanced) and one.step) > 1
+    assert min(one.step for one in updates if isinstance(one, Advanced) and one.step) > 50
 
 
 def test_cancelling_what_does_not_run_does_nothing(bench: Bench) -> None:
