@@ -33,12 +33,12 @@ def start(tmp_path: Path, elsewhere: Path) -> Callable[..., "subprocess.Popen[st
     script = tmp_path / "bin" / "dreamtime"
     script.parent.mkdir()
     script.write_text(f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n")
-    script.chmod(0o700)
 
     def start(*arguments: str) -> "subprocess.Popen[str]":
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         own = {VARIABLE: str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen([script, *arguments], cwd=elsewhere, env=own, **pipes)
+        # Not by its first line, in which no path may have a space; pip writes another kind there.
+        return subprocess.Popen([sys.executable, script, *arguments], cwd=elsewhere, env=own, **pipes)
 
     return start
 

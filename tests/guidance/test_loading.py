@@ -141,7 +141,7 @@ def test_whatever_weights_are_accepted_load(
     noisy = torch.ones(1, 4, 8, 8)
     with torch.no_grad():
         reference = pipelines["sd1"].unet(noisy, 10, text).sample
-    found = guidance.eps(noisy, 10, Conditioning(text, text), 1.0)
+    (found,) = guidance.predict(noisy, 10, [text], VIEW).outputs
     torch.testing.assert_close(found, reference, atol=1e-5, rtol=0)
 
 

@@ -101,7 +101,7 @@ def test_solids_are_a_second_source(taken: Taken) -> None:
     both = pool.sources(taken.objects)
     assert [source.entry.noun for source in both[:3]] == ["red box", "ball", "post"]
     assert both[:3] == pool.sources(taken.objects, with_solids=False)
-    assert {source.path for source in both[3:]} == {None}
+    assert {source.content for source in both[3:]} == {None}
     assert {"sphere", "mug"} <= {source.entry.noun for source in both[3:]}
     assert len(both[3].surface().mesh.triangles) > 1000
 
