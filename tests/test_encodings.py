@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ("backend", "shared", "blender_addon")
-ENCODINGS = {"utf-8", "ascii"}
+ENCODINGS = {"utf-8", "utf-8-sig", "ascii"}
 OTHERS = {"Image.open", "os.open"}  # of bytes
 
 
