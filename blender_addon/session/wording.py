@@ -31,6 +31,8 @@ _STATES = {
     State.DELETED: "No longer on the backend",
 }
 
+_NO_REMEDY = "run dreamtime doctor on the backend's machine, which looks for the cause"
+
 NEAREST = 4
 """Objects offered instead of one that the model does not know."""
 
@@ -81,7 +83,7 @@ def status(book: Book) -> tuple[str, str]:
         return "Connecting", ""
     if book.welcome.trouble:
         problem, _, remedy = book.welcome.trouble[0].partition("; ")
-        return sentence(problem), sentence(remedy)
+        return sentence(problem), sentence(remedy or _NO_REMEDY)
     devices = ", ".join(device.partition(":")[0] for device in book.welcome.devices)
     return f"{book.welcome.name} · {devices}", ""
 

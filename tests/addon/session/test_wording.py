@@ -1,6 +1,7 @@
 """What the panel says."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -146,3 +147,8 @@ def test_the_status_says_what_is_wrong_and_what_to_do(module: Module, wording: M
     )
     book.welcome = full
     assert wording.status(book) == ("The backend's disk is full", "Make room on its disk")
+    dead = "cpu: the worker died while it started (exit code 1): no CUDA driver"
+    book.welcome = replace(full, trouble=(dead,))
+    text, remedy = wording.status(book)
+    assert text == "Cpu: the worker died while it started (exit code 1): no CUDA driver"
+    assert "dreamtime doctor" in remedy  # or the panel would show a tick
