@@ -12,8 +12,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from backend import generate as generating
 from backend.home import VARIABLE
+from backend.pipeline import generate as generating
 from backend.service.keys import KeyRing
 from shared.pairing import Pairing
 

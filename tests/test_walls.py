@@ -69,7 +69,7 @@ def test_the_engine_knows_nothing_of_the_rooms_that_use_it() -> None:
         "backend.guidance.library",
         "backend.prior.lexicon",
         "backend.prior.vocabulary",
-        "backend.request",
+        "backend.pipeline.request",
         "backend.service.offer",
         "backend.service.server",
         "backend.commands.serve",

@@ -9,10 +9,10 @@ from typing import NoReturn
 import click
 from tqdm import tqdm
 
-from backend.generate import MESH, STAGES, Report, Status
-from backend.generate import generate as carry_out
-from backend.job import Job, planned
-from backend.request import Request
+from backend.pipeline.generate import MESH, STAGES, Report, Status
+from backend.pipeline.generate import generate as carry_out
+from backend.pipeline.job import Job, planned
+from backend.pipeline.request import Request
 
 _OUT = Path("out")
 

@@ -23,7 +23,7 @@ from backend.evaluation.runs import Run
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.interface import Wishes
 from backend.guidance.views import Views
-from backend.job import Job
+from backend.pipeline.job import Job
 from backend.prior.judge import Judge
 
 LEARNING_RATE = 0.05

@@ -9,18 +9,18 @@ from torch import Tensor
 
 from backend.engine.fields import Field, TrainableField
 from backend.engine.finite import NonFiniteError
+from backend.engine.latents import displayed
 from backend.engine.optimise import optimise
 from backend.errors import UserError
 from backend.evaluation import measures
 from backend.evaluation.clip import Clip
 from backend.evaluation.rows import Row
 from backend.evaluation.runs import Run
-from backend.generate import asked as asked_of
-from backend.generate import make_field
 from backend.guidance.diffusion import DiffusionGuidance
-from backend.job import Job
-from backend.latents import displayed
 from backend.mesh.build import build
+from backend.pipeline.generate import asked as asked_of
+from backend.pipeline.generate import make_field
+from backend.pipeline.job import Job
 from backend.prior.captions import Subject
 from backend.prior.judge import Judge
 from backend.prior.shapes import SHAPES

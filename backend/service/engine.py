@@ -26,7 +26,9 @@ from backend.errors import (
     UserError,
 )
 from backend.files import is_full, to_disk
-from backend.generate import (
+from backend.guidance import library
+from backend.guidance.diffusion import DiffusionGuidance
+from backend.pipeline.generate import (
     CHECKPOINTS,
     MESH,
     PREVIEW,
@@ -40,10 +42,8 @@ from backend.generate import (
     make_field,
     out_of_memory,
 )
-from backend.guidance import library
-from backend.guidance.diffusion import DiffusionGuidance
-from backend.job import Job, planned
-from backend.request import Request
+from backend.pipeline.job import Job, planned
+from backend.pipeline.request import Request
 from backend.service import previews
 from backend.service.executor import Result
 from backend.service.offer import checked

@@ -10,9 +10,9 @@ from backend.engine.names import FIELDS, SCHEDULES
 from backend.errors import UserError
 from backend.guidance import folders
 from backend.guidance.library import ModelSource
-from backend.presets import PRESETS, preset
+from backend.pipeline.presets import PRESETS, preset
+from backend.pipeline.request import RANGES, Request, check
 from backend.prior.vocabulary import Vocabulary
-from backend.request import RANGES, Request, check
 from shared.limits import HEADER_BYTES
 from shared.messages import Generation
 from shared.offer import Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backend.checkpoints import newest
-from backend.generate import CHECKPOINTS
+from backend.pipeline.generate import CHECKPOINTS
 from shared.client import Client, Patience
 from shared.messages import Generation, JobState, Live, new_job_id
 from shared.states import State

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from backend.engine.fields import Growth, VoxelField
+from backend.engine.latents import displayed
 from backend.engine.names import RULES, RuleName
 from backend.engine.optimise import optimise
 from backend.engine.rules import bridge
 from backend.engine.settings import Shading
 from backend.guidance.loading import load
 from backend.guidance.prompts import PerpNeg, encode
-from backend.latents import displayed
-from backend.presets import preset
-from backend.tuning import tuned
+from backend.pipeline.presets import preset
+from backend.pipeline.tuning import tuned
 
 CPU = torch.device("cpu")
 

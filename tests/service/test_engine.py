@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import torch
 
-from backend import generate as generating
 from backend.checkpoints import newest
 from backend.errors import DiskFullError, NotFiniteError, OutOfMemoryError, UnwritableError, UserError
-from backend.generate import CHECKPOINTS, MESH, STAGES, Remedies
 from backend.mesh import charts
+from backend.pipeline import generate as generating
+from backend.pipeline.generate import CHECKPOINTS, MESH, STAGES, Remedies
 from backend.service import engine as module
 from backend.service.engine import FILES, OUT, TorchEngine
 from backend.service.executor import Advanced, Crashed, Stopped, Task, Update
@@ -102,7 +102,7 @@ def test_a_checkpoint_of_other_settings_or_versions_is_left_behind(
     assert begun(engine, tmp_path, REQUEST)[-1].step == 4
     assert begun(engine, tmp_path, {**REQUEST, "seed": 4}, after=3)[0].step is None
     assert begun(engine, tmp_path, {**REQUEST, "seed": 4})[-1].step == 3
-    monkeypatch.setattr("backend.job.versions", lambda: {"torch": "0"})
+    monkeypatch.setattr("backend.pipeline.job.versions", lambda: {"torch": "0"})
     assert begun(engine, tmp_path, {**REQUEST, "seed": 4})[-1].step == 1
 
 
@@ -232,7 +232,7 @@ def test_for_want_of_memory_a_preview_is_left_out(
 
 # A worker as it is, but for checkpoints of every step.
 WORKER = """
-from backend import generate
+from backend.pipeline import generate
 generate.CHECKPOINT_SECONDS = 0.0
 from backend.service import worker
 worker.main(worker._torch_engine)

@@ -1,7 +1,7 @@
 import pytest
 
-from backend.generate import STAGES
-from backend.presets import PRESETS
+from backend.pipeline.generate import STAGES
+from backend.pipeline.presets import PRESETS
 from backend.service.remaining import USUAL_SECONDS, Remaining
 
 AFTER = {"surface": 2.0, "baking": 3.0, "writing": 5.0}

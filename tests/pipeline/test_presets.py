@@ -2,7 +2,7 @@ import pytest
 
 from backend.engine import schedules
 from backend.engine.schedules import stable_diffusion_abar
-from backend.presets import PRESETS, preset
+from backend.pipeline.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,4 +1,4 @@
-"""A worker that computes nothing, to measure the service around it: python -m backend.bench_worker --device cpu.
+"""A worker that computes nothing, to measure the service around it: python -m backend.benches.worker --device cpu.
 
 The result of a task is one file of `steps` KiB.
 """

@@ -20,16 +20,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from backend import checkpoints
-from backend import generate as module
 from backend.engine.fields import Blob, VoxelField
 from backend.errors import NotFiniteError, OtherRunError, OutOfMemoryError, UserError
-from backend.generate import CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Remedies, Status, generate
 from backend.guidance.diffusion import DiffusionGuidance
-from backend.job import Job, planned
 from backend.mesh.asset import MeshSettings
 from backend.mesh.fidelity import topology
 from backend.mesh.glb import read_glb
-from backend.request import Request
+from backend.pipeline import generate as module
+from backend.pipeline.generate import CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Remedies, Status, generate
+from backend.pipeline.job import Job, planned
+from backend.pipeline.request import Request
 
 pytestmark = pytest.mark.usefixtures("small_pictures")  # but for `made`, which is there before
 
@@ -93,10 +93,11 @@ KILLED = """
 import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
-from backend import checkpoints, generate
-from backend.job import planned
+from backend import checkpoints
+from backend.pipeline import generate
+from backend.pipeline.job import planned
 from backend.mesh.asset import MeshSettings
-from backend.request import Request
+from backend.pipeline.request import Request
 generate.CHECKPOINT_SECONDS = 0
 write, kept = checkpoints.write, []
 def write_twice(*arguments):

@@ -25,6 +25,7 @@ from backend.engine.cameras import ring
 from backend.engine.fields import Field, TrainableField, VoxelField
 from backend.engine.finite import NonFiniteError
 from backend.engine.hashgrid import HashGridField
+from backend.engine.latents import displayed
 from backend.engine.optimise import Progress, Resumption, optimise
 from backend.engine.randomness import generator
 from backend.engine.rendering import Occupancy, render
@@ -36,13 +37,12 @@ from backend.guidance import loading, prompts
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.interface import Guidance
 from backend.guidance.prompts import ViewPrompts
-from backend.job import Job
-from backend.latents import displayed
 from backend.machine import peak_memory
 from backend.mesh import fidelity, pictures, raycast
 from backend.mesh.asset import Asset
 from backend.mesh.build import MeshStage, build
 from backend.mesh.glb import read_glb, write_glb
+from backend.pipeline.job import Job
 from shared.names import named
 
 logger = logging.getLogger(__name__)

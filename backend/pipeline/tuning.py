@@ -6,7 +6,7 @@ from backend.engine.names import FieldName
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Regularisation, Settings, Shading
 from backend.guidance.prompts import ViewMode
-from backend.presets import Preset
+from backend.pipeline.presets import Preset
 
 _LEARNING_RATES: dict[FieldName, float] = {"voxel": 0.2, "hashgrid": 0.01}
 

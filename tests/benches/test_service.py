@@ -2,11 +2,11 @@
 
 import re
 
-from backend import bench_service
+from backend.benches import service
 
 
 def test_messages_files_and_events_are_measured() -> None:
-    rows = dict(bench_service.message_rows(submissions=3, artists=2, jobs_each=2))
+    rows = dict(service.message_rows(submissions=3, artists=2, jobs_each=2))
     assert re.fullmatch(r"median [\d.]+ ms, longest [\d.]+ ms", rows["SUBMIT to acknowledgement, 3 times"])
     assert re.fullmatch(r"median \d+ MB/s, least \d+", rows["FETCH of 64 MiB, checked and on disk"])
     # Each job waits, runs and is done, and both clients are the same artist, who hears of all jobs.

@@ -12,9 +12,9 @@ import torch
 
 from backend.errors import UserError
 from backend.guidance.library import builtin
-from backend.job import Job, planned
-from backend.presets import PRESETS
-from backend.request import Request
+from backend.pipeline.job import Job, planned
+from backend.pipeline.presets import PRESETS
+from backend.pipeline.request import Request
 
 MUG = Request("a red mug", device="cpu")
 

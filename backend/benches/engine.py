@@ -24,21 +24,21 @@ from backend.engine.rules import guided
 from backend.engine.schedules import stable_diffusion_abar
 from backend.engine.shading import over
 from backend.evaluation.measures import BACKGROUND
-from backend.generate import MESH, asked, generate, make_field
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance, Parts
 from backend.guidance.interface import Wishes
 from backend.guidance.precision import best_precision, dtype_of
 from backend.guidance.text import TextEncoder
 from backend.guidance.views import Views
-from backend.job import Job, planned
 from backend.machine import peak_memory
 from backend.mesh.asset import MeshSettings
-from backend.presets import preset
+from backend.pipeline.generate import MESH, asked, generate, make_field
+from backend.pipeline.job import Job, planned
+from backend.pipeline.presets import preset
+from backend.pipeline.request import Request
+from backend.pipeline.tuning import tuned
 from backend.prior import judge
 from backend.prior.judge import judging_views
-from backend.request import Request
-from backend.tuning import tuned
 
 PROMPT = "a red mug"
 _LOOK_EVERY = 10

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from backend.presets import preset
-from backend.tuning import tuned
+from backend.pipeline.presets import preset
+from backend.pipeline.tuning import tuned
 
 
 @pytest.mark.parametrize("small", [True, False])

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from backend import program
-from backend.bench import PROMPT, Row
+from backend.benches.engine import PROMPT, Row
 from backend.home import VARIABLE
 from backend.service.keys import KeyRing
 from shared.client import Client, Patience
@@ -27,7 +27,7 @@ from shared.messages import Generation, JobState, Live, new_job_id
 from shared.pairing import Pairing
 from shared.states import FINAL
 
-IDLE_WORKER = "backend.bench_worker"
+IDLE_WORKER = "backend.benches.worker"
 _START_SECONDS = 60.0
 _FETCHED_KIB = 64 * 1024
 

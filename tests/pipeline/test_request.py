@@ -7,7 +7,7 @@ import pytest
 
 from backend.errors import UserError
 from backend.guidance.library import ModelSource, builtin
-from backend.request import RANGES, Request, check, check_values
+from backend.pipeline.request import RANGES, Request, check, check_values
 from shared.limits import PROMPT_CHARACTERS
 
 MUG = Request("a red mug")

@@ -19,10 +19,10 @@ from backend.guidance.precision import Precision, best_precision
 from backend.guidance.prompts import ViewMode
 from backend.mesh import marching
 from backend.mesh.asset import MeshSettings
-from backend.presets import preset
+from backend.pipeline.presets import preset
+from backend.pipeline.request import Request, check, check_values
+from backend.pipeline.tuning import tuned
 from backend.prior.vocabulary import Vocabulary
-from backend.request import Request, check, check_values
-from backend.tuning import tuned
 
 _PACKAGES = ("torch", "diffusers", "transformers", "tinycudann", marching.PACKAGE, "xatlas", "fast-simplification")
 

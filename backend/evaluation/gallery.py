@@ -16,12 +16,12 @@ from torch import Tensor
 
 from backend.engine.cameras import framing
 from backend.evaluation.measures import F_LOOSE, F_THRESHOLD, of_mesh
-from backend.generate import MESH, generate
-from backend.job import planned
 from backend.mesh.glb import read_glb
 from backend.mesh.pictures import lit
+from backend.pipeline.generate import MESH, generate
+from backend.pipeline.job import planned
+from backend.pipeline.request import Request
 from backend.prior.judge import Judge
-from backend.request import Request
 
 SHEET_PIXELS = 128
 

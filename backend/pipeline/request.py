@@ -7,7 +7,7 @@ from backend.engine.names import FIELDS, RULES, SCHEDULES
 from backend.errors import UserError
 from backend.guidance import folders, library
 from backend.guidance.library import ModelSource
-from backend.presets import PRESETS
+from backend.pipeline.presets import PRESETS
 from backend.prior.vocabulary import UnknownObjectError, Vocabulary
 from shared.limits import PROMPT_CHARACTERS
 from shared.prompts import control_character, is_unicode, tidied

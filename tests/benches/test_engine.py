@@ -5,15 +5,16 @@ import re
 import pytest
 import torch
 
-from backend import bench, machine
-from backend.generate import load_guidance
-from backend.job import planned
-from backend.request import Request
+from backend import machine
+from backend.benches import engine
+from backend.pipeline.generate import load_guidance
+from backend.pipeline.job import planned
+from backend.pipeline.request import Request
 
 
 def test_a_step_is_compared_with_its_guidance_call() -> None:
-    job, _ = planned(Request(bench.PROMPT, device="cpu"))
-    rows = dict(bench.step_rows(job, load_guidance(job), steps=8))
+    job, _ = planned(Request(engine.PROMPT, device="cpu"))
+    rows = dict(engine.step_rows(job, load_guidance(job), steps=8))
     assert re.fullmatch(r"\d+\.\d\dx", rows["step / guidance call"])
     # The step contains the call, so no noise makes it ten times cheaper.
     assert float(rows["step / guidance call"][:-1]) > 0.1
@@ -21,7 +22,7 @@ def test_a_step_is_compared_with_its_guidance_call() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test needs to be missing")
 def test_without_a_gpu_its_rows_say_so() -> None:
-    assert [value for _, value in bench.stable_diffusion_rows()] == ["not measured: no CUDA device"] * 2
+    assert [value for _, value in engine.stable_diffusion_rows()] == ["not measured: no CUDA device"] * 2
 
 
 def test_the_machine_is_named() -> None:

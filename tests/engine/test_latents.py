@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backend.engine.fields import Blob, VoxelField
-from backend.latents import displayed
+from backend.engine.latents import displayed
 
 MATRIX = torch.tensor([[0.2, 0.0, 0.1], [0.0, 0.1, -0.1], [0.05, 0.05, 0.0], [0.0, -0.1, 0.1]])
 OFFSET = torch.tensor([0.4, 0.5, 0.6])

@@ -1,6 +1,6 @@
 """The table of marks."""
 
-from backend.gallery import Marks, table
+from backend.evaluation.gallery import Marks, table
 
 
 def test_the_table_counts() -> None:
