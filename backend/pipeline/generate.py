@@ -16,19 +16,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from backend import checkpoints
 from backend.checkpoints import Checkpoint
-from backend.engine.cameras import ring
 from backend.engine.fields import Field, TrainableField, VoxelField
 from backend.engine.finite import NonFiniteError
 from backend.engine.hashgrid import HashGridField
 from backend.engine.latents import displayed
 from backend.engine.optimise import Progress, Resumption, optimise
 from backend.engine.randomness import generator
-from backend.engine.rendering import Occupancy, render
 from backend.engine.rules import bridge
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
 from backend.errors import DiskFullError, NotFiniteError, OtherRunError, OutOfMemoryError, UnwritableError, UserError
@@ -38,7 +34,7 @@ from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.interface import Guidance
 from backend.guidance.prompts import ViewPrompts
 from backend.machine import peak_memory
-from backend.mesh import fidelity, pictures, raycast
+from backend.mesh import fidelity, pictures
 from backend.mesh.asset import Asset
 from backend.mesh.build import MeshStage, build
 from backend.mesh.glb import read_glb, write_glb
@@ -53,7 +49,6 @@ MESH, PREVIEW, TURNTABLE, REPORT = "mesh.glb", "preview.png", "turntable.gif", "
 CHECKPOINTS = ".dreamtime"
 """Where a job in progress keeps its checkpoints, within its folder."""
 
-_FIDELITY_PIXELS = 256
 _NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 _LIKE_ENOUGH = 99.0  # equal pictures have an infinite PSNR, which JSON has no word for
 
@@ -299,7 +294,7 @@ def _written(job: Job, asset: Asset, field: Field, device: torch.device, out: Pa
     written, recipe = read_glb(out / MESH)
     pictures.write_preview(written, out / PREVIEW)
     pictures.write_turntable(written, out / TURNTABLE)
-    likeness = compared(field, written, device)
+    likeness = fidelity.to_field(written, field, device)
     shape = fidelity.topology(written.mesh)
     return Report(
         recipe=recipe,
@@ -316,27 +311,6 @@ def _written(job: Job, asset: Asset, field: Field, device: torch.device, out: Pa
         silhouette_iou=likeness.silhouette_iou,
         peak_memory=0,
     )
-
-
-def compared(field: Field, asset: Asset, device: torch.device) -> fidelity.Fidelity:
-    """The mesh against the field's own renders, from eight sides."""
-    cameras = ring(8, elevation_degrees=20)
-    occupancy = Occupancy.of(field, 64, 0.1, device)
-    with torch.no_grad():  # one view at a time: the samples of all of them are gigabytes
-        views = [
-            render(field, camera.to(device), _FIDELITY_PIXELS, occupancy, step=0.02)
-            for camera in raycast.one_by_one(cameras)
-        ]
-    shown = _Views(torch.cat([view.colour for view in views]).cpu(), torch.cat([view.opacity for view in views]).cpu())
-    return fidelity.compare(shown, raycast.render(asset, cameras, _FIDELITY_PIXELS))
-
-
-@dataclass(frozen=True)
-class _Views:
-    """Pictures of a field, as `fidelity.compare` wants them."""
-
-    colour: Float[Tensor, "B 3 H W"]
-    opacity: Float[Tensor, "B H W"]
 
 
 class _Clock:
