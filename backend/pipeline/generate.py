@@ -27,8 +27,8 @@ from backend.engine.optimise import Progress, Resumption, optimise
 from backend.engine.randomness import generator
 from backend.engine.rules import bridge
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
-from backend.errors import DiskFullError, NotFiniteError, OtherRunError, OutOfMemoryError, UnwritableError, UserError
-from backend.files import FREE_BYTES_NEEDED, is_full, write_whole
+from backend.errors import DiskFullError, NotFiniteError, OtherRunError, UnwritableError
+from backend.files import FREE_BYTES_NEEDED, write_whole
 from backend.guidance import loading, prompts
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.interface import Guidance
@@ -39,6 +39,7 @@ from backend.mesh.asset import Asset
 from backend.mesh.build import MeshStage, build
 from backend.mesh.glb import read_glb, write_glb
 from backend.pipeline.job import Job
+from backend.pipeline.remedies import Remedies, fewer_views, trouble
 from shared.names import named
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,6 @@ MESH, PREVIEW, TURNTABLE, REPORT = "mesh.glb", "preview.png", "turntable.gif", "
 CHECKPOINTS = ".dreamtime"
 """Where a job in progress keeps its checkpoints, within its folder."""
 
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 _LIKE_ENOUGH = 99.0  # equal pictures have an infinite PSNR, which JSON has no word for
 
 Stage = Literal["loading", "optimising", MeshStage, "writing"]
@@ -66,27 +66,6 @@ class Status:
     stage: str
     progress: Progress | None = None
     shown: Callable[[], Field] | None = None
-
-
-@dataclass(frozen=True)
-class Remedies:
-    """What helped an optimisation that could not go on as planned.
-
-    views_at_once: how many views the model is shown at a time, from the last checkpoint before memory ran out, or None
-    for all. left_out: views that had no part in their steps because their numbers were not finite.
-    """
-
-    views_at_once: int | None = None
-    left_out: int = 0
-
-    def notes(self) -> list[str]:
-        """A sentence for the artist for each."""
-        notes = []
-        if self.views_at_once is not None:
-            notes.append(f"memory ran out: the model saw views {self.views_at_once} at a time, which takes longer")
-        if self.left_out:
-            notes.append(f"views left out because their numbers were not finite: {self.left_out}")
-        return notes
 
 
 @dataclass(frozen=True)
@@ -234,7 +213,7 @@ def _optimised(
         except NonFiniteError as error:
             raise NotFiniteError(f"{error}; try another seed or a lower cfg") from error
         except (MemoryError, RuntimeError) as error:
-            at_once = _fewer_views(error, remedies.views_at_once or job.optimisation.views)
+            at_once = fewer_views(error, remedies.views_at_once or job.optimisation.views)
         else:
             if last is None:  # all steps were done before
                 return field, start.facts["losses"] if start else {}, remedies
@@ -257,14 +236,6 @@ def _steps(
         guidance = guidance.lean(remedies.views_at_once)
     resumption = Resumption(start.step, start.tensors) if start else None
     return optimise(field, guidance, asked(job, guidance), job.optimisation, job.seed, resumption)
-
-
-def _fewer_views(error: Exception, views: int) -> int:
-    """Half of `views`, to be shown to the model at a time after `error`. Raises it again if that cannot help."""
-    if views == 1 or not out_of_memory(error):
-        raise error
-    logger.warning("memory ran out: going on from the last checkpoint with %d views at a time", views // 2)
-    return views // 2
 
 
 def _followed(
@@ -326,34 +297,3 @@ class _Clock:
         begun = time.monotonic()
         yield
         self.seconds[name] = round(time.monotonic() - begun, 3)
-
-
-@contextmanager
-def trouble(out: Path) -> Iterator[None]:
-    """Say in one line that the disk is full or the memory is. What was whole before stays."""
-    try:
-        yield
-    except OSError as error:
-        kind = DiskFullError if is_full(error) else UnwritableError
-        raise kind(
-            f"cannot write into {out} ({error.strerror or error}); make room there, then use --resume"
-        ) from error
-    except (UserError, MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        if isinstance(error, torch.OutOfMemoryError) or isinstance(error.__cause__, torch.OutOfMemoryError):
-            raise OutOfMemoryError(
-                "the GPU has too little memory for this job; close other programs and use --resume, or use --device cpu"
-            ) from error
-        raise OutOfMemoryError(
-            "there is too little memory for this job; close other programs and use --resume, or lower --texture"
-        ) from error
-
-
-def out_of_memory(error: BaseException | None) -> bool:
-    """Whether `error`, or what caused it, says that memory ran out. torch has a type for that on GPUs only."""
-    if error is None:
-        return False
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    said = isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
-    return known or said or out_of_memory(error.__cause__)

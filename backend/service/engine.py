@@ -40,9 +40,9 @@ from backend.pipeline.generate import (
     generate,
     load_guidance,
     make_field,
-    out_of_memory,
 )
 from backend.pipeline.job import Job, planned
+from backend.pipeline.remedies import out_of_memory
 from backend.pipeline.request import Request
 from backend.service import previews
 from backend.service.executor import Result

@@ -27,8 +27,9 @@ from backend.mesh.asset import MeshSettings
 from backend.mesh.fidelity import topology
 from backend.mesh.glb import read_glb
 from backend.pipeline import generate as module
-from backend.pipeline.generate import CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Remedies, Status, generate
+from backend.pipeline.generate import CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Status, generate
 from backend.pipeline.job import Job, planned
+from backend.pipeline.remedies import Remedies
 from backend.pipeline.request import Request
 
 pytestmark = pytest.mark.usefixtures("small_pictures")  # but for `made`, which is there before

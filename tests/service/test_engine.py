@@ -19,7 +19,8 @@ from backend.checkpoints import newest
 from backend.errors import DiskFullError, NotFiniteError, OutOfMemoryError, UnwritableError, UserError
 from backend.mesh import charts
 from backend.pipeline import generate as generating
-from backend.pipeline.generate import CHECKPOINTS, MESH, STAGES, Remedies
+from backend.pipeline.generate import CHECKPOINTS, MESH, STAGES
+from backend.pipeline.remedies import Remedies
 from backend.service import engine as module
 from backend.service.engine import FILES, OUT, TorchEngine
 from backend.service.executor import Advanced, Crashed, Stopped, Task, Update
