@@ -18,7 +18,6 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from backend import program
 from backend.engine.cameras import CameraDistribution
-from backend.engine.optimise import optimise
 from backend.engine.rendering import Rendering
 from backend.engine.rules import guided
 from backend.engine.schedules import stable_diffusion_abar
@@ -32,10 +31,14 @@ from backend.guidance.text import TextEncoder
 from backend.guidance.views import Views
 from backend.machine import peak_memory
 from backend.mesh.asset import MeshSettings
-from backend.pipeline.generate import MESH, asked, generate, make_field
+from backend.pipeline.asking import asked
+from backend.pipeline.generate import generate
 from backend.pipeline.job import Job, planned
+from backend.pipeline.meshing import Meshing
 from backend.pipeline.presets import preset
 from backend.pipeline.request import Request
+from backend.pipeline.results import MESH
+from backend.pipeline.shape import Shape
 from backend.pipeline.tuning import tuned
 from backend.prior import judge
 from backend.prior.judge import judging_views
@@ -47,15 +50,13 @@ Row = tuple[str, str]
 
 def step_rows(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> list[Row]:
     """A whole step against the bare guidance call that it contains, taking turns."""
-    texts = asked(job, guidance)
     cameras = CameraDistribution().sample(job.optimisation.views, torch.Generator().manual_seed(0))
     views = replace(Views.unlit(cameras.to(guidance.device)), joint=job.optimisation.joint_views)
-    wishes = texts.at(views.cameras)
+    wishes = asked(job, guidance).at(views.cameras)
     image = torch.rand(
         job.optimisation.views, guidance.channels, guidance.size, guidance.size, device=guidance.device
     ).requires_grad_()
-    settings = replace(job.optimisation, steps=steps)
-    run = optimise(make_field(job, guidance.channels, guidance.device), guidance, texts, settings, job.seed)
+    run = Shape(replace(job, optimisation=replace(job.optimisation, steps=steps)), guidance).begin().steps
     whole, bare = [], []
     for index, seconds in enumerate(_timed(lambda: next(run, None), guidance.device) for _ in range(steps)):
         call = _timed(lambda: _bare_call(guidance, image, wishes, views), guidance.device)
@@ -90,9 +91,9 @@ def object_rows(name: str, device: str) -> list[Row]:
     job, _ = planned(Request(PROMPT, preset=name, device=device))
     with tempfile.TemporaryDirectory() as out:
         report = generate(job, Path(out), resume=False)
-    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
+    parts = ", ".join(f"{part} {seconds:.1f}" for part, seconds in report.seconds.items())
     total = sum(report.seconds.values())
-    return [(f"{name}: {job.optimisation.steps} steps, warm", f"{total:.1f} s with all pictures ({stages})")]
+    return [(f"{name}: {job.optimisation.steps} steps, warm", f"{total:.1f} s with all pictures ({parts})")]
 
 
 def cold_rows(name: str, device: str) -> list[Row]:
@@ -117,7 +118,7 @@ def mesh_rows() -> list[Row]:
         large = replace(job, mesh=MeshSettings(resolution=256, faces=faces, texture=1024))
         with tempfile.TemporaryDirectory() as out:
             report = generate(large, Path(out), resume=False)
-        parts = {name: report.seconds[name] for name in ("surface", "cleaning", "unwrapping", "baking")}
+        parts = {name: report.seconds[name] for name in Meshing.parts}
         detail = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())
         rows.append((f"mesh stage, 256^3, {faces:,} faces, 1024^2", f"{sum(parts.values()):.1f} s ({detail} s)"))
     return rows
@@ -127,9 +128,9 @@ def recognition_row(job: Job, guidance: DiffusionGuidance) -> Row:
     """Seconds of optimisation until the judge names the object from eight views of the field."""
     net = judge.load(library.builtin().folder)
     subject = net.vocabulary.objects.index(net.vocabulary.knows(job.prompt).subject.shape)
-    texts = asked(job, guidance)
+    steps = Shape(job, guidance).begin().steps
     spent, begun = 0.0, time.perf_counter()
-    for progress in optimise(make_field(job, 3, guidance.device), guidance, texts, job.optimisation, job.seed):
+    for progress in steps:
         spent += time.perf_counter() - begun
         if progress.step % _LOOK_EVERY == 0:
             seen = net(_pictures(progress.render(judging_views(), judge.SIZE))).together()

@@ -9,7 +9,7 @@ from backend import machine
 from backend.benches import engine as measure
 from backend.benches.engine import PROMPT, Row
 from backend.benches.service import device_rows, message_rows
-from backend.pipeline.generate import load_guidance
+from backend.pipeline.asking import load_guidance
 from backend.pipeline.job import planned
 from backend.pipeline.request import Request
 

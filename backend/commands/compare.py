@@ -11,8 +11,9 @@ from backend.engine.cameras import ring
 from backend.engine.shading import over
 from backend.mesh import raycast
 from backend.mesh.glb import read_glb
-from backend.pipeline.generate import MESH, generate
+from backend.pipeline.generate import generate
 from backend.pipeline.request import Request
+from backend.pipeline.results import MESH
 from backend.prior.pictures import save_sheet
 
 _VIEWS, _PIXELS, _BACKGROUND = 8, 160, 0.6

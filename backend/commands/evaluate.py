@@ -14,9 +14,9 @@ from backend.evaluation import report
 from backend.evaluation.rows import Rows
 from backend.evaluation.runs import PROMPTS, SUITES, Suite, planned_runs
 from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_out, facts_of, prepared
-from backend.pipeline.generate import prepare_folder
 from backend.pipeline.remedies import trouble
 from backend.pipeline.request import RANGES
+from backend.pipeline.results import prepare_folder
 
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 

@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 from backend.evaluation.gallery import marks_for, save, shown, table
 from backend.guidance import library
-from backend.pipeline.generate import MESH
 from backend.pipeline.request import Request
+from backend.pipeline.results import MESH
 from backend.prior import judge
 from backend.prior.captions import example_prompts
 from backend.prior.pictures import save_sheet

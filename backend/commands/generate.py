@@ -9,10 +9,12 @@ from typing import NoReturn
 import click
 from tqdm import tqdm
 
-from backend.pipeline.generate import MESH, STAGES, Report, Status
+from backend.pipeline.generate import PARTS
 from backend.pipeline.generate import generate as carry_out
 from backend.pipeline.job import Job, planned
 from backend.pipeline.request import Request
+from backend.pipeline.results import MESH, Report
+from backend.pipeline.stages import Status
 
 _OUT = Path("out")
 
@@ -65,14 +67,14 @@ def summary(report: Report, out: Path) -> str:
 
 
 class Bar:
-    """A progress bar over steps and stages."""
+    """A progress bar over steps and parts."""
 
     def __init__(self, bar: "tqdm[NoReturn]") -> None:
         self._bar = bar
 
     def show(self, status: Status) -> None:
         if status.progress is None:
-            self._bar.set_description(f"{status.stage} ({STAGES.index(status.stage) + 1}/{len(STAGES)})")
+            self._bar.set_description(f"{status.part} ({PARTS.index(status.part) + 1}/{len(PARTS)})")
             return
         progress = status.progress
         if self._bar.total is None:

@@ -18,9 +18,10 @@ from backend.engine.cameras import framing
 from backend.evaluation.measures import F_LOOSE, F_THRESHOLD, of_mesh
 from backend.mesh.glb import read_glb
 from backend.mesh.pictures import lit
-from backend.pipeline.generate import MESH, generate
+from backend.pipeline.generate import generate
 from backend.pipeline.job import planned
 from backend.pipeline.request import Request
+from backend.pipeline.results import MESH
 from backend.prior.judge import Judge
 
 SHEET_PIXELS = 128

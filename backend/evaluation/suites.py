@@ -16,7 +16,7 @@ from backend.evaluation.rows import Row, Rows
 from backend.evaluation.runs import DEFAULT, PROMPTS, VARIANTS, Run, Suite, meshed, patterned_captions, picture_of
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
-from backend.pipeline.generate import load_guidance
+from backend.pipeline.asking import load_guidance
 from backend.pipeline.job import Job, planned, versions
 from backend.pipeline.request import Request
 from backend.prior import judge

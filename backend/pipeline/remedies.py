@@ -27,6 +27,11 @@ class Remedies:
     views_at_once: int | None = None
     left_out: int = 0
 
+    def and_also(self, other: "Remedies") -> "Remedies":
+        """What helped two optimisations of one job."""
+        at_once = [one.views_at_once for one in (self, other) if one.views_at_once is not None]
+        return Remedies(min(at_once, default=None), self.left_out + other.left_out)
+
     def notes(self) -> list[str]:
         """A sentence for the artist for each."""
         notes = []

@@ -7,7 +7,7 @@ import torch
 
 from backend import machine
 from backend.benches import engine
-from backend.pipeline.generate import load_guidance
+from backend.pipeline.asking import load_guidance
 from backend.pipeline.job import planned
 from backend.pipeline.request import Request
 

@@ -26,11 +26,15 @@ from backend.guidance.diffusion import DiffusionGuidance
 from backend.mesh.asset import MeshSettings
 from backend.mesh.fidelity import topology
 from backend.mesh.glb import read_glb
-from backend.pipeline import generate as module
-from backend.pipeline.generate import CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Status, generate
+from backend.pipeline import keeping, meshing, results
+from backend.pipeline.generate import PARTS, generate
 from backend.pipeline.job import Job, planned
+from backend.pipeline.keeping import CHECKPOINTS
 from backend.pipeline.remedies import Remedies
 from backend.pipeline.request import Request
+from backend.pipeline.results import MESH, PREVIEW, REPORT, TURNTABLE
+from backend.pipeline.shape import Shape
+from backend.pipeline.stages import Status, Work
 
 pytestmark = pytest.mark.usefixtures("small_pictures")  # but for `made`, which is there before
 
@@ -42,6 +46,11 @@ SMALL = MeshSettings(resolution=48, faces=800, texture=128)
 def small_job(**changes: Any) -> Job:
     job, _ = planned(Request(PROMPT, preset="draft", steps=STEPS, device="cpu", **changes))
     return replace(job, mesh=SMALL)
+
+
+def shape_of(out: Path) -> Path:
+    """The checkpoints of the stage that optimises."""
+    return out / CHECKPOINTS / Shape.name
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +71,7 @@ def test_the_folder_holds_the_four_files_and_nothing_else(made: Path) -> None:
 def test_the_report_tells_what_was_done(made: Path) -> None:
     report = json.loads((made / REPORT).read_text())
     assert report["iterations"] == STEPS
-    assert set(report["seconds"]) == set(STAGES)
+    assert set(report["seconds"]) == set(PARTS)
     assert set(report["losses"]) == {"guidance", "opacity", "entropy"}
     assert 0 < report["faces"] <= SMALL.faces
     assert report["watertight"] is True
@@ -83,10 +92,10 @@ def test_the_mesh_carries_its_recipe_and_is_clean(made: Path) -> None:
     assert mean[0] > 1.5 * max(mean[1], mean[2])
 
 
-def test_stages_are_announced_in_order(tmp_path: Path) -> None:
+def test_parts_are_announced_in_order(tmp_path: Path) -> None:
     heard: list[Status] = []
     generate(small_job(seed=1), tmp_path, resume=False, listen=heard.append)
-    assert [status.stage for status in heard if status.progress is None] == list(STAGES)
+    assert [status.part for status in heard if status.progress is None] == list(PARTS)
     assert [status.progress.step for status in heard if status.progress] == list(range(1, STEPS + 1))
 
 
@@ -95,11 +104,11 @@ import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from backend import checkpoints
-from backend.pipeline import generate
+from backend.pipeline import generate, keeping
 from backend.pipeline.job import planned
 from backend.mesh.asset import MeshSettings
 from backend.pipeline.request import Request
-generate.CHECKPOINT_SECONDS = 0
+keeping.CHECKPOINT_SECONDS = 0
 write, kept = checkpoints.write, []
 def write_twice(*arguments):
     write(*arguments)
@@ -117,8 +126,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(made: Path, tmp_path: Path) -> N
     script = KILLED.format(prompt=PROMPT, steps=STEPS, mesh=mesh)
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.DEVNULL, check=False)
     assert done.returncode == -signal.SIGKILL
-    kept = tmp_path / CHECKPOINTS
-    found = checkpoints.newest(kept)
+    found = checkpoints.newest(shape_of(tmp_path))
     assert found is not None
     assert found.step == 2
     assert not (tmp_path / MESH).exists()
@@ -126,7 +134,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(made: Path, tmp_path: Path) -> N
     generate(small_job(), tmp_path, True, lambda status: steps.append(status.progress.step if status.progress else 0))
     assert min(step for step in steps if step) == found.step + 1
     assert (tmp_path / MESH).read_bytes() == (made / MESH).read_bytes()
-    assert not kept.exists()
+    assert not (tmp_path / CHECKPOINTS).exists()
 
 
 def stopped(out: Path, at: int, **changes: Any) -> None:
@@ -142,7 +150,7 @@ def stopped(out: Path, at: int, **changes: Any) -> None:
 
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("every_step")
@@ -150,7 +158,7 @@ def test_resuming_with_other_settings_is_refused_by_name(tmp_path: Path) -> None
     stopped(tmp_path, at=2)
     with pytest.raises(UserError, match=r"other settings \(seed \(0, now 3\)\); repeat them, or leave out --resume"):
         generate(small_job(seed=3), tmp_path, resume=True)
-    found = checkpoints.newest(tmp_path / CHECKPOINTS)
+    found = checkpoints.newest(shape_of(tmp_path))
     assert found is not None
     assert found.step == 2
 
@@ -159,14 +167,26 @@ def test_resuming_with_other_settings_is_refused_by_name(tmp_path: Path) -> None
 @pytest.mark.parametrize("lacking", ["rule", "rig", "joint_views"])
 def test_a_run_that_knew_less_than_this_version_is_refused(tmp_path: Path, lacking: str) -> None:
     stopped(tmp_path, at=2)
-    found = checkpoints.newest(tmp_path / CHECKPOINTS)
+    found = checkpoints.newest(shape_of(tmp_path))
     assert found is not None
     del found.facts["recipe"]["optimisation"][lacking]
     found.facts["remedies"] = {"calmed": True, "views_at_once": None}
-    checkpoints.write(tmp_path / CHECKPOINTS, found)
+    checkpoints.write(shape_of(tmp_path), found)
     with pytest.raises(OtherRunError, match="other versions of the program; leave out --resume") as raised:
         generate(small_job(), tmp_path, resume=True)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_run_of_a_version_without_stages_is_refused_or_begun_anew(tmp_path: Path) -> None:
+    stopped(tmp_path, at=2)
+    for kept in shape_of(tmp_path).iterdir():  # as they lay when a job had one stage
+        kept.rename(tmp_path / CHECKPOINTS / kept.name)
+    shape_of(tmp_path).rmdir()
+    with pytest.raises(OtherRunError, match="other versions of the program; leave out --resume"):
+        generate(small_job(), tmp_path, resume=True)
+    stopped(tmp_path, at=1)
+    assert [path.name for path in (tmp_path / CHECKPOINTS).iterdir()] == [Shape.name]
 
 
 @pytest.mark.usefixtures("every_step")
@@ -204,7 +224,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_else(tmp_pat
 
 def test_a_full_disk_is_refused_before_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 5 * 2**20})
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(results.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(UserError, match="5 MiB left and 200 are needed; make room"):
         generate(small_job(), tmp_path, resume=False)
     assert list(tmp_path.iterdir()) == []
@@ -223,7 +243,7 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path: Path, monkeyp
     monkeypatch.setattr(checkpoints, "save_file", filling)
     with pytest.raises(UserError, match=r"No space left on device.*use --resume"):
         generate(small_job(), tmp_path, resume=False)
-    found = checkpoints.newest(tmp_path / CHECKPOINTS)
+    found = checkpoints.newest(shape_of(tmp_path))
     assert found is not None
     assert found.step == full_from - 1
 
@@ -245,7 +265,7 @@ def spoilt(calls: Sequence[int]) -> Callable[..., Tensor]:
 def test_views_that_are_not_finite_are_left_out_and_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DiffusionGuidance, "_outputs", spoilt([2, 3, 9]))
     with monkeypatch.context() as patched:
-        patched.setattr(module, "build", interrupting)
+        patched.setattr(meshing, "build", interrupting)
         with pytest.raises(KeyboardInterrupt):
             generate(small_job(), tmp_path, resume=False)
     report = generate(small_job(), tmp_path, resume=True)  # of which no step is left
@@ -346,7 +366,7 @@ def test_a_hash_grid_resumes_from_its_last_step(tmp_path: Path, monkeypatch: pyt
         grids.append(field.density(torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.0, -0.2]])).detach())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "build", remember)
+    monkeypatch.setattr(meshing, "build", remember)
     for resume in (False, True):
         with pytest.raises(KeyboardInterrupt):
             generate(job, tmp_path, resume)
@@ -362,7 +382,7 @@ def test_numbers_that_are_never_finite_end_a_job_with_advice(tmp_path: Path, mon
 
 def test_an_empty_field_is_an_error_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = VoxelField(blob=Blob(centre=-40.0))
-    monkeypatch.setattr(module, "_optimised", lambda *_: (nothing, {}, Remedies()))
+    monkeypatch.setattr(Shape, "carry_out", lambda *_: Work(field=nothing))
     with pytest.raises(UserError, match="try more steps, another seed"):
         generate(small_job(), tmp_path, resume=False)
     assert not (tmp_path / MESH).exists()

@@ -1,0 +1,55 @@
+"""The first stage: a field that looks like what is asked for from every side."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+import torch
+
+from backend.engine.fields import TrainableField, VoxelField
+from backend.engine.hashgrid import HashGridField
+from backend.engine.latents import displayed
+from backend.engine.optimise import Resumption, optimise
+from backend.engine.randomness import generator, stage_seed
+from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
+from backend.guidance.diffusion import DiffusionGuidance
+from backend.pipeline.asking import asked
+from backend.pipeline.job import Job
+from backend.pipeline.stages import Desk, Optimisation, Work
+
+
+@dataclass(frozen=True)
+class Shape:
+    """See `stages.Stage` and `stages.Optimising`: from nothing to a field."""
+
+    job: Job
+    guidance: DiffusionGuidance
+
+    name: ClassVar[str] = "shape"
+    parts: ClassVar[tuple[str, ...]] = ("optimising",)
+
+    @property
+    def views(self) -> int:
+        return self.job.optimisation.views
+
+    def carry_out(self, work: Work, desk: Desk) -> Work:
+        with desk.part("optimising"):
+            optimisation = desk.optimised(self)
+        return replace(work, field=optimisation.shown())
+
+    def begin(self, views_at_once: int | None = None, resume: Resumption | None = None) -> Optimisation:
+        seed = stage_seed(self.job.seed, self.name)
+        field = _as_new(self.job.field, self.guidance.channels, seed, self.guidance.device)
+        model = self.guidance if views_at_once is None else self.guidance.lean(views_at_once)
+        steps = optimise(field, model, asked(self.job, model), self.job.optimisation, seed, resume)
+        return Optimisation(steps, partial(displayed, field, self.guidance))
+
+
+def _as_new(kind: str, channels: int, seed: int, device: torch.device) -> TrainableField:
+    """The field before the first step."""
+    if kind == "voxel":
+        return VoxelField(channels).to(device)
+    draws = generator(seed, 0, "field", device)
+    if device.type == "cuda" and missing() is None:
+        return tcnn_hash_grid_field(draws, channels)
+    return HashGridField(draws, channels)
