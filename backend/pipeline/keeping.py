@@ -16,6 +16,7 @@ from backend import checkpoints
 from backend.checkpoints import Checkpoint
 from backend.errors import OtherRunError
 from backend.pipeline.job import Job
+from backend.pipeline.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,14 @@ CHECKPOINTS = ".dreamtime"
 """Where they lie, within the job's folder."""
 
 CHECKPOINT_SECONDS = 10.0
-"""Between two checkpoints."""
+"""Between two checkpoints at least."""
+
+SHARE = 0.01
+"""Of the time of an optimisation that checkpoints may take."""
+
+SMALL_BYTES = 16 * 2**20
+"""A checkpoint up to this size, as all of the built-in model's are, does not wait for its share: on most disks it takes
+less, and on one that stalls a kill shall not cost more than CHECKPOINT_SECONDS and a step."""
 
 _VERSIONS = "the run in {out} was started with other versions of the program; leave out --resume"
 
@@ -34,7 +42,8 @@ class Keeper:
     def __init__(self, out: Path, stage: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = out / CHECKPOINTS / stage
         self._clock = clock
-        self._kept_at = clock()
+        self._pace = Pace(SHARE, CHECKPOINT_SECONDS)
+        self._pace.made(clock(), clock())  # at the beginning there is nothing to lose
 
     def newest(self) -> Checkpoint | None:
         """The newest intact one, or None."""
@@ -42,12 +51,16 @@ class Keeper:
 
     def due(self) -> bool:
         """Whether it is time for one."""
-        return self._clock() - self._kept_at >= CHECKPOINT_SECONDS
+        return self._pace.due(self._clock())
 
     def keep(self, step: int, state: Callable[[], dict[str, Tensor]], facts: dict[str, Any]) -> None:
         """Write a checkpoint now."""
-        checkpoints.write(self._folder, Checkpoint(step, state(), facts))
-        self._kept_at = self._clock()
+        begun = self._clock()
+        tensors = state()
+        checkpoints.write(self._folder, Checkpoint(step, tensors, facts))
+        ended = self._clock()
+        small = sum(tensor.nbytes for tensor in tensors.values()) <= SMALL_BYTES
+        self._pace.made(ended if small else begun, ended)
 
 
 def begun(job: Job, out: Path, resume: bool) -> tuple[Job, dict[str, Checkpoint]]:

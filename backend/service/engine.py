@@ -31,6 +31,7 @@ from backend.pipeline.asking import load_guidance
 from backend.pipeline.generate import PARTS, generate
 from backend.pipeline.job import Job, planned
 from backend.pipeline.keeping import CHECKPOINTS
+from backend.pipeline.pace import Pace
 from backend.pipeline.remedies import out_of_memory
 from backend.pipeline.request import Request
 from backend.pipeline.results import MESH, PREVIEW, REPORT, TURNTABLE
@@ -39,7 +40,6 @@ from backend.pipeline.stages import Status
 from backend.service import previews
 from backend.service.executor import Result
 from backend.service.offer import checked
-from backend.service.previews import Pace
 from backend.service.remaining import USUAL_SECONDS, Remaining
 from backend.service.worker import Listener, Standing, TaskError
 from shared.messages import Generation
@@ -145,7 +145,7 @@ class _Reporter:
         self._device = torch.device(job.device)
         self._remaining = remaining
         self._listen = listen
-        self._pace = Pace()
+        self._pace = Pace(previews.SHARE, previews.LEAST_SECONDS)
 
     def __call__(self, status: Status) -> None:
         self.part = status.part

@@ -36,22 +36,6 @@ _FACES = 6_000
 """A closed mesh of so many triangles fits COARSE_BYTES, unless it is in very many pieces."""
 
 
-class Pace:
-    """Tells when another preview may be made. Times are seconds of one clock."""
-
-    def __init__(self, share: float = SHARE, least: float = LEAST_SECONDS) -> None:
-        self._share, self._least = share, least
-        self._next = -math.inf
-
-    def due(self, now: float) -> bool:
-        """Whether it is time for one."""
-        return now >= self._next
-
-    def made(self, begun: float, ended: float) -> None:
-        """Note what the last one took; the dearer it was, the later is the next."""
-        self._next = ended + max(self._least, (ended - begun) * (1 / self._share - 1))
-
-
 def picture(field: Field, device: torch.device) -> bytes:
     """A PNG of the field from the front, a little from its left and above; at most PREVIEW_BYTES."""
     camera = framing(*(torch.tensor([value]) for value in (_AZIMUTH, _ELEVATION, _FOV, _MARGIN))).to(device)
