@@ -18,6 +18,7 @@ from backend.pipeline.remedies import trouble
 from backend.pipeline.request import RANGES
 from backend.pipeline.results import prepare_folder
 
+_COMPARED = tuple(name for name in SCHEDULES if name != "window")  # that one is MVDream's, not the paper's
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
@@ -31,7 +32,7 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 )
 @click.option("--prompts", type=click.IntRange(1, len(PROMPTS)), default=len(PROMPTS), show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many for each prompt.")
-@click.option("--schedules", default=",".join(SCHEDULES), show_default=True, help="Their names, with commas.")
+@click.option("--schedules", default=",".join(_COMPARED), show_default=True, help="Their names, with commas.")
 @click.option("--budgets", default="30,60,120", show_default=True, help="Numbers of steps, with commas.")
 @click.option("--guidance", default="builtin", show_default=True, help="builtin, an added model, or a folder.")
 @click.option("--clip", type=_FOLDER, help="A CLIP model, in transformers' layout, that judges as well.")

@@ -54,8 +54,21 @@ class Uniform:
         ]
 
 
-Schedule = Table | Uniform
-"""Chooses the timestep of iteration i, 0 <= i < N. Only Uniform draws from the generator."""
+@dataclass(frozen=True)
+class Window:
+    """MVDream's: iteration i draws one of the timesteps `lowest[i]` to `highest[i]`, all equally likely."""
+
+    name: ScheduleName
+    lowest: tuple[int, ...]
+    highest: tuple[int, ...]
+
+    def timestep(self, i: int, generator: torch.Generator) -> int:
+        low, high = self.lowest[i], self.highest[i]
+        return int(torch.randint(low, high + 1, (1,), generator=generator, device=generator.device))
+
+
+Schedule = Table | Uniform | Window
+"""Chooses the timestep of iteration i, 0 <= i < N. Only Table does not draw from the generator."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,9 @@ def make(
     match name:
         case "uniform":
             return Uniform(name, translated(t, abar, size))
+        case "window":
+            lowest, highest = falling_window(steps)
+            return Window(name, translated(lowest, abar, size), translated(highest, abar, size))
         case "sqrt":
             chosen = hifa(steps)
         case "linear":
@@ -140,6 +156,15 @@ def hifa(steps: int, t_max: float = T_MAX, t_min: float = 300.0) -> Float[Tensor
     """t(i) = t_max - (t_max - t_min) sqrt(i/N): HiFA (arXiv 2305.18766)."""
     progress = torch.arange(steps, dtype=torch.float64) / steps
     return t_max - (t_max - t_min) * progress.sqrt()
+
+
+def falling_window(steps: int) -> tuple[Float[Tensor, " steps"], Float[Tensor, " steps"]]:
+    """The ends of a window that falls from T_MAX alone to all from T_MIN to 500, which it is from i/N = 0.8 on.
+
+    It is MVDream's: 8,000 steps of 10,000 (arXiv 2308.16512, section 3.2).
+    """
+    fallen = (torch.arange(steps, dtype=torch.float64) / steps / 0.8).clamp(max=1)
+    return T_MAX - (T_MAX - T_MIN) * fallen, T_MAX - (T_MAX - 500) * fallen
 
 
 def stable_diffusion_abar() -> Float[Tensor, " T"]:

@@ -7,7 +7,7 @@ import torch
 
 from backend.engine import schedules
 from backend.engine.names import SCHEDULES
-from backend.engine.schedules import Table, TimePrior, Uniform, follow, make, stable_diffusion_abar
+from backend.engine.schedules import Table, TimePrior, Uniform, Window, follow, make, stable_diffusion_abar
 
 ABAR = stable_diffusion_abar()
 SHARES = (0.01, 0.10, 0.25, 0.50, 0.75, 0.90, 0.99)
@@ -78,7 +78,7 @@ def test_time_prior_weight_by_hand() -> None:
     torch.testing.assert_close(TimePrior().weight(t), torch.stack([half, one, one, one, half]))
 
 
-@pytest.mark.parametrize("name", [name for name in SCHEDULES if name != "uniform"])
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if name not in ("uniform", "window")])
 @pytest.mark.parametrize("steps", [1, 3, 60, 10_000])
 def test_deterministic_schedules_never_increase_and_stay_in_range(name: str, steps: int) -> None:
     t = table(name, steps)
@@ -96,6 +96,27 @@ def test_uniform_draws_evenly_from_the_generator_alone() -> None:
     assert max(draws[0]) <= 980
     # The mean of 4000 draws from 20..980 lies within 3 standard errors (4.4 each) of 500.
     assert sum(draws[0]) / 4000 == pytest.approx(500, abs=13.2)
+
+
+def test_the_window_falls_to_its_lower_half_by_four_fifths_of_the_run() -> None:
+    schedule = make("window", ABAR, 10_000)
+    assert isinstance(schedule, Window)
+    ends = [(schedule.lowest[i], schedule.highest[i]) for i in (0, 2000, 4000, 8000, 9999)]
+    assert ends == [(980, 980), (740, 860), (500, 740), (20, 500), (20, 500)]
+    assert all(later <= earlier for earlier, later in pairwise(schedule.lowest))
+    assert all(later <= earlier for earlier, later in pairwise(schedule.highest))
+
+
+def test_a_window_is_drawn_from_evenly_by_the_generator_alone() -> None:
+    schedule = make("window", ABAR, 10)
+    assert isinstance(schedule, Window)
+    draws = [[schedule.timestep(9, g) for _ in range(4000)] for g in (torch.Generator().manual_seed(1) for _ in "ab")]
+    assert draws[0] == draws[1]
+    assert 20 <= min(draws[0]) <= 24
+    assert 496 <= max(draws[0]) <= 500
+    # The mean of 4000 draws from 20..500 lies within 3 standard errors (2.2 each) of 260.
+    assert sum(draws[0]) / 4000 == pytest.approx(260, abs=6.6)
+    assert schedule.timestep(0, torch.Generator()) == 980
 
 
 def test_another_noise_schedule_gets_timesteps_of_equal_noise() -> None:
