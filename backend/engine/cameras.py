@@ -138,6 +138,42 @@ class CameraDistribution:
         return replace(drawn, azimuth=(azimuth + math.pi) % (2 * math.pi) - math.pi)
 
 
+@dataclass(frozen=True)
+class EvenRigs:
+    """Cameras in rigs that differ in azimuth alone, by exactly equal turns, as MVDream was taught them.
+
+    Elevation, field of view and half_frame are uniform. half_frame: half the frame's height at the origin, in metres;
+    the unit sphere may well be cut off.
+    """
+
+    elevation_degrees: tuple[float, float] = (0.0, 30.0)
+    fov_degrees: tuple[float, float] = (15.0, 60.0)
+    half_frame: tuple[float, float] = (0.6, 0.75)
+
+    def __post_init__(self) -> None:
+        nearest = self.half_frame[0] / math.tan(math.radians(self.fov_degrees[1]) / 2)
+        if nearest <= 1:
+            raise ValueError(f"from {nearest:.2f} metres a camera would stand inside the unit sphere")
+
+    def sample(self, count: int, generator: torch.Generator) -> Cameras:
+        """Draw `count` cameras, each by itself, on the generator's device."""
+        return self.rigs(count, 1, generator)
+
+    def rigs(self, count: int, views: int, generator: torch.Generator) -> Cameras:
+        """Draw `count` rigs of `views` one after another."""
+
+        def uniform(low: float, high: float) -> Tensor:
+            drawn = torch.rand(count, generator=generator, device=generator.device)
+            return (low + (high - low) * drawn).repeat_interleave(views)
+
+        turn = 2 * math.pi / views
+        azimuth = uniform(-math.pi, math.pi) + turn * torch.arange(views, device=generator.device).repeat(count)
+        elevation = uniform(*map(math.radians, self.elevation_degrees))
+        fov = uniform(*map(math.radians, self.fov_degrees))
+        distance = uniform(*self.half_frame) / torch.tan(fov / 2)
+        return Cameras((azimuth + math.pi) % (2 * math.pi) - math.pi, elevation, fov, distance)
+
+
 def framing(
     azimuth: Float[Tensor, " B"], elevation: Float[Tensor, " B"], fov: Float[Tensor, " B"], margin: Float[Tensor, " B"]
 ) -> Cameras:

@@ -191,7 +191,8 @@ class _Run:
         if channels == 3:
             return self.settings.backgrounds.sample(views, draws)
         # Latents are scaled to unit variance, so these are as varied as latents are.
-        return torch.randn(views, channels, generator=draws, device=draws.device)
+        own = 1 if self.settings.backgrounds.shared else views
+        return torch.randn(own, channels, generator=draws, device=draws.device).expand(views, -1)
 
     def _descend(
         self,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from backend.engine.cameras import CameraDistribution
+from backend.engine.cameras import CameraDistribution, EvenRigs
 from backend.engine.distillation import WeightName
 from backend.engine.names import RuleName, ScheduleName
 from backend.engine.regularisers import Ramp
@@ -69,7 +69,7 @@ class Settings:
     occupancy_threshold: float = 0.5
     shading: Shading = field(default_factory=Shading)
     regularisation: Regularisation = field(default_factory=Regularisation)
-    cameras: CameraDistribution = field(default_factory=CameraDistribution)
+    cameras: CameraDistribution | EvenRigs = field(default_factory=CameraDistribution)
     lights: LightDistribution = field(default_factory=LightDistribution)
     backgrounds: BackgroundDistribution = field(default_factory=BackgroundDistribution)
 

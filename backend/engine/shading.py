@@ -7,7 +7,7 @@ form images here too: a background it never saw comes back as fog, a light it ne
 Letters: B images, c channels: 3 of colour, or those of a latent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -56,13 +56,16 @@ class LightDistribution:
 
 @dataclass(frozen=True)
 class BackgroundDistribution:
-    """Plain backgrounds: a grey level, slightly tinted."""
+    """Plain backgrounds: a grey level, slightly tinted. shared: one for all images that are drawn together."""
 
     level: tuple[float, float] = (0.1, 0.95)
     tint: float = 0.05
+    shared: bool = False
 
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "B 3"]:
         """Draw `count` colours in [0, 1]."""
+        if self.shared:
+            return replace(self, shared=False).sample(1, generator).expand(count, -1)
         level = torch.rand(count, 1, generator=generator, device=generator.device)
         tint = self.tint * torch.randn(count, 3, generator=generator, device=generator.device)
         return (self.level[0] + (self.level[1] - self.level[0]) * level + tint).clamp(0, 1)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from backend.engine.cameras import RIG_JITTER, CameraDistribution, Cameras, framing, ring, view_name
+from backend.engine.cameras import RIG_JITTER, CameraDistribution, Cameras, EvenRigs, framing, ring, view_name
 
 
 def camera(azimuth: float, elevation: float) -> Cameras:
@@ -139,6 +139,34 @@ def test_rigs_look_from_everywhere_and_their_cameras_differ_as_single_ones_do(ge
     assert (degrees.reshape(500, 4).std(1) > 1).float().mean() > 0.95
     assert cameras.margin.min() >= 1.04 - 1e-4
     assert cameras.margin.max() <= 1.2 + 1e-4
+
+
+def test_an_even_rig_differs_in_azimuth_alone_by_equal_turns(generator: torch.Generator) -> None:
+    cameras = EvenRigs().rigs(500, 4, generator)
+    azimuth, *others = (column.unflatten(0, (500, 4)) for column in cameras.columns)
+    turns = (azimuth.roll(-1, 1) - azimuth) % (2 * math.pi)
+    torch.testing.assert_close(turns, torch.full_like(turns, math.pi / 2))
+    for other in others:
+        assert torch.equal(other, other[:, :1].expand(-1, 4))
+    elevation, fov, distance = (other[:, 0] for other in others)
+    for drawn, least, most in (
+        (elevation.rad2deg(), 0, 30),
+        (fov.rad2deg(), 15, 60),
+        (distance * torch.tan(fov / 2), 0.6, 0.75),
+    ):
+        assert least - 1e-4 <= drawn.min() < least + 0.05 * (most - least)
+        assert most + 1e-4 >= drawn.max() > most - 0.05 * (most - least)
+    assert distance.min() > 1
+
+
+def test_cameras_of_even_rigs_stand_alone_where_no_rigs_are_wanted(generator: torch.Generator) -> None:
+    cameras = EvenRigs().sample(200, generator)
+    assert len(cameras.elevation.unique()) == len(cameras.azimuth.unique()) == 200
+
+
+def test_even_rigs_whose_cameras_would_stand_inside_the_sphere_are_refused() -> None:
+    with pytest.raises(ValueError, match="inside the unit sphere"):
+        EvenRigs(half_frame=(0.5, 0.7))
 
 
 def test_rigs_depend_on_the_generator_alone() -> None:
