@@ -75,8 +75,12 @@ class DiffusionGuidance:
 
     @property
     def size(self) -> int:
-        """The size to render at: the UNet's, unfolded. `model_space` enlarges colours for a VAE, as SDS papers do."""
-        return self._native * self._fold
+        """The size to render at: the UNet's, unfolded. `model_space` enlarges colours for a VAE, as SDS papers do.
+
+        A multi-view model's latents are half as large as others', so it gets two pixels for each, as MVDream does.
+        """
+        both = self._parts.vae is not None and self._parts.rigs is not None and not self._latent_field
+        return self._native * self._fold * (2 if both else 1)
 
     @property
     def device(self) -> torch.device:
@@ -125,7 +129,8 @@ class DiffusionGuidance:
         joint, told = 1, None
         if self._parts.rigs is not None:
             joint = self._parts.rigs.views = views.joint
-            told = views.features.to(self._device, self._dtype)
+            numbers = self._parts.unet.config.projection_class_embeddings_input_dim
+            told = views.told(numbers).to(self._device, self._dtype)
         at_once, texts = self._at_once(len(noisy), len(conditionings), joint)
         parts = []
         for first in range(0, len(noisy), at_once):

@@ -2,8 +2,8 @@
 
 Understood: a UNet2DConditionModel in pixel space (the built-in prior, DeepFloyd IF stage I), whole or folded
 (see `fold`), or on the latents of an AutoencoderKL (Stable Diffusion 1.x and 2.x), with one CLIP or T5 text encoder; it
-may have to be told how each picture is taken (see `takes_views`). Pickles are never read: opening one can run whatever
-its author liked. Nothing here imports torch: the server lists models too.
+may have to be told how each picture is taken (see `takes_views` and `is_multi_view`). Pickles are never read: opening
+one can run whatever its author liked. Nothing here imports torch: the server lists models too.
 """
 
 import json
@@ -23,8 +23,8 @@ TextKind = Literal["clip_text_model", "t5"]
 PARTS = ("unet", "text_encoder", "tokenizer", "scheduler", "vae")
 """The sub-folders that matter; only a latent model has the last one."""
 
-VIEW_FEATURES = 12
-"""Numbers that tell a model how a picture is taken; see `views`."""
+VIEW_FEATURES, CAMERA_NUMBERS = 12, 16
+"""Numbers that tell the built-in model how a picture is taken, and those that tell MVDream; see `views`."""
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LFS_POINTER_BYTES = 1024
@@ -105,7 +105,7 @@ def _check_unet(folder: Path) -> None:
     channels = unet.get("in_channels", 4)
     latent = is_latent(folder)
     diffused = _json(folder / "vae" / "config.json").get("latent_channels", 4) if latent else 3 * fold(channels) ** 2
-    if channels != diffused or (unet.get("class_embed_type") and not takes_views(folder)):
+    if channels != diffused or (unet.get("class_embed_type") and not (takes_views(folder) or is_multi_view(folder))):
         raise UserError(
             f"{folder} is an inpainting, editing or upscaling model (its UNet takes {channels} "
             f"channels where {diffused} are diffused); take a plain text-to-image one"
@@ -118,10 +118,20 @@ def fold(channels: int) -> int:
 
 
 def takes_views(folder: Path) -> bool:
-    """Whether the model wants to be told how each picture is taken, as `views` puts it."""
+    """Whether the model wants to be told how each picture is taken, as the built-in one does."""
+    return _numbers_told(folder) == VIEW_FEATURES
+
+
+def is_multi_view(folder: Path) -> bool:
+    """Whether the model draws rigs of views that see each other, and is told where their cameras stand: MVDream."""
+    return is_latent(folder) and _numbers_told(folder) == CAMERA_NUMBERS
+
+
+def _numbers_told(folder: Path) -> Any:
+    """How many numbers tell the model of each picture, or None for none."""
     unet = _json(folder / "unet" / "config.json")
-    numbers = unet.get("projection_class_embeddings_input_dim")
-    return unet.get("class_embed_type") == "projection" and numbers == VIEW_FEATURES
+    told = unet.get("class_embed_type") == "projection"
+    return unet.get("projection_class_embeddings_input_dim") if told else None
 
 
 def is_latent(folder: Path) -> bool:

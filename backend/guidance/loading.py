@@ -45,7 +45,7 @@ def load(folder: Path, device: torch.device, precision: Precision, latent_field:
     diffusers_options = {"torch_dtype": dtype, "low_cpu_mem_usage": False}
     abar, prediction = noise_schedule(folder)
     try:
-        with _quiet():
+        with quiet():
             unet = _placed(_weights(UNet2DConditionModel, folder / "unet", **diffusers_options), device)
             parts = Parts(
                 unet=unet,
@@ -56,7 +56,7 @@ def load(folder: Path, device: torch.device, precision: Precision, latent_field:
                 if folders.is_latent(folder)
                 else None,
                 # A model that is told how pictures are taken was taught rigs of them, too.
-                rigs=join_views(unet) if folders.takes_views(folder) else None,
+                rigs=join_views(unet) if folders.takes_views(folder) or folders.is_multi_view(folder) else None,
             )
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -116,7 +116,7 @@ def _placed(module: Any, device: torch.device) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Neither progress bars nor advice from the libraries while they load."""
     libraries = (transformers.utils.logging, diffusers.utils.logging)
     before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]

@@ -78,8 +78,9 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     warnings = check(request, model)
     device = chosen_device(request.device)
     small = Vocabulary.of(model.folder) is not None
-    chosen = replace(preset(request.preset, small, device.type), **_overrides(request))
-    tuning = tuned(chosen, small, folders.takes_views(model.folder))
+    multi_view = folders.is_multi_view(model.folder)
+    chosen = replace(preset(request.preset, small, device.type, multi_view), **_overrides(request))
+    tuning = tuned(chosen, small, folders.takes_views(model.folder), multi_view)
     rule: dict[str, Any] = {} if request.rule is None else {"rule": request.rule}
     optimisation = replace(tuning.optimisation, **rule)
     if request.latent_field:  # the channels of latents are no colours, so light means nothing to them

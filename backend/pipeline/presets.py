@@ -4,7 +4,7 @@ What an artist sees of it; how the optimisation is tuned besides is `tuning`'s b
 imports torch: the server offers presets, too.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from backend.engine.names import FieldName, ScheduleName
@@ -30,18 +30,20 @@ _SMALL_STEPS = {"draft": 60, "standard": 180, "high": 500}
 _SMALL_CFG = 4.0
 _LARGE_STEPS = {"draft": 1_500, "standard": 5_000, "high": 10_000}
 _LARGE_CFG = 100.0
+_MULTI_VIEW_CFG = 50.0
 
 _RESOLUTION = {"draft": 128, "standard": 256, "high": 256}
 _FACES = {"draft": 5_000, "standard": 20_000, "high": 50_000}
 _TEXTURE = {"draft": 512, "standard": 1024, "high": 2048}
 
 
-def preset(name: str, small: bool, device: str) -> Preset:
+def preset(name: str, small: bool, device: str, multi_view: bool = False) -> Preset:
     """The preset `name` on a `device` of the kind "cpu", "cuda" or "mps".
 
     small: for a model like the built-in one, which was taught a vocabulary of its own, not for a large one.
+    multi_view: for a large one that draws rigs of views (see `folders.is_multi_view`).
     """
-    return Preset(
+    chosen = Preset(
         steps=(_SMALL_STEPS if small else _LARGE_STEPS)[name],
         cfg=_SMALL_CFG if small else _LARGE_CFG,
         field="voxel" if small or device != "cuda" else "hashgrid",
@@ -49,3 +51,4 @@ def preset(name: str, small: bool, device: str) -> Preset:
         faces=_FACES[name],
         texture=_TEXTURE[name],
     )
+    return replace(chosen, cfg=_MULTI_VIEW_CFG, schedule="window") if multi_view else chosen

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+from backend.engine.cameras import EvenRigs
 from backend.engine.names import FieldName
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Regularisation, Settings, Shading
+from backend.engine.shading import BackgroundDistribution
 from backend.guidance.prompts import ViewMode
 from backend.pipeline.presets import Preset
 
@@ -32,6 +34,21 @@ _LARGE = Settings(
     ),
 )
 
+# MVDream's own, without its soft shading (arXiv 2308.16512, section 3.2; bytedance/MVDream-threestudio). Its frames are
+# 0.8 to 1 times as high as the object's box is long; a box of 1.5 m is what mostly fits into the unit sphere.
+_MULTI_VIEW = replace(
+    _LARGE,
+    rule="x0",
+    weight="one",
+    views=4,
+    rig=True,
+    joint_views=4,
+    shading=Shading(),
+    regularisation=replace(_LARGE.regularisation, orientation=Ramp()),
+    cameras=EvenRigs(elevation_degrees=(0.0, 30.0), fov_degrees=(15.0, 60.0), half_frame=(0.6, 0.75)),
+    backgrounds=BackgroundDistribution(shared=True),
+)
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -42,19 +59,20 @@ class Tuning:
     perp_neg: bool
 
 
-def tuned(chosen: Preset, small: bool, takes_views: bool = False) -> Tuning:
+def tuned(chosen: Preset, small: bool, takes_views: bool = False, multi_view: bool = False) -> Tuning:
     """What goes with `chosen` for a `small` model (see `preset`) or a large one.
 
     takes_views: for one that is told how each picture is taken (see `folders.takes_views`), and needs no words for it.
+    multi_view: for MVDream and its like (see `folders.is_multi_view`), which need none either.
     """
     optimisation = replace(
-        _SMALL if small else _LARGE,
+        _MULTI_VIEW if multi_view else _SMALL if small else _LARGE,
         steps=chosen.steps,
         schedule=chosen.schedule,
         cfg=chosen.cfg,
         learning_rate=_LEARNING_RATES[chosen.field],
     )
-    if takes_views:  # it was taught rigs
+    if takes_views or multi_view:  # it was taught rigs
         return Tuning(replace(optimisation, rig=True), view_mode="off", perp_neg=False)
     # The built-in model does not tell front from back, and was taught whole words, not mixtures of them.
     return Tuning(optimisation, view_mode="nearest" if small else "interpolated", perp_neg=not small)

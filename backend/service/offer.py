@@ -10,7 +10,7 @@ from backend.engine.names import FIELDS, SCHEDULES
 from backend.errors import UserError
 from backend.guidance import folders
 from backend.guidance.library import ModelSource
-from backend.pipeline.presets import PRESETS, preset
+from backend.pipeline.presets import PRESETS, Preset, preset
 from backend.pipeline.request import RANGES, Request, check
 from backend.prior.vocabulary import Vocabulary
 from shared.limits import HEADER_BYTES
@@ -52,7 +52,7 @@ def offer(models: Sequence[ModelSource], device: str, estimate: Estimate, curves
 
 def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedModel:
     """Raises UserError for a damaged vocabulary, and ValueError for what no client would take."""
-    vocabulary = Vocabulary.of(model.folder)
+    vocabulary, multi_view = Vocabulary.of(model.folder), folders.is_multi_view(model.folder)
     return OfferedModel(
         name=model.name,
         licence=model.licence,
@@ -63,13 +63,13 @@ def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedMode
         colours=vocabulary.colours if vocabulary else (),
         patterns=vocabulary.patterns if vocabulary else (),
         presets=tuple(
-            _offered_preset(name, vocabulary is not None, device, estimate(model.name, name)) for name in PRESETS
+            _offered_preset(name, preset(name, vocabulary is not None, device, multi_view), estimate(model.name, name))
+            for name in PRESETS
         ),
     )
 
 
-def _offered_preset(name: str, small: bool, device: str, seconds: float | None) -> OfferedPreset:
-    chosen = preset(name, small, device)
+def _offered_preset(name: str, chosen: Preset, seconds: float | None) -> OfferedPreset:
     return OfferedPreset(
         name=name,
         steps=chosen.steps,

@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from backend.engine.cameras import EvenRigs
+from backend.engine.settings import Shading
 from backend.pipeline.presets import preset
 from backend.pipeline.tuning import tuned
 
@@ -34,3 +36,18 @@ def test_a_model_that_is_told_of_views_gets_rigs_and_no_words_for_them(small: bo
     assert (told.view_mode, told.perp_neg) == ("off", False)
     assert told.optimisation == replace(other.optimisation, rig=True)
     assert not other.optimisation.rig
+
+
+def test_a_multi_view_model_is_tuned_as_its_authors_did() -> None:
+    chosen = preset("high", small=False, device="cuda", multi_view=True)
+    assert (chosen.steps, chosen.cfg, chosen.schedule, chosen.field) == (10_000, 50.0, "window", "hashgrid")
+    tuning = tuned(chosen, small=False, multi_view=True)
+    settings = tuning.optimisation
+    assert (tuning.view_mode, tuning.perp_neg) == ("off", False)
+    assert (settings.rule, settings.weight, settings.cfg, settings.schedule) == ("x0", "one", 50.0, "window")
+    assert (settings.views, settings.joint_views, settings.rig) == (4, 4, True)
+    assert isinstance(settings.cameras, EvenRigs)
+    assert settings.cameras.elevation_degrees == (0.0, 30.0)
+    assert settings.cameras.fov_degrees == (15.0, 60.0)
+    assert settings.backgrounds.shared
+    assert settings.shading == Shading()

@@ -26,7 +26,9 @@ def builtin() -> ModelSource:
 @pytest.fixture
 def large(tmp_path: Path) -> ModelSource:
     """A latent model without a vocabulary, as far as an offer looks at it."""
-    (tmp_path / "vae").mkdir()
+    for part in ("vae", "unet"):
+        (tmp_path / part).mkdir()
+    (tmp_path / "unet" / "config.json").write_text("{}")
     return ModelSource("owner/name", "owner/name", tmp_path, "c" * 40, "openrail", 4_000_000_000)
 
 
@@ -81,6 +83,13 @@ def test_a_large_model_is_offered_by_what_the_device_can_do(large: ModelSource) 
     assert {preset.field for preset in on_cpu.presets} == {"voxel"}
     assert {preset.field for preset in on_gpu.presets} == {"hashgrid"}
     assert all(preset.cfg == 100 and preset.seconds is None for preset in on_cpu.presets)
+
+
+def test_a_multi_view_model_is_offered_by_its_own_presets(large: ModelSource) -> None:
+    told = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 16}
+    (large.folder / "unet" / "config.json").write_text(json.dumps(told))
+    presets = offer([large], "cuda", unknown, {}).models[0].presets
+    assert {(preset.cfg, preset.schedule) for preset in presets} == {(50, "window")}
 
 
 def test_an_offer_survives_the_wire(builtin: ModelSource, large: ModelSource) -> None:
