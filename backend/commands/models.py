@@ -34,12 +34,12 @@ def list_models() -> None:
 
 
 @models.command("look")
-@click.argument("source", metavar="ID_OR_FOLDER")
+@click.argument("source", metavar="ID_OR_PATH")
 @click.pass_context
 def look_at_model(context: click.Context, source: str) -> None:
     """Print as JSON what adding a model would bring: name, size in bytes, licence, revision. Downloads nothing."""
     if _is_here(source):
-        found = library.of_folder(Path(source))
+        found = library.offered(Path(source))
         name, size, licence, revision = found.name, found.size, found.licence, found.revision
     else:
         offer = hub.look_up(_hub(context), _hub_id(source))
@@ -48,12 +48,12 @@ def look_at_model(context: click.Context, source: str) -> None:
 
 
 @models.command("add")
-@click.argument("source", metavar="ID_OR_FOLDER")
+@click.argument("source", metavar="ID_OR_PATH")
 @click.option("--name", default="", help="What to call it; the id or the folder's name if left out.")
 @click.option("--yes", is_flag=True, help="Download without asking.")
 @click.pass_context
 def add_model(context: click.Context, source: str, name: str, yes: bool) -> None:
-    """Add a model: a diffusers folder, or an id of the Hugging Face hub such as owner/name."""
+    """Add a model: a diffusers folder, an id of the Hugging Face hub such as owner/name, or MVDream's safetensors."""
     if _is_here(source):
         added = library.add(Path(source), name)
         if unread := folders.pickles(added.folder):

@@ -9,10 +9,10 @@ one can run whatever its author liked. Nothing here imports torch: the server li
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 from backend.errors import UserError
-from backend.guidance import weights
+from backend.guidance import mvdream, weights
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 """What a UNet's output stands for."""
@@ -32,8 +32,16 @@ _LFS_POINTER_BYTES = 1024
 
 def check(folder: Path) -> None:
     """Raise UserError unless `folder` holds a model that `loading.load` understands. Reads no weights."""
+    check_parts(folder)
+    _check_unet(folder)
+    text_kind(folder)
+    scheduler_settings(folder)
+
+
+def check_parts(folder: Path) -> None:
+    """Raise UserError unless `folder` has all parts, each with its weights."""
     if folder.is_file():
-        raise UserError(f"{folder} is a single file, which cannot be read yet; name a folder in diffusers' layout")
+        _refuse_file(folder)
     if not (folder / "model_index.json").is_file():
         raise UserError(f"{folder} holds no diffusers model (model_index.json is missing); name the folder that has it")
     for path in files(folder):
@@ -51,9 +59,15 @@ def check(folder: Path) -> None:
     for name in weights.STEMS:
         if (folder / name).is_dir():
             _check_weights(folder / name)
-    _check_unet(folder)
-    text_kind(folder)
-    scheduler_settings(folder)
+
+
+def _refuse_file(path: Path) -> NoReturn:
+    line = f"{path} is a single file, which cannot be read yet"
+    if mvdream.is_published(path):
+        raise UserError(f"{path} is MVDream as it is published; add it first: dreamtime models add {path}")
+    if weights.is_pickle(path.name):
+        raise UserError(f"{line}: it is a pickle, which can run code when opened; take a safetensors copy of it")
+    raise UserError(f"{line}; name a folder in diffusers' layout")
 
 
 def files(folder: Path) -> list[Path]:
@@ -80,6 +94,12 @@ def variant(path: Path) -> str:
     return weights.preferred(found, weights.PLAIN_FIRST)
 
 
+def weight_files(path: Path) -> list[Path]:
+    """The weights of the part in `path` that are loaded: a file, or shards. Raises UserError if it has none."""
+    found = weights.variants(path.name, _names(path))[variant(path)]
+    return [path / name for name in found if not weights.is_index(name)]
+
+
 def _check_weights(path: Path) -> None:
     """Raise UserError unless the weights that are loaded of the part in `path` are all there."""
     names = _names(path)
@@ -98,6 +118,8 @@ def _names(path: Path) -> list[str]:
 def _check_unet(folder: Path) -> None:
     """Refuse UNets that want more than an image, a timestep, a text and a view, or that do not fit the VAE."""
     unet = _json(folder / "unet" / "config.json")
+    if mvdream.has_published_unet(folder):
+        raise UserError(f"{folder} is MVDream as it is published; add it first: dreamtime models add {folder}")
     if unet.get("_class_name") != "UNet2DConditionModel":
         raise UserError(f"{folder} has a {unet.get('_class_name')}; only UNet2DConditionModel is supported")
     if unet.get("addition_embed_type") == "text_time" or (folder / "text_encoder_2").is_dir():
