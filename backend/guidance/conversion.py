@@ -59,6 +59,11 @@ def convert(source: Path, target: Path) -> None:
 
 def _convert_checkpoint(path: Path, target: Path) -> None:
     state = load_file(path)
+    if not any(name.startswith(_TEXT) for name in state):
+        raise UserError(
+            f"{path} has no OpenCLIP text encoder, which MVDream of Stable Diffusion 2.1 has; take "
+            "sd-v2.1-base-4view, or a folder with all parts"
+        )
     unet, vae, text = _unet(_without(_UNET, state), path), _vae(state, path), _text_encoder(state, path)
     for part, model in {"unet": unet, "vae": vae, "text_encoder": text}.items():
         model.save_pretrained(target / part)

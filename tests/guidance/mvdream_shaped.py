@@ -25,10 +25,14 @@ Weights = dict[str, Tensor]
 
 
 class Maker:
-    """Random weights of small effect: what is computed keeps its size from layer to layer."""
+    """Random weights of small effect: what is computed keeps its size from layer to layer.
 
-    def __init__(self, seed: int) -> None:
+    linear: the projections around attention, as in Stable Diffusion 2; in 1 they are convolutions.
+    """
+
+    def __init__(self, seed: int, linear: bool = True) -> None:
         self.made: Weights = {}
+        self._projection = () if linear else (1, 1)
         self._draws = torch.Generator().manual_seed(seed)
 
     def normal(self, name: str, *shape: int, scale: float) -> None:
@@ -56,7 +60,7 @@ class Maker:
     def transformer(self, name: str, channels: int) -> None:
         self.norm(f"{name}.norm", channels)
         for side in ("proj_in", "proj_out"):
-            self.layer(f"{name}.{side}", channels, channels)
+            self.layer(f"{name}.{side}", channels, channels, *self._projection)
         block = f"{name}.transformer_blocks.0"
         for number, given in ((1, channels), (2, WIDTH)):
             self.layer(f"{block}.attn{number}.to_q", channels, channels, bias=False)
@@ -73,9 +77,9 @@ class Maker:
         self.layer(f"{name}.2", 4 * CHANNELS, 4 * CHANNELS)
 
 
-def unet_weights(seed: int = 0) -> Weights:
+def unet_weights(linear: bool = True) -> Weights:
     """Of the UNet, with the names that they have in its own program."""
-    make = Maker(seed)
+    make = Maker(0, linear)
     make.perceptron("time_embed", CHANNELS)
     make.perceptron("camera_embed", 16)
     make.layer("input_blocks.0.0", CHANNELS, 4, 3, 3)
@@ -260,21 +264,28 @@ def resnet(weights: Weights, name: str, states: Tensor, embedded: Tensor) -> Ten
 def transformer(weights: Weights, name: str, states: Tensor, text: Tensor, views: int) -> Tensor:
     """Self-attention over all positions of a rig, attention to the words of each view, and a gated perceptron."""
     count, channels, height, width = states.shape
-    rows = grouped(weights, f"{name}.norm", states, 1e-6).flatten(2).transpose(1, 2)
-    rows = linear(weights, f"{name}.proj_in", rows)
+    rows = projected(weights, f"{name}.proj_in", grouped(weights, f"{name}.norm", states, 1e-6))
+    rows = rows.flatten(2).transpose(1, 2)
     block = f"{name}.transformer_blocks.0"
     normed = layered(weights, f"{block}.norm1", rows).reshape(count // views, views * height * width, channels)
     rows = rows + attention(weights, f"{block}.attn1", normed, normed).reshape(rows.shape)
     rows = rows + attention(weights, f"{block}.attn2", layered(weights, f"{block}.norm2", rows), text)
     inner, gate = linear(weights, f"{block}.ff.net.0.proj", layered(weights, f"{block}.norm3", rows)).chunk(2, -1)
     rows = rows + linear(weights, f"{block}.ff.net.2", inner * functional.gelu(gate))
-    rows = linear(weights, f"{name}.proj_out", rows)
-    return states + rows.transpose(1, 2).reshape(states.shape)
+    return states + projected(weights, f"{name}.proj_out", rows.transpose(1, 2).reshape(states.shape))
+
+
+def projected(weights: Weights, name: str, states: Tensor) -> Tensor:
+    matrix = weights[f"{name}.weight"].flatten(1)
+    return torch.einsum("oc,bchw->bohw", matrix, states) + weights[f"{name}.bias"][:, None, None]
 
 
 def attention(weights: Weights, name: str, asking: Tensor, asked: Tensor) -> Tensor:
+    """With 64 channels to a head, as in Stable Diffusion 2, or with 8 heads, as in 1."""
+    one = name.split(".transformer_blocks")[0]
+    split = (-1, HEAD) if weights[f"{one}.proj_in.weight"].ndim == 2 else (8, -1)
     heads = [
-        linear(weights, f"{name}.{part}", given).unflatten(-1, (-1, HEAD)).transpose(1, 2)
+        linear(weights, f"{name}.{part}", given).unflatten(-1, split).transpose(1, 2)
         for part, given in (("to_q", asking), ("to_k", asked), ("to_v", asked))
     ]
     return linear(weights, f"{name}.to_out.0", weighed(*heads).transpose(1, 2).flatten(2))

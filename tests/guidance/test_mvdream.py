@@ -211,6 +211,15 @@ def test_a_published_folder_becomes_the_same_model(
     assert torch.equal(again.encode(["a dog"]), guidance.encode(["a dog"]))
 
 
+def test_one_of_stable_diffusion_1_has_convolutions_around_attention_and_eight_heads(folder: Path) -> None:
+    weights, views = shaped.unet_weights(linear=False), rigs()
+    write_unet(folder, weights)
+    first = load(library.add(folder).folder, CPU, "fp32")
+    text = texts(first, 4)[1]
+    expected = shaped.eps(weights, images(4), T, text, views.camera_matrices, 4)
+    torch.testing.assert_close(first.predict(images(4), T, [text], views).outputs[0], expected, atol=2e-5, rtol=1e-4)
+
+
 def test_half_precision_weights_stay_so(folder: Path) -> None:
     write_unet(folder, {name: tensor.half() for name, tensor in shaped.unet_weights().items()})
     kept = load_file(library.add(folder).folder / "unet" / "diffusion_pytorch_model.safetensors")
@@ -275,6 +284,13 @@ def test_a_checkpoint_that_is_not_what_it_should_be_is_refused_and_nothing_is_le
     assert str(path) in str(refused.value)
     assert "\n" not in str(refused.value)
     assert list((home / "models").iterdir()) == []
+
+
+def test_a_checkpoint_with_another_text_encoder_is_refused(tmp_path: Path) -> None:
+    others = {name: None for name in shaped.checkpoint() if name.startswith(TEXT)}
+    path = shaped.save(tmp_path / "sd-v1.5-4view.safetensors", **others)
+    with pytest.raises(UserError, match=r"has no OpenCLIP text encoder.*; take sd-v2\.1-base-4view, or a folder"):
+        library.add(path)
 
 
 def test_a_checkpoint_whose_end_is_missing_is_refused(checkpoint: Path, tmp_path: Path) -> None:
