@@ -140,10 +140,11 @@ class CameraDistribution:
 
 @dataclass(frozen=True)
 class EvenRigs:
-    """Cameras in rigs that differ in azimuth alone, by exactly equal turns, as MVDream was taught them.
+    """Cameras in rigs that differ in azimuth alone, by exactly equal turns: as MVDream was taught (arXiv 2308.16512).
 
-    Elevation, field of view and half_frame are uniform. half_frame: half the frame's height at the origin, in metres;
-    the unit sphere may well be cut off.
+    Elevation, field of view and half_frame are uniform. half_frame: half the frame's height at the origin, in metres.
+    In MVDream's pictures it is 0.8 to 1 times half the longest side of the object; with sides of up to 1.5 metres most
+    objects fit into the unit sphere.
     """
 
     elevation_degrees: tuple[float, float] = (0.0, 30.0)

@@ -161,7 +161,7 @@ def hifa(steps: int, t_max: float = T_MAX, t_min: float = 300.0) -> Float[Tensor
 def falling_window(steps: int) -> tuple[Float[Tensor, " steps"], Float[Tensor, " steps"]]:
     """The ends of a window that falls from T_MAX alone to all from T_MIN to 500, which it is from i/N = 0.8 on.
 
-    It is MVDream's: 8,000 steps of 10,000 (arXiv 2308.16512, section 3.2).
+    It is MVDream's: 8,000 steps of 10,000 (bytedance/MVDream-threestudio, configs/mvdream-sd21.yaml).
     """
     fallen = (torch.arange(steps, dtype=torch.float64) / steps / 0.8).clamp(max=1)
     return T_MAX - (T_MAX - T_MIN) * fallen, T_MAX - (T_MAX - 500) * fallen

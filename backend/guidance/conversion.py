@@ -2,7 +2,7 @@
 
 The UNet is Stable Diffusion's, with the names of its program, which diffusers converts itself; what is MVDream's own is
 a perceptron for the camera, added to the embedding of the timestep: the "projection" class embedding of diffusers.
-Configurations are read off the shapes. Letters of names: as in the checkpoints.
+Configurations are read off the shapes.
 """
 
 import json

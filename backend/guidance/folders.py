@@ -34,12 +34,10 @@ def check(folder: Path) -> None:
     """Raise UserError unless `folder` holds a model that `loading.load` understands. Reads no weights."""
     check_parts(folder)
     _check_unet(folder)
-    text_kind(folder)
-    scheduler_settings(folder)
 
 
 def check_parts(folder: Path) -> None:
-    """Raise UserError unless `folder` has all parts, each with its weights."""
+    """Raise UserError unless `folder` has all parts, with their weights, and those but the UNet are understood."""
     if folder.is_file():
         _refuse_file(folder)
     if not (folder / "model_index.json").is_file():
@@ -59,6 +57,8 @@ def check_parts(folder: Path) -> None:
     for name in weights.STEMS:
         if (folder / name).is_dir():
             _check_weights(folder / name)
+    text_kind(folder)
+    scheduler_settings(folder)
 
 
 def _refuse_file(path: Path) -> NoReturn:

@@ -203,7 +203,8 @@ def settled(source: Path, name: str) -> Path:
     final = models_folder() / slug(name)
     if mvdream.is_published(source):
         source = _converted(source, final.with_name(final.name + ".converted"))
-    folders.check(source)
+    else:
+        folders.check(source)
     shutil.rmtree(final, ignore_errors=True)
     source.rename(final)
     return final
@@ -215,6 +216,7 @@ def _converted(source: Path, target: Path) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     try:
         conversion.convert(source, target)
+        folders.check(target)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise

@@ -117,7 +117,7 @@ def _placed(module: Any, device: torch.device) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Neither progress bars nor advice from the libraries while they load."""
+    """Neither progress bars nor advice from the libraries."""
     libraries = (transformers.utils.logging, diffusers.utils.logging)
     before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
     for library in libraries:

@@ -314,6 +314,13 @@ def test_a_folder_that_lacks_a_part_is_refused_by_its_own_name(folder: Path, hom
     assert list((home / "models").iterdir()) == []
 
 
+def test_a_folder_with_a_part_of_another_kind_is_refused_by_its_own_name(folder: Path, home: Path) -> None:
+    (folder / "scheduler" / "scheduler_config.json").write_text("{}")
+    with pytest.raises(UserError, match=f"{folder} has no noise schedule of the DDPM kind"):
+        library.add(folder)
+    assert list((home / "models").iterdir()) == []
+
+
 def failing(*given: Any, **settings: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
