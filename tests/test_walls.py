@@ -105,6 +105,7 @@ def test_what_every_room_uses_uses_none(name: str) -> None:
         "backend.prior.lexicon",
         "backend.prior.vocabulary",
         "backend.pipeline.request",
+        "backend.prior.words",
         "backend.service.offer",
         "backend.service.server",
         "backend.commands.serve",

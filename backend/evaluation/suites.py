@@ -19,11 +19,10 @@ from backend.guidance.diffusion import DiffusionGuidance
 from backend.pipeline.asking import load_guidance
 from backend.pipeline.job import Job, planned, versions
 from backend.pipeline.request import Request
-from backend.prior import judge
+from backend.prior import judge, words
 from backend.prior.captions import every_caption
 from backend.prior.judge import Judge
 from backend.prior.pictures import save_sheet
-from backend.prior.vocabulary import Vocabulary
 
 GRADIENT_PROMPTS, _HALF_MADE = 8, 20
 
@@ -55,7 +54,7 @@ def prepared(name: str, device: str, clip: Path | None) -> Bench:
         guidance=load_guidance(job),
         net=judge.load(library.builtin().folder),
         clip=chooser,
-        small=Vocabulary.of(job.model.folder) is not None,
+        small=words.of(job.model.folder) is not None,
         facts=_facts(job, clip),
     )
 

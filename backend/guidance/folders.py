@@ -23,6 +23,9 @@ TextKind = Literal["clip_text_model", "t5"]
 PARTS = ("unet", "text_encoder", "tokenizer", "scheduler", "vae")
 """The sub-folders that matter; only a latent model has the last one."""
 
+WORDS = "lexicon.json"
+"""The file of the words that a model knows, beside its index; only one that was taught few has it."""
+
 VIEW_FEATURES, CAMERA_NUMBERS = 12, 16
 """Numbers that tell the built-in model how a picture is taken, and those that tell MVDream; see `views`."""
 
@@ -71,9 +74,10 @@ def _refuse_file(path: Path) -> NoReturn:
 
 
 def files(folder: Path) -> list[Path]:
-    """The files that make up a model: its index and those of its parts, sorted, but for pickles."""
+    """The files that make up a model: its index, its words and those of its parts, sorted, but for pickles."""
+    words = [folder / WORDS] if (folder / WORDS).is_file() else []
     inside = (path for part in PARTS for path in (folder / part).rglob("*") if path.is_file())
-    return [folder / "model_index.json", *sorted(path for path in inside if not weights.is_pickle(path.name))]
+    return [folder / "model_index.json", *words, *sorted(path for path in inside if not weights.is_pickle(path.name))]
 
 
 def pickles(folder: Path) -> list[Path]:

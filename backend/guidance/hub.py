@@ -83,7 +83,7 @@ def needed(hub_id: str, names: list[str]) -> tuple[str, ...]:
         raise UserError(f"{hub_id} is no diffusers model (model_index.json is missing); name one that is")
     if any(name.startswith("transformer/") for name in names):
         raise UserError(f"{hub_id} is a transformer model; only UNet models such as Stable Diffusion are supported")
-    chosen = ["model_index.json"]
+    chosen = [name for name in ("model_index.json", folders.WORDS) if name in names]
     for part in folders.PARTS:
         inside = [path.name for path in map(PurePosixPath, names) if path.parent == PurePosixPath(part)]
         chosen += [f"{part}/{name}" for name in inside if _is_text(name)]

@@ -8,6 +8,7 @@ from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.interface import Guidance
 from backend.guidance.prompts import ViewPrompts
 from backend.pipeline.job import Job
+from backend.prior import words
 
 
 def load_guidance(job: Job) -> DiffusionGuidance:
@@ -17,6 +18,8 @@ def load_guidance(job: Job) -> DiffusionGuidance:
 
 def asked(job: Job, guidance: Guidance) -> ViewPrompts:
     """What `job` asks for, as `guidance` understands it."""
+    known = words.of(job.model.folder)
+    prompt, negative = (known.told(text) if known else text for text in (job.prompt, job.negative))
     avoid = prompts.PerpNeg() if job.perp_neg else None
     contrast = (bridge.BETTER, bridge.WORSE) if job.optimisation.rule == "bridge" else None
-    return prompts.encode(guidance, job.prompt, job.negative, job.view_mode, avoid, contrast)
+    return prompts.encode(guidance, prompt, negative, job.view_mode, avoid, contrast)

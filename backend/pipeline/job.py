@@ -22,7 +22,7 @@ from backend.mesh.asset import MeshSettings
 from backend.pipeline.presets import preset
 from backend.pipeline.request import Request, check, check_values
 from backend.pipeline.tuning import tuned
-from backend.prior.vocabulary import Vocabulary
+from backend.prior import words
 
 _PACKAGES = ("torch", "diffusers", "transformers", "tinycudann", marching.PACKAGE, "xatlas", "fast-simplification")
 
@@ -77,7 +77,7 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     model = library.resolve(request.guidance)
     warnings = check(request, model)
     device = chosen_device(request.device)
-    small = Vocabulary.of(model.folder) is not None
+    small = words.of(model.folder) is not None
     multi_view = folders.is_multi_view(model.folder)
     chosen = replace(preset(request.preset, small, device.type, multi_view), **_overrides(request))
     tuning = tuned(chosen, small, folders.takes_views(model.folder), multi_view)

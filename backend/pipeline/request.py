@@ -8,7 +8,8 @@ from backend.errors import UserError
 from backend.guidance import folders, library
 from backend.guidance.library import ModelSource
 from backend.pipeline.presets import PRESETS
-from backend.prior.vocabulary import UnknownObjectError, Vocabulary
+from backend.prior import words
+from backend.prior.words import Words
 from shared.limits import PROMPT_CHARACTERS
 from shared.prompts import control_character, is_unicode, tidied
 
@@ -87,19 +88,16 @@ def check(request: Request, model: ModelSource) -> list[str]:
     check_values(request)
     if request.latent_field and not folders.is_latent(model.folder):
         raise UserError(f"{model.name} works on pixels and has no latents; leave out the latent field")
-    vocabulary = Vocabulary.of(model.folder)
-    if request.rule == "bridge" and vocabulary:
+    known = words.of(model.folder)
+    if request.rule == "bridge" and known:
         raise UserError(f"{model.name} was taught no words for good and bad pictures; choose another rule than bridge")
-    return _understood(request, vocabulary) if vocabulary else []
+    return _understood(request, known) if known else []
 
 
-def _understood(request: Request, vocabulary: Vocabulary) -> list[str]:
+def _understood(request: Request, known: Words) -> list[str]:
     """Warnings about words without effect; a prompt without an object that the model knows is refused."""
-    try:
-        warnings = [vocabulary.knows(request.prompt).warning]
-    except UnknownObjectError as error:
-        raise UserError(str(error)) from error
-    unknown = vocabulary.unknown(request.negative)
+    warnings = [known.knows(request.prompt).warning]
+    unknown = known.unknown(request.negative)
     if unknown:
         warnings.append(f"the negative prompt's {', '.join(map(repr, unknown))} will have no effect")
     return [warning for warning in warnings if warning]

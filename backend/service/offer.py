@@ -12,7 +12,8 @@ from backend.guidance import folders
 from backend.guidance.library import ModelSource
 from backend.pipeline.presets import PRESETS, Preset, preset
 from backend.pipeline.request import RANGES, Request, check
-from backend.prior.vocabulary import Vocabulary
+from backend.prior import words
+from backend.prior.listing import Listing
 from shared.limits import HEADER_BYTES
 from shared.messages import Generation
 from shared.offer import Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
@@ -51,19 +52,22 @@ def offer(models: Sequence[ModelSource], device: str, estimate: Estimate, curves
 
 
 def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedModel:
-    """Raises UserError for a damaged vocabulary, and ValueError for what no client would take."""
-    vocabulary, multi_view = Vocabulary.of(model.folder), folders.is_multi_view(model.folder)
+    """Raises UserError for damaged words, and ValueError for what no client would take."""
+    known = words.of(model.folder)
+    listing = known.listing if known else Listing({}, (), (), ())
+    kinds = [names for group in listing.objects.values() for names in group]
+    multi_view = folders.is_multi_view(model.folder)
     return OfferedModel(
         name=model.name,
         licence=model.licence,
         size=model.size,
         latent=folders.is_latent(model.folder),
-        objects=vocabulary.objects if vocabulary else (),
-        words=vocabulary.object_words if vocabulary else (),
-        colours=vocabulary.colours if vocabulary else (),
-        patterns=vocabulary.patterns if vocabulary else (),
+        objects=tuple(names[0] for names in kinds),
+        words=listing.names,
+        colours=known.colours if known else (),
+        patterns=known.patterns if known else (),
         presets=tuple(
-            _offered_preset(name, preset(name, vocabulary is not None, device, multi_view), estimate(model.name, name))
+            _offered_preset(name, preset(name, known is not None, device, multi_view), estimate(model.name, name))
             for name in PRESETS
         ),
     )

@@ -93,6 +93,7 @@ def test_a_model_is_looked_up_fetched_at_one_commit_and_recorded(offered: Path, 
 def test_half_precision_weights_are_preferred_part_by_part() -> None:
     names = [
         "model_index.json",
+        "lexicon.json",
         "unet/config.json",
         "unet/diffusion_pytorch_model.fp16.safetensors",
         "unet/diffusion_pytorch_model.safetensors",
@@ -110,6 +111,7 @@ def test_half_precision_weights_are_preferred_part_by_part() -> None:
         "vae/notes/readme.txt",
     ]
     assert hub.needed(ID, names) == (
+        "lexicon.json",
         "model_index.json",
         "scheduler/scheduler_config.json",
         "text_encoder/config.json",

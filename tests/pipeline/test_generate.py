@@ -27,6 +27,7 @@ from backend.mesh.asset import MeshSettings
 from backend.mesh.fidelity import topology
 from backend.mesh.glb import read_glb
 from backend.pipeline import keeping, meshing, results
+from backend.pipeline.asking import asked, load_guidance
 from backend.pipeline.generate import PARTS, generate
 from backend.pipeline.job import Job, planned
 from backend.pipeline.keeping import CHECKPOINTS
@@ -35,6 +36,11 @@ from backend.pipeline.request import Request
 from backend.pipeline.results import MESH, PREVIEW, REPORT, TURNTABLE
 from backend.pipeline.shape import Shape
 from backend.pipeline.stages import Status, Work
+from backend.prior import model as prior
+from backend.prior import network
+from backend.prior.catalogue import Entry
+from backend.prior.lexicon import Lexicon
+from backend.prior.network import Architecture
 
 pytestmark = pytest.mark.usefixtures("small_pictures")  # but for `made`, which is there before
 
@@ -90,6 +96,31 @@ def test_the_mesh_carries_its_recipe_and_is_clean(made: Path) -> None:
     # Redder than anything else, even after so few steps.
     mean = asset.texture.reshape(-1, 3).mean(0)
     assert mean[0] > 1.5 * max(mean[1], mean[2])
+
+
+def test_a_model_is_told_its_own_words_and_the_recipe_keeps_the_artists(tmp_path: Path) -> None:
+    """One of the kind that `prior.train` makes: told of views, and with a lexicon beside it."""
+    words = Lexicon.of([Entry("0", "mug", ("cup",), ("a blue mug",))])
+    architecture = Architecture(channels=(16, 32, 32), heads=2, text_width=32, text_layers=1)
+    folder = tmp_path / "model"
+    prior.save(network.build(64, words.words, architecture, seed=0), folder)
+    words.save(folder)
+    request = Request("Two red Mugs", preset="draft", guidance=str(folder), negative="Cups", steps=2, device="cpu")
+    job, warnings = planned(request)
+    assert warnings == []
+    assert (job.optimisation.rig, job.view_mode, job.optimisation.steps) == (True, "off", 2)
+
+    told: list[str] = []
+    guidance = load_guidance(job)
+    encode = guidance.encode
+    guidance.encode = lambda prompts: told.extend(prompts) or encode(prompts)  # type: ignore[method-assign]
+    asked(job, guidance)
+    assert {"two red mug", "cup"} <= set(told)
+    assert not any("Mugs" in text or "Cups" in text for text in told)
+
+    generate(replace(job, mesh=SMALL), tmp_path / "out", resume=False)
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    assert (report["recipe"]["prompt"], report["recipe"]["negative"]) == ("Two red Mugs", "Cups")
 
 
 def test_parts_are_announced_in_order(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import pytest
 from backend.errors import UserError
 from backend.guidance.library import ModelSource, builtin
 from backend.pipeline.request import RANGES, Request, check, check_values
+from backend.prior.catalogue import Entry
+from backend.prior.lexicon import Lexicon
 from shared.limits import PROMPT_CHARACTERS
 
 MUG = Request("a red mug")
@@ -37,6 +39,20 @@ def test_a_model_without_a_vocabulary_takes_any_words(tmp_path: Path) -> None:
         check(replace(MUG, latent_field=True), large)
     (tmp_path / "vae").mkdir()
     assert check(replace(MUG, latent_field=True), large) == []
+
+
+def test_a_model_with_a_lexicon_is_asked_in_its_words(tmp_path: Path) -> None:
+    Lexicon.of([Entry("0", "cat", ("animal",)), Entry("1", "lion"), Entry("2", "sofa")]).save(tmp_path)
+    model = ModelSource("mine", "mine", tmp_path, "c" * 40, "mit", 5)
+    assert check(Request("two red cats"), model) == []
+    assert check(Request("a shiny Lion", negative="blurry cats"), model) == [
+        "the model does not know 'shiny': no effect on the result",
+        "the negative prompt's 'blurry' will have no effect",
+    ]
+    with pytest.raises(UserError, match='no object in "a puma"; try one of: cat, lion, sofa'):
+        check(Request("a puma"), model)
+    with pytest.raises(UserError, match="was taught no words for good and bad pictures"):
+        check(Request("a cat", rule="bridge"), model)
 
 
 def test_values_are_checked_with_the_model() -> None:
