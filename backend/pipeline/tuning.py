@@ -23,6 +23,8 @@ _SMALL = Settings(
     regularisation=Regularisation(opacity=Ramp(0.1, 0.1), entropy=Ramp(0.0, 20.0, begin=0.5)),
 )
 
+_GROWING = Ramp(0.0, 0.1)
+
 # The common ground of the published SDS programs on Stable Diffusion; nothing here was measured yet.
 _LARGE = Settings(
     views=4,
@@ -72,6 +74,9 @@ def tuned(chosen: Preset, small: bool, takes_views: bool = False, multi_view: bo
         cfg=chosen.cfg,
         learning_rate=_LEARNING_RATES[chosen.field],
     )
+    if takes_views:
+        # What it says of the noisiest pictures is faint: full opacity from the first step on leaves nothing to shape.
+        optimisation = replace(optimisation, regularisation=replace(optimisation.regularisation, opacity=_GROWING))
     if takes_views or multi_view:  # it was taught rigs
         return Tuning(replace(optimisation, rig=True), view_mode="off", perp_neg=False)
     # The built-in model does not tell front from back, and was taught whole words, not mixtures of them.

@@ -34,7 +34,8 @@ def test_a_model_that_is_told_of_views_gets_rigs_and_no_words_for_them(small: bo
     chosen = preset("draft", small, device="cpu")
     told, other = tuned(chosen, small, takes_views=True), tuned(chosen, small)
     assert (told.view_mode, told.perp_neg) == ("off", False)
-    assert told.optimisation == replace(other.optimisation, rig=True)
+    growing = replace(other.optimisation.regularisation, opacity=told.optimisation.regularisation.opacity)
+    assert told.optimisation == replace(other.optimisation, rig=True, regularisation=growing)
     assert not other.optimisation.rig
 
 
@@ -51,3 +52,9 @@ def test_a_multi_view_model_is_tuned_as_its_authors_did() -> None:
     assert settings.cameras.fov_degrees == (15.0, 60.0)
     assert settings.backgrounds.shared
     assert settings.shading == Shading()
+
+
+def test_what_a_model_that_is_told_of_views_makes_is_not_thinned_before_it_has_a_shape() -> None:
+    opacity = tuned(preset("draft", small=True, device="cpu"), small=True, takes_views=True)
+    assert opacity.optimisation.regularisation.opacity.at(0.0) == 0.0
+    assert opacity.optimisation.regularisation.opacity.at(1.0) > 0.0
