@@ -13,10 +13,10 @@ from backend.guidance.library import ModelSource
 from backend.pipeline.presets import PRESETS, Preset, preset
 from backend.pipeline.request import RANGES, Request, check
 from backend.prior import words
-from backend.prior.listing import Listing
+from backend.service import wordlists
 from shared.limits import HEADER_BYTES
 from shared.messages import Generation
-from shared.offer import Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
+from shared.offer import MODELS, Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ def offer(models: Sequence[ModelSource], device: str, estimate: Estimate, curves
 
     A model that cannot be used or does not fit into the message is left out, and named in the log.
     """
-    offered, room = [], MODELS_BYTES
+    offered: list[OfferedModel] = []
+    room = MODELS_BYTES
     for model in models:
         try:
             one = _offered(model, device, estimate)
@@ -42,7 +43,7 @@ def offer(models: Sequence[ModelSource], device: str, estimate: Estimate, curves
             logger.warning("the model %r is not offered: %s", model.name, error)
             continue
         room -= len(json.dumps(asdict(one)))
-        if room < 0:
+        if room < 0 or len(offered) == MODELS:
             logger.warning("the model %r and those after it are not offered: there are too many", model.name)
             break
         offered.append(one)
@@ -53,21 +54,17 @@ def offer(models: Sequence[ModelSource], device: str, estimate: Estimate, curves
 
 def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedModel:
     """Raises UserError for damaged words, and ValueError for what no client would take."""
-    known = words.of(model.folder)
-    listing = known.listing if known else Listing({}, (), (), ())
-    kinds = [names for group in listing.objects.values() for names in group]
+    small = words.of(model.folder) is not None
+    listed = wordlists.of(model.folder)
     multi_view = folders.is_multi_view(model.folder)
     return OfferedModel(
         name=model.name,
         licence=model.licence,
         size=model.size,
         latent=folders.is_latent(model.folder),
-        objects=tuple(names[0] for names in kinds),
-        words=listing.names,
-        colours=known.colours if known else (),
-        patterns=known.patterns if known else (),
+        words=listed.asset if listed else None,
         presets=tuple(
-            _offered_preset(name, preset(name, known is not None, device, multi_view), estimate(model.name, name))
+            _offered_preset(name, preset(name, small, device, multi_view), estimate(model.name, name))
             for name in PRESETS
         ),
     )
