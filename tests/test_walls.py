@@ -78,6 +78,7 @@ def test_the_addon_reaches_the_backend_only_through_shared() -> None:
 
 def test_the_engine_knows_nothing_of_the_rooms_that_use_it() -> None:
     assert offenders("backend", ("backend.service", "backend.prior", "backend.cli", "zmq"), "backend/engine") == []
+    assert offenders("backend", ("diffusers", "transformers", "peft"), "backend/engine") == []
 
 
 def test_the_backend_holds_these_rooms_and_little_besides() -> None:
@@ -113,7 +114,7 @@ def test_what_every_room_uses_uses_none(name: str) -> None:
     ],
 )
 def test_the_server_process_stays_free_of_torch(name: str) -> None:
-    heavy = ("torch", "numpy", "jaxtyping", "diffusers", "transformers")
+    heavy = ("torch", "numpy", "jaxtyping", "diffusers", "transformers", "peft")
     looked = f"import sys, {name}\nprint(sorted(set(sys.modules) & set({heavy})))"
     done = subprocess.run([sys.executable, "-c", looked], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -4,12 +4,12 @@ A folded one diffuses 32 x 32 x 12 where pictures have 64 x 64 x 3 (pixel unshuf
 same in both. Letters: see `interface`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -62,6 +62,11 @@ class DiffusionGuidance:
         Views that see each other stay together; the model is asked for fewer conditionings at once instead.
         """
         return DiffusionGuidance(self._parts, self._latent_field, views_at_once)
+
+    @property
+    def parts(self) -> Parts:
+        """What the model consists of."""
+        return self._parts
 
     @property
     def abar(self) -> Float[Tensor, " T"]:
@@ -126,20 +131,33 @@ class DiffusionGuidance:
 
         Unless there is to be little memory; see `lean`.
         """
-        joint, told = 1, None
+        timesteps = torch.full((len(noisy),), t, device=self._device)
+        outputs = torch.cat([some for _, some in self.outputs(noisy, timesteps, conditionings, views)], dim=1)
+        return Predictions(outputs, noisy.detach(), float(self.abar[t]), self._parts.prediction)
+
+    def outputs(
+        self,
+        noisy: Float[Tensor, "B C h w"],
+        t: Int[Tensor, " B"],
+        conditionings: Sequence[Float[Tensor, "B L D"]],
+        views: Views,
+    ) -> Iterator[tuple[slice, Float[Tensor, "K b C h w"]]]:
+        """What the UNet puts out for as many views as it is shown at a time, and which those are.
+
+        Differentiable by the parameters that want a gradient; a frozen model has none.
+        """
+        unet, joint = self._parts.unet, 1
         if self._parts.rigs is not None:
             joint = self._parts.rigs.views = views.joint
-            numbers = self._parts.unet.config.projection_class_embeddings_input_dim
-            told = views.told(numbers).to(self._device, self._dtype)
+        numbers = unet.config.projection_class_embeddings_input_dim
+        told = None if unet.class_embedding is None else views.told(numbers).to(self._device, self._dtype)
         at_once, texts = self._at_once(len(noisy), len(conditionings), joint)
-        parts = []
         for first in range(0, len(noisy), at_once):
             part = slice(first, first + at_once)
             text = [conditioning[part] for conditioning in conditionings]
             some = (text[start : start + texts] for start in range(0, len(text), texts))
             labels = None if told is None else told[part]
-            parts.append(torch.cat([self._outputs(noisy[part], t, asked, labels) for asked in some]))
-        return Predictions(torch.cat(parts, dim=1), noisy.detach(), float(self.abar[t]), self._parts.prediction)
+            yield part, torch.cat([self._outputs(noisy[part], t[part], asked, labels) for asked in some])
 
     def _at_once(self, views: int, texts: int, joint: int) -> tuple[int, int]:
         """How many views, and how many conditionings of them, the UNet is shown in one call."""
@@ -149,7 +167,7 @@ class DiffusionGuidance:
         return whole_rigs, max(1, self._views_at_once * texts // whole_rigs)
 
     def _outputs(
-        self, noisy: Tensor, t: int, text: Sequence[Tensor], told: Tensor | None
+        self, noisy: Tensor, t: Tensor, text: Sequence[Tensor], told: Tensor | None
     ) -> Float[Tensor, "K B C h w"]:
         """The UNet's output for each of the texts, in single precision."""
         unet, count = self._parts.unet, len(text)
@@ -157,7 +175,7 @@ class DiffusionGuidance:
         if self._device.type == "cuda":
             batch = batch.contiguous(memory_format=torch.channels_last)
         labels = None if told is None else told.repeat(count, 1)
-        output = unet(batch, t, torch.cat(list(text)).to(self._dtype), class_labels=labels).sample
+        output = unet(batch, t.repeat(count), torch.cat(list(text)).to(self._dtype), class_labels=labels).sample
         # DeepFloyd IF predicts a variance too, in further channels.
         return output[:, : noisy.shape[1]].float().unflatten(0, (count, len(noisy)))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from backend.guidance.predictions import Predictions
@@ -69,4 +69,37 @@ class Guidance(Protocol):
 
         A model that was not taught how pictures are taken takes no notice of `views`.
         """
+        ...
+
+
+@runtime_checkable
+class Rival(Protocol):
+    """A second model, which learns during a run what its renders look like; see `engine.rules.vsd`."""
+
+    def predict(
+        self, noisy: Float[Tensor, "B C h w"], t: int, conditionings: Sequence[Float[Tensor, "B L D"]], views: Views
+    ) -> Predictions:
+        """What it says by now; see `Guidance.predict`. It takes notice of `views`, whatever its model was taught."""
+        ...
+
+    def learn(
+        self,
+        clean: Float[Tensor, "B C h w"],
+        noise: Float[Tensor, "B C h w"],
+        t: Int[Tensor, " B"],
+        conditioning: Float[Tensor, "B L D"],
+        views: Views,
+    ) -> float:
+        """Take one step towards telling `noise` from `clean`, mixed at timesteps `t`; returns the loss before it.
+
+        That is a mean of squares. Where it, or its slope, is not finite, nothing is learnt and nan is returned.
+        """
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that what it says and learns from now on depends on; no copies."""
+        ...
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Be as the rival was that had `state`."""
         ...

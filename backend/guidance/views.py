@@ -35,8 +35,8 @@ class Views:
         toward = torch.tensor([[0.0, 0.0, 1.0]], device=cameras.azimuth.device)
         return cls(cameras, Lights(toward.expand(len(cameras.azimuth), -1), torch.ones_like(cameras.azimuth)))
 
-    def told(self, numbers: int) -> Float[Tensor, "B n"]:
-        """What a model is told of each view that takes so many numbers: MVDream 16, the built-in one 12."""
+    def told(self, numbers: int | None) -> Float[Tensor, "B n"]:
+        """What a model is told of each view that takes so many numbers: MVDream 16, the built-in one and rivals 12."""
         return self.camera_matrices if numbers == CAMERA_NUMBERS else self.features
 
     @property
