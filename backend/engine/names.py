@@ -8,7 +8,7 @@ VIEWS: tuple[View, ...] = get_args(View)
 ScheduleName = Literal["time_prior", "time_prior_ddpm", "linear", "sqrt", "uniform", "window"]
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 
-RuleName = Literal["sds", "csd", "asd", "sdi", "bridge", "x0"]
+RuleName = Literal["sds", "csd", "asd", "sdi", "bridge", "x0", "vsd"]
 RULES: tuple[RuleName, ...] = get_args(RuleName)
 
 FieldName = Literal["voxel", "hashgrid"]

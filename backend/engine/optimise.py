@@ -23,11 +23,12 @@ from backend.engine.normals import Surface, normal_image, surface
 from backend.engine.randomness import generator
 from backend.engine.regularisers import Ramp
 from backend.engine.rendering import Occupancy, Rendering, render
+from backend.engine.rules import vsd
 from backend.engine.rules.choice import rule
 from backend.engine.rules.step import Step
 from backend.engine.settings import Settings
 from backend.engine.shading import over
-from backend.guidance.interface import Guidance, Wishes
+from backend.guidance.interface import Guidance, Rival, Wishes
 from backend.guidance.views import Views
 
 
@@ -73,13 +74,15 @@ def optimise(
     settings: Settings,
     seed: int,
     resume: Resumption | None = None,
+    rival: Rival | None = None,
 ) -> Iterator[Progress]:
     """Optimise `field` in place, yielding after every step. The caller may stop at any time.
 
-    `field` has to be as new, even when resumed. Views with numbers that are not finite have no part in their step, and
-    the field is never spoilt; raises NonFiniteError where that happens all the time.
+    `field` has to be as new, even when resumed, and so has `rival`, which the rule vsd wants and which is trained, too.
+    Views with numbers that are not finite have no part in their step, and the field is never spoilt; raises
+    NonFiniteError where that happens all the time.
     """
-    run = _Run(field, guidance, prompts, settings, seed)
+    run = _Run(field, guidance, prompts, settings, seed, rival)
     if resume is not None:
         run.restore(resume)
     while run.step < settings.steps:
@@ -90,9 +93,15 @@ class _Run:
     """The state of one optimisation."""
 
     def __init__(
-        self, field: TrainableField, guidance: Guidance, prompts: Prompts, settings: Settings, seed: int
+        self,
+        field: TrainableField,
+        guidance: Guidance,
+        prompts: Prompts,
+        settings: Settings,
+        seed: int,
+        rival: Rival | None,
     ) -> None:
-        self.field, self.guidance, self.prompts = field, guidance, prompts
+        self.field, self.guidance, self.prompts, self.rival = field, guidance, prompts, rival
         self.settings, self.seed = settings, seed
         self.schedule = schedules.make(
             settings.schedule,
@@ -150,26 +159,33 @@ class _Run:
         if shaded and seen is not None:
             colour = lighting.on(rendering, normal_image(rendering, seen))
         images = over(colour, rendering.opacity, self._backgrounds())
-        views = lighting.views(cameras, settings.joint_views)
-        loss, slope, sound = self._guided(images, views, t, progress)
+        clean = self.guidance.model_space(images)
+        step = self._step(clean.detach(), lighting.views(cameras, settings.joint_views), t)
+        loss, slope, sound = self._guided(step, clean, images, progress)
         if not sound.all():
             terms = self._regularisers(rendering.only(sound), seen, progress)
         spoilt = self._descend(images, slope, terms, progress) if sound.any() else "guidance"
+        losses = {name: value.item() for name, value in {"guidance": loss, **terms}.items()}
+        if self.rival is not None and sound.all():
+            losses["rival"] = vsd.teach(step, self.rival)
+            spoilt = spoilt or (None if math.isfinite(losses["rival"]) else "rival")
         left_out = settings.views if spoilt else int((~sound).sum())
         self.left_out.count(self.step, left_out, spoilt or "guidance")
-        losses = {name: value.item() for name, value in {"guidance": loss, **terms}.items()}
         return {name: value for name, value in losses.items() if math.isfinite(value)}
 
-    def _guided(
-        self, images: Float[Tensor, "B c H W"], views: Views, t: int, progress: float
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "B c H W"], Bool[Tensor, " B"]]:
-        """The guidance's loss, its slope by the images, and in which views that is finite; elsewhere it is 0."""
-        settings = self.settings
-        clean = self.guidance.model_space(images)
+    def _step(self, clean: Float[Tensor, "B C h w"], views: Views, t: int) -> Step:
         noise = torch.randn(clean.shape, generator=self._generator("noise"), device=clean.device)
         wishes = self.prompts.at(views.cameras)
-        step = Step(self.guidance, clean.detach(), noise, t, wishes, views, settings.cfg, self._generator)
-        wanted = distillation.gradient(step, rule(settings.rule, progress), settings.weight)
+        return Step(self.guidance, clean, noise, t, wishes, views, self.settings.cfg, self._generator, self.rival)
+
+    def _guided(
+        self, step: Step, clean: Float[Tensor, "B C h w"], images: Float[Tensor, "B c H W"], progress: float
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "B c H W"], Bool[Tensor, " B"]]:
+        """The guidance's loss, its slope by the images, and in which views that is finite; elsewhere it is 0.
+
+        clean: the images in the model's space, by way of which the slope goes.
+        """
+        wanted = distillation.gradient(step, rule(self.settings.rule, progress), self.settings.weight)
         (slope,) = torch.autograd.grad(distillation.surrogate(clean, wanted), images)
         sound = slope.isfinite().flatten(1).all(1)
         return wanted[sound].square().sum() / (2 * len(wanted)), slope.where(sound[:, None, None, None], 0.0), sound
@@ -227,6 +243,8 @@ class _Run:
         for index, parameter in enumerate(self.parameters):
             for name, tensor in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{index}.{name}"] = tensor
+        if self.rival is not None:
+            tensors |= {f"rival.{name}": tensor for name, tensor in self.rival.state().items()}
         tensors["occupancy"] = self.occupancy.cells
         tensors["left_out"] = torch.tensor([self.left_out.total, self.left_out.in_a_row])
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}
@@ -237,13 +255,15 @@ class _Run:
         self.step = resumption.step
         self.field.refine((self.step - 1) / self.settings.steps)
         tensors = {name: tensor.to(device) for name, tensor in resumption.tensors.items()}
-        self.field.load_state_dict(
-            {name.removeprefix("field."): tensor for name, tensor in tensors.items() if name.startswith("field.")}
-        )
+        self.field.load_state_dict(_under("field.", tensors))
         for index, parameter in enumerate(self.parameters):
-            prefix = f"optimiser.{index}."
-            self.optimiser.state[parameter] = {
-                name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)
-            }
+            self.optimiser.state[parameter] = _under(f"optimiser.{index}.", tensors)
+        if self.rival is not None:
+            self.rival.restore(_under("rival.", tensors))
         self.occupancy = Occupancy(tensors["occupancy"])
         self.left_out = LeftOut(*tensors["left_out"].tolist())
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose name begins with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -13,6 +13,7 @@ from backend.engine.optimise import Resumption, optimise
 from backend.engine.randomness import generator, stage_seed
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
 from backend.guidance.diffusion import DiffusionGuidance
+from backend.guidance.lora import LoraRival
 from backend.pipeline.asking import asked
 from backend.pipeline.job import Job
 from backend.pipeline.stages import Desk, Optimisation, Work
@@ -41,7 +42,10 @@ class Shape:
         seed = stage_seed(self.job.seed, self.name)
         field = _as_new(self.job.field, self.guidance.channels, seed, self.guidance.device)
         model = self.guidance if views_at_once is None else self.guidance.lean(views_at_once)
-        steps = optimise(field, model, asked(self.job, model), self.job.optimisation, seed, resume)
+        settings, rival = self.job.optimisation, None
+        if settings.rule == "vsd":
+            rival = LoraRival(model, generator(seed, 0, "rival"), settings.rival_rate)
+        steps = optimise(field, model, asked(self.job, model), settings, seed, resume, rival)
         return Optimisation(steps, partial(displayed, field, self.guidance))
 
 

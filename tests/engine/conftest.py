@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from backend.engine.cameras import Cameras
@@ -48,6 +48,46 @@ class GaussianGuidance:
         return Predictions(eps.expand(len(conditionings), *eps.shape), noisy, abar)
 
 
+class GaussianRival:
+    """Takes all renders for N(mean, spread^2), and learns the mean by what they show in their middle.
+
+    spoilt: in which lessons that fails.
+    """
+
+    def __init__(self, spoilt: Callable[[int], bool] = lambda lesson: False) -> None:
+        self.mean, self.momentum = torch.zeros(3), torch.zeros(3)
+        self.lessons: list[tuple[Tensor, Tensor]] = []
+        self._spoilt = spoilt
+
+    def predict(
+        self, noisy: Float[Tensor, "B C h w"], t: int, conditionings: Sequence[Float[Tensor, "B L D"]], views: Views
+    ) -> Predictions:
+        red, green, blue = ((self.mean + 1) / 2).tolist()
+        return GaussianGuidance((red, green, blue)).predict(noisy, t, conditionings, views)
+
+    def learn(
+        self,
+        clean: Float[Tensor, "B C h w"],
+        noise: Float[Tensor, "B C h w"],
+        t: Int[Tensor, " B"],
+        conditioning: Float[Tensor, "B L D"],
+        views: Views,
+    ) -> float:
+        self.lessons.append((clean, t))
+        if self._spoilt(len(self.lessons)):
+            return float("nan")
+        middle = clean[:, :, clean.shape[2] // 2, clean.shape[3] // 2].mean(0)
+        self.momentum = 0.5 * self.momentum + 0.5 * (middle - self.mean)
+        self.mean = self.mean + self.momentum
+        return float((middle - self.mean).square().mean())
+
+    def state(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "mean.momentum": self.momentum}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self.mean, self.momentum = state["mean"], state["mean.momentum"]
+
+
 class NoPrompts:
     """Prompts for guidance that needs none."""
 
@@ -85,6 +125,11 @@ class ColouredBall(nn.Module):
 @pytest.fixture
 def gaussian() -> Callable[..., GaussianGuidance]:
     return GaussianGuidance
+
+
+@pytest.fixture
+def new_rival() -> Callable[..., GaussianRival]:
+    return GaussianRival
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from backend.engine.randomness import generator
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Regularisation, Settings, Shading
 from backend.engine.shading import LightDistribution
-from backend.guidance.interface import Guidance
+from backend.guidance.interface import Guidance, Rival
 from backend.guidance.predictions import Predictions
 from backend.guidance.views import Views
 
@@ -262,7 +262,82 @@ def test_other_rules_lead_there_too(
     torch.testing.assert_close(ball.tint.detach(), torch.tensor([0.8, 0.3, 0.1]), atol=0.02, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["steps", "views", "joint_views", "learning_rate", "spacing"])
+AGAINST_A_RIVAL = replace(EVERYTHING, rule="vsd")
+
+
+def test_a_rival_that_learns_the_renders_leads_there_too(
+    ball: Any, gaussian: Callable[..., Guidance], no_prompts: Prompts, new_rival: Callable[..., Rival]
+) -> None:
+    settings = replace(
+        AGAINST_A_RIVAL,
+        steps=150,
+        learning_rate=0.05,
+        final_rate=0.02,
+        shading=Shading(),
+        regularisation=Regularisation(),
+    )
+    last(optimise(ball, gaussian(mean=(0.8, 0.3, 0.1)), no_prompts, settings, seed=0, rival=new_rival()))
+    torch.testing.assert_close(ball.tint.detach(), torch.tensor([0.8, 0.3, 0.1]), atol=0.02, rtol=0)
+
+
+def test_the_rival_learns_the_renders_of_every_step(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, new_rival: Callable[..., Any]
+) -> None:
+    rival = new_rival()
+    steps = list(optimise(small_field(), gaussian((0.5,) * 3), no_prompts, AGAINST_A_RIVAL, seed=0, rival=rival))
+    assert len(rival.lessons) == len(steps) == 9
+    assert all("rival" in progress.losses for progress in steps)
+    for clean, _ in rival.lessons:
+        assert clean.shape == (2, 3, 12, 12)
+        assert not clean.requires_grad
+    timesteps = torch.cat([t for _, t in rival.lessons]).tolist()
+    assert len(set(timesteps)) > 12
+    assert min(timesteps) < 200 < 800 < max(timesteps)
+
+
+@pytest.mark.parametrize("stop", [1, 4, 8])
+def test_a_resumed_run_goes_on_with_its_rival(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, new_rival: Callable[..., Rival], stop: int
+) -> None:
+    def run(resume: Resumption | None = None) -> Any:
+        guidance = gaussian((0.9, 0.2, 0.2))
+        return optimise(small_field(), guidance, no_prompts, AGAINST_A_RIVAL, 3, resume, new_rival())
+
+    states = {progress.step: progress.state() for progress in run()}
+    resumed, whole = last(run(Resumption(stop, states[stop]))).state(), states[9]
+    assert {name for name in whole if name.startswith("rival.")} == {"rival.mean", "rival.mean.momentum"}
+    assert not torch.equal(whole["rival.mean"], states[stop]["rival.mean"])
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_run_without_a_rival_keeps_nothing_of_one(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, new_rival: Callable[..., Rival]
+) -> None:
+    alone, against = (
+        last(optimise(small_field(), gaussian((0.5,) * 3), no_prompts, settings, seed=0, rival=rival)).state()
+        for settings, rival in ((EVERYTHING, None), (AGAINST_A_RIVAL, new_rival()))
+    )
+    assert alone.keys() == {name for name in against if not name.startswith("rival.")} < against.keys()
+
+
+def test_a_rival_learns_nothing_from_steps_in_which_a_view_is_not_finite(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, new_rival: Callable[..., Any]
+) -> None:
+    rival, guidance = new_rival(), heard(gaussian((0.5,) * 3), lambda call: [0] if call in (2, 3) else [])
+    last(optimise(small_field(), guidance, no_prompts, AGAINST_A_RIVAL, seed=0, rival=rival))
+    assert len(rival.lessons) == 7
+
+
+def test_a_rival_that_can_never_learn_ends_the_run(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, new_rival: Callable[..., Rival]
+) -> None:
+    settings, rival = replace(AGAINST_A_RIVAL, steps=40), new_rival(lambda lesson: lesson > 5)
+    with pytest.raises(NonFiniteError, match="the rival is not finite at step 24, for the 20th time"):
+        last(optimise(small_field(), gaussian((0.5,) * 3), no_prompts, settings, seed=0, rival=rival))
+
+
+@pytest.mark.parametrize("name", ["steps", "views", "joint_views", "learning_rate", "rival_rate", "spacing"])
 def test_settings_refuse_what_is_not_positive(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         replace(EVERYTHING, **{name: 0})

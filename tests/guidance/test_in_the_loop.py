@@ -13,6 +13,7 @@ from backend.engine.optimise import optimise
 from backend.engine.rules import bridge
 from backend.engine.settings import Shading
 from backend.guidance.loading import load
+from backend.guidance.lora import LoraRival
 from backend.guidance.prompts import PerpNeg, encode
 from backend.pipeline.presets import preset
 from backend.pipeline.tuning import tuned
@@ -33,6 +34,13 @@ def test_every_rule_moves_the_field(folders: dict[str, Path], rule: RuleName) ->
     assert_moved(folders["sd2"], "sd2", False, rule)
 
 
+@pytest.mark.parametrize(
+    ("kind", "latent_field"), [("sd1", False), ("if", False), ("told", False), ("sd1", True), ("sd2", True)]
+)
+def test_a_rival_learns_beside_a_field_of_any_kind(folders: dict[str, Path], kind: str, latent_field: bool) -> None:
+    assert_moved(folders[kind], kind, latent_field, "vsd")
+
+
 def assert_moved(folder: Path, kind: str, latent_field: bool, rule: RuleName) -> None:
     guidance = load(folder, CPU, "fp32", latent_field)
     shading = Shading() if latent_field else Shading(0.5, 0.3, begin=0.0)
@@ -43,7 +51,8 @@ def assert_moved(folder: Path, kind: str, latent_field: bool, rule: RuleName) ->
     field = VoxelField(guidance.channels, Growth((6,), (0.0,)))
     avoid = PerpNeg() if chosen.perp_neg else None
     texts = encode(guidance, "a mug", mode=chosen.view_mode, perp_neg=avoid, contrast=(bridge.BETTER, bridge.WORSE))
-    *_, last = optimise(field, guidance, texts, settings, seed=0)
+    rival = LoraRival(guidance, torch.Generator().manual_seed(0), 1e-4) if rule == "vsd" else None
+    *_, last = optimise(field, guidance, texts, settings, seed=0, rival=rival)
     assert last.step == 3
     assert field.levels[0].isfinite().all()
     moved = field.levels[0].abs().sum((0, 2, 3, 4))

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from backend import checkpoints
+from backend.checkpoints import Checkpoint
 from backend.engine.fields import Blob, VoxelField
 from backend.errors import NotFiniteError, OtherRunError, OutOfMemoryError, UserError
 from backend.guidance.diffusion import DiffusionGuidance
@@ -50,7 +51,7 @@ SMALL = MeshSettings(resolution=48, faces=800, texture=128)
 
 
 def small_job(**changes: Any) -> Job:
-    job, _ = planned(Request(PROMPT, preset="draft", steps=STEPS, device="cpu", **changes))
+    job, _ = planned(Request(PROMPT, preset="draft", device="cpu", **{"steps": STEPS, **changes}))
     return replace(job, mesh=SMALL)
 
 
@@ -147,25 +148,51 @@ def write_twice(*arguments):
     if len(kept) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 checkpoints.write = write_twice
-job, _ = planned(Request({prompt!r}, preset="draft", steps={steps}, device="cpu"))
+job, _ = planned(Request({prompt!r}, preset="draft", steps={steps}, rule={rule!r}, device="cpu"))
 generate.generate(replace(job, mesh=MeshSettings(*{mesh!r})), Path(sys.argv[1]), resume=False)
 """
 
 
-def test_a_killed_run_resumes_to_the_same_bytes(made: Path, tmp_path: Path) -> None:
-    mesh = (SMALL.resolution, SMALL.faces, SMALL.texture)
-    script = KILLED.format(prompt=PROMPT, steps=STEPS, mesh=mesh)
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.DEVNULL, check=False)
+def killed(out: Path, steps: int = STEPS, rule: str = "sds") -> Checkpoint:
+    """What is left of a run that was killed after two steps."""
+    script = KILLED.format(prompt=PROMPT, steps=steps, rule=rule, mesh=(SMALL.resolution, SMALL.faces, SMALL.texture))
+    done = subprocess.run([sys.executable, "-c", script, str(out)], stderr=subprocess.DEVNULL, check=False)
     assert done.returncode == -signal.SIGKILL
-    found = checkpoints.newest(shape_of(tmp_path))
+    found = checkpoints.newest(shape_of(out))
     assert found is not None
     assert found.step == 2
-    assert not (tmp_path / MESH).exists()
+    assert not (out / MESH).exists()
+    return found
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(made: Path, tmp_path: Path) -> None:
+    found = killed(tmp_path)
     steps: list[int] = []
     generate(small_job(), tmp_path, True, lambda status: steps.append(status.progress.step if status.progress else 0))
     assert min(step for step in steps if step) == found.step + 1
     assert (tmp_path / MESH).read_bytes() == (made / MESH).read_bytes()
     assert not (tmp_path / CHECKPOINTS).exists()
+
+
+def test_a_killed_run_against_a_rival_resumes_to_the_same_field_and_rival(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    found = killed(halves, steps=5, rule="vsd")
+    assert any(name.startswith("rival.") and name.endswith(".exp_avg") for name in found.tensors)
+    monkeypatch.setattr(meshing, "build", interrupting)
+    ends = []
+    for out in (whole, halves):
+        with pytest.raises(KeyboardInterrupt):
+            generate(small_job(steps=5, rule="vsd"), out, resume=out == halves)
+        end = checkpoints.newest(shape_of(out))
+        assert end is not None
+        ends.append(end)
+    assert ends[0].step == ends[1].step == 5
+    assert ends[0].facts == ends[1].facts
+    assert ends[0].facts["losses"]["rival"] > 0
+    assert ends[0].tensors.keys() == ends[1].tensors.keys() == found.tensors.keys()
+    assert all(torch.equal(tensor, ends[1].tensors[name]) for name, tensor in ends[0].tensors.items())
 
 
 def stopped(out: Path, at: int, **changes: Any) -> None:
@@ -366,6 +393,33 @@ def test_a_run_with_little_memory_stays_lean_when_it_goes_on(tmp_path: Path, mon
     report = generate(small_job(), tmp_path, resume=True)
     assert report.remedies["views_at_once"] == 2
     assert set(shown) == {2}
+
+
+@pytest.mark.usefixtures("every_step")
+def test_where_memory_runs_out_while_a_rival_learns_it_goes_on_from_the_last_checkpoint_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+    call = DiffusionGuidance._outputs
+
+    def outputs(guidance: DiffusionGuidance, noisy: Tensor, *asked: Any) -> Tensor:
+        shown.append(len(noisy))
+        if len(shown) == 6:  # in the second step, after both predictions
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return call(guidance, noisy, *asked)
+
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", outputs)
+    monkeypatch.setattr(meshing, "build", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        generate(small_job(steps=3, rule="vsd"), tmp_path, resume=False)
+    assert shown == [4] * 6 + [2] * 12
+    found = checkpoints.newest(shape_of(tmp_path))
+    assert found is not None
+    assert found.facts["remedies"]["views_at_once"] == 2
+    lessons = {
+        tensor.item() for name, tensor in found.tensors.items() if name.startswith("rival.") and name.endswith(".step")
+    }
+    assert lessons == {3}
 
 
 def test_where_one_view_is_too_much_the_job_ends_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ MUG = Request("a red mug", device="cpu")
         ({"prompt": "a red mugg"}, "try one of: mug"),
         ({"preset": "best"}, 'no preset "best"; choose one of draft, standard, high'),
         ({"schedule": "cosine"}, 'no schedule "cosine"; choose one of time_prior'),
-        ({"rule": "vsd"}, 'no rule "vsd"; choose one of sds, csd, asd, sdi, bridge, x0'),
+        ({"rule": "nfsd"}, 'no rule "nfsd"; choose one of sds, csd, asd, sdi, bridge, x0, vsd'),
         ({"rule": "bridge"}, "builtin was taught no words for good and bad pictures; choose another rule"),
         ({"field": "mesh"}, 'no field "mesh"; choose one of voxel, hashgrid'),
         ({"device": "tpu"}, 'no device "tpu"; choose one of auto'),

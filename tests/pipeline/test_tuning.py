@@ -23,6 +23,11 @@ def test_a_hash_grid_learns_more_slowly_than_voxels() -> None:
     assert rates[0] > 10 * rates[1]
 
 
+def test_a_rival_learns_faster_beside_the_short_runs_of_a_small_model() -> None:
+    rates = [tuned(preset("draft", small, "cpu"), small).optimisation.rival_rate for small in (True, False)]
+    assert rates[0] > rates[1]
+
+
 def test_only_a_large_model_is_told_views_apart() -> None:
     chosen = preset("draft", small=True, device="cpu")
     assert (tuned(chosen, small=True).view_mode, tuned(chosen, small=True).perp_neg) == ("nearest", False)

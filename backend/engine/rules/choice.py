@@ -7,6 +7,7 @@ from backend.engine.rules.csd import csd
 from backend.engine.rules.sdi import sdi
 from backend.engine.rules.sds import sds
 from backend.engine.rules.step import Rule
+from backend.engine.rules.vsd import vsd
 from backend.engine.rules.x0 import x0
 
 LATE = 0.5
@@ -24,6 +25,8 @@ def rule(name: RuleName, progress: float) -> Rule:
             return asd
         case "x0":
             return x0
+        case "vsd":
+            return vsd
         case "sdi":
             return sdi if progress >= LATE else sds
         case "bridge":
