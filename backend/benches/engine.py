@@ -52,11 +52,13 @@ def step_rows(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> list[Ro
     """A whole step against the bare guidance call that it contains, taking turns."""
     cameras = CameraDistribution().sample(job.optimisation.views, torch.Generator().manual_seed(0))
     views = replace(Views.unlit(cameras.to(guidance.device)), joint=job.optimisation.joint_views)
-    wishes = asked(job, guidance).at(views.cameras)
+    texts = asked(job, guidance)
+    wishes = texts.at(views.cameras)
     image = torch.rand(
         job.optimisation.views, guidance.channels, guidance.size, guidance.size, device=guidance.device
     ).requires_grad_()
-    run = Shape(replace(job, optimisation=replace(job.optimisation, steps=steps)), guidance).begin().steps
+    shorter = replace(job, optimisation=replace(job.optimisation, steps=steps))
+    run = Shape(shorter, guidance, texts).begin().steps
     whole, bare = [], []
     for index, seconds in enumerate(_timed(lambda: next(run, None), guidance.device) for _ in range(steps)):
         call = _timed(lambda: _bare_call(guidance, image, wishes, views), guidance.device)
@@ -128,7 +130,7 @@ def recognition_row(job: Job, guidance: DiffusionGuidance) -> Row:
     """Seconds of optimisation until the judge names the object from eight views of the field."""
     net = judge.load(library.builtin().folder)
     subject = net.vocabulary.objects.index(net.vocabulary.knows(job.prompt).subject.shape)
-    steps = Shape(job, guidance).begin().steps
+    steps = Shape(job, guidance, asked(job, guidance)).begin().steps
     spent, begun = 0.0, time.perf_counter()
     for progress in steps:
         spent += time.perf_counter() - begun

@@ -16,6 +16,7 @@ from backend.evaluation.rows import Row
 from backend.evaluation.runs import Run
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.mesh.build import build
+from backend.pipeline.asking import asked as asked_of
 from backend.pipeline.job import Job
 from backend.pipeline.shape import Shape
 from backend.prior.captions import Subject
@@ -31,7 +32,7 @@ def measured(
     """Carry out a run, measure its result and show it. mesh: export it and measure that too, as "mesh_..."."""
     asked = net.vocabulary.knows(job.prompt).subject
     begun = time.monotonic()
-    optimisation = Shape(job, guidance).begin()
+    optimisation = Shape(job, guidance, asked_of(job, guidance)).begin()
     try:
         for _ in optimisation.steps:
             pass

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from backend.guidance.diffusion import DiffusionGuidance
+from backend.guidance.prompts import ViewPrompts
 from backend.pipeline import keeping, results
-from backend.pipeline.asking import load_guidance
+from backend.pipeline.asking import asked, load_guidance
 from backend.pipeline.job import Job
 from backend.pipeline.meshing import Meshing
 from backend.pipeline.remedies import trouble
@@ -18,9 +19,9 @@ PARTS = ("loading", *Shape.parts, *Meshing.parts, "writing")
 """All that is announced, in this order."""
 
 
-def stages_of(job: Job, guidance: DiffusionGuidance) -> tuple[Stage, ...]:
+def stages_of(job: Job, guidance: DiffusionGuidance, texts: ViewPrompts) -> tuple[Stage, ...]:
     """The stages that `job` goes through, in this order."""
-    return Shape(job, guidance), Meshing(job.mesh, guidance.device)
+    return Shape(job, guidance, texts), Meshing(job.mesh, guidance.device)
 
 
 def generate(job: Job, out: Path, resume: bool, listen: Listener = lambda status: None) -> Report:
@@ -36,8 +37,9 @@ def generate(job: Job, out: Path, resume: bool, listen: Listener = lambda status
         with desk.part("loading"):
             torch.set_num_threads(job.threads)
             guidance = load_guidance(job)
+            texts = asked(job, guidance)
         work = Work()
-        for stage in stages_of(job, guidance):
+        for stage in stages_of(job, guidance, texts):
             work = stage.carry_out(work, desk)
         report = results.write(job, work, desk, guidance.device, out)
         keeping.clear(out)

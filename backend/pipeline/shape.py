@@ -14,7 +14,7 @@ from backend.engine.randomness import generator, stage_seed
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.lora import LoraRival
-from backend.pipeline.asking import asked
+from backend.guidance.prompts import ViewPrompts
 from backend.pipeline.job import Job
 from backend.pipeline.stages import Desk, Optimisation, Work
 
@@ -25,6 +25,7 @@ class Shape:
 
     job: Job
     guidance: DiffusionGuidance
+    texts: ViewPrompts
 
     name: ClassVar[str] = "shape"
     parts: ClassVar[tuple[str, ...]] = ("optimising",)
@@ -45,7 +46,7 @@ class Shape:
         settings, rival = self.job.optimisation, None
         if settings.rule == "vsd":
             rival = LoraRival(model, generator(seed, 0, "rival"), settings.rival_rate)
-        steps = optimise(field, model, asked(self.job, model), settings, seed, resume, rival)
+        steps = optimise(field, model, self.texts, settings, seed, resume, rival)
         return Optimisation(steps, partial(displayed, field, self.guidance))
 
 

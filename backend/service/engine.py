@@ -27,7 +27,7 @@ from backend.errors import (
 from backend.files import is_full, to_disk
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
-from backend.pipeline.asking import load_guidance
+from backend.pipeline.asking import asked, load_guidance
 from backend.pipeline.generate import PARTS, generate
 from backend.pipeline.job import Job, planned
 from backend.pipeline.keeping import CHECKPOINTS
@@ -88,7 +88,7 @@ class TorchEngine:
         begun = time.perf_counter()
         job, _ = planned(Request(_WARM_PROMPT, device=_kind(device)))
         guidance = load_guidance(job)
-        optimisation = Shape(job, guidance).begin()
+        optimisation = Shape(job, guidance, asked(job, guidance)).begin()
         seconds = []
         for _ in range(_WARM_STEPS):
             before = time.perf_counter()
