@@ -32,13 +32,13 @@ from backend.engine.rules import bridge
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
 from backend.errors import DiskFullError, NotFiniteError, OtherRunError, OutOfMemoryError, UnwritableError, UserError
 from backend.files import FREE_BYTES_NEEDED, is_full, write_whole
-from backend.guidance import loading, prompts
+from backend.guidance import loading, memory, prompts
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.interface import Guidance
 from backend.guidance.prompts import ViewPrompts
 from backend.job import Job
 from backend.latents import displayed
-from backend.machine import peak_memory
+from backend.machine import free_memory, peak_memory
 from backend.mesh import fidelity, pictures, raycast
 from backend.mesh.asset import Asset
 from backend.mesh.build import MeshStage, build
@@ -77,8 +77,9 @@ class Status:
 class Remedies:
     """What helped an optimisation that could not go on as planned.
 
-    views_at_once: how many views the model is shown at a time, from the last checkpoint before memory ran out, or None
-    for all. left_out: views that had no part in their steps because their numbers were not finite.
+    views_at_once: how many views are taken at a time, as there is little memory from the start, or from the last
+    checkpoint before it ran out; None for all. left_out: views that had no part in their steps because their numbers
+    were not finite.
     """
 
     views_at_once: int | None = None
@@ -88,7 +89,10 @@ class Remedies:
         """A sentence for the artist for each."""
         notes = []
         if self.views_at_once is not None:
-            notes.append(f"memory ran out: the model saw views {self.views_at_once} at a time, which takes longer")
+            notes.append(
+                f"there was too little memory for all views of a step: the model saw views {self.views_at_once} at a "
+                "time, which takes longer"
+            )
         if self.left_out:
             notes.append(f"views left out because their numbers were not finite: {self.left_out}")
         return notes
@@ -230,7 +234,7 @@ def _optimised(
     job: Job, guidance: DiffusionGuidance, out: Path, start: Checkpoint | None, listen: Callable[[Status], None]
 ) -> tuple[TrainableField, dict[str, float], Remedies]:
     """The optimised field, the losses of the last step, and what was needed for it to end."""
-    remedies = Remedies(**start.facts["remedies"]) if start else Remedies()
+    remedies = Remedies(**start.facts["remedies"]) if start else Remedies(_fitting_views(job, guidance))
     while True:
         field = make_field(job, guidance.channels, guidance.device)
         steps = _steps(job, field, guidance, remedies, start)
@@ -254,6 +258,18 @@ def _optimised(
             checkpoints.write(out / CHECKPOINTS, start)
 
 
+def _fitting_views(job: Job, guidance: DiffusionGuidance) -> int | None:
+    """How many views of a step fit into the free memory at a time, or None if all do."""
+    settings = job.optimisation
+    asked = 4 if job.perp_neg else 2  # predictions of each view
+    needs = memory.needs(job.field, guidance.size, settings.spacing, *guidance.view_bytes(asked))
+    free = free_memory(guidance.device)
+    fitting = needs.views_at_once(free, settings.views, settings.joint_views)
+    if fitting is not None:
+        logger.warning("%d MiB of memory are free: taking views %d at a time", free >> 20, fitting)
+    return fitting
+
+
 def _steps(
     job: Job, field: TrainableField, guidance: DiffusionGuidance, remedies: Remedies, start: Checkpoint | None
 ) -> Iterator[Progress]:
@@ -261,7 +277,8 @@ def _steps(
     if remedies.views_at_once is not None:
         guidance = guidance.lean(remedies.views_at_once)
     resumption = Resumption(start.step, start.tensors) if start else None
-    return optimise(field, guidance, asked(job, guidance), job.optimisation, job.seed, resumption)
+    texts = asked(job, guidance)
+    return optimise(field, guidance, texts, job.optimisation, job.seed, resumption, remedies.views_at_once)
 
 
 def _fewer_views(error: Exception, views: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from backend.engine.names import FieldName
 from backend.engine.settings import Settings, Shading
 from backend.errors import UserError
 from backend.guidance import folders, library
@@ -39,7 +40,7 @@ class Job:
     seed: int
     preset: str
     model: ModelSource
-    field: str
+    field: FieldName
     latent_field: bool
     view_mode: ViewMode
     perp_neg: bool

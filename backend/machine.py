@@ -24,6 +24,15 @@ def memory() -> str:
     return f"{size.total / 2**30:.0f} GiB, {size.available / 2**30:.0f} free"
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes of the device's memory that this process may still take."""
+    if device.type != "cuda":  # Metal's is main memory, too
+        return int(psutil.virtual_memory().available)
+    free, _ = torch.cuda.mem_get_info(device)
+    # What torch keeps for later counts as taken.
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
 def gpu() -> str | None:
     """The first CUDA device and its memory, or None."""
     if not torch.cuda.is_available():

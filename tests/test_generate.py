@@ -23,8 +23,20 @@ from backend import checkpoints
 from backend import generate as module
 from backend.engine.fields import Blob, VoxelField
 from backend.errors import NotFiniteError, OtherRunError, OutOfMemoryError, UserError
-from backend.generate import CHECKPOINTS, MESH, PREVIEW, REPORT, STAGES, TURNTABLE, Remedies, Status, generate
+from backend.generate import (
+    CHECKPOINTS,
+    MESH,
+    PREVIEW,
+    REPORT,
+    STAGES,
+    TURNTABLE,
+    Remedies,
+    Status,
+    generate,
+    load_guidance,
+)
 from backend.guidance.diffusion import DiffusionGuidance
+from backend.guidance.memory import needs
 from backend.job import Job, planned
 from backend.mesh.asset import MeshSettings
 from backend.mesh.fidelity import topology
@@ -313,6 +325,35 @@ def test_a_run_with_little_memory_stays_lean_when_it_goes_on(tmp_path: Path, mon
     report = generate(small_job(), tmp_path, resume=True)
     assert report.remedies["views_at_once"] == 2
     assert set(shown) == {2}
+
+
+@pytest.mark.usefixtures("every_step")
+def test_the_free_memory_is_asked_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    needed = needs("voxel", 32, 2 / 32, *load_guidance(small_job()).view_bytes(2))
+    monkeypatch.setattr(module, "free_memory", lambda device: int(1.2 * needed.of(2, 1)))
+    shown: list[int] = []
+    call = DiffusionGuidance._outputs
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", lambda *asked: shown.append(len(asked[1])) or call(*asked))
+    stopped(tmp_path, at=3)
+    assert set(shown) == {2}
+    assert "MiB of memory are free: taking views 2 at a time" in caplog.text
+    # What was planned for a run holds for all of it, as its numbers depend on it in the last digits.
+    monkeypatch.setattr(module, "free_memory", lambda device: 2**60)
+    report = generate(small_job(), tmp_path, resume=True)
+    assert report.remedies == {"views_at_once": 2, "left_out": 0}
+    assert set(shown) == {2}
+    assert "saw views 2 at a time" in report.notes[0]
+
+
+def test_where_memory_runs_out_all_the_same_there_is_still_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = needs("voxel", 32, 2 / 32, *load_guidance(small_job()).view_bytes(2))
+    monkeypatch.setattr(module, "free_memory", lambda device: int(1.2 * needed.of(2, 1)))
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", hungry(1))
+    assert generate(small_job(), tmp_path, resume=False).remedies["views_at_once"] == 1
 
 
 def test_where_one_view_is_too_much_the_job_ends_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,10 @@ class Cameras:
         """The whole batch `times` times over."""
         return Cameras(*(column.repeat(times) for column in self.columns))
 
+    def part(self, which: slice) -> "Cameras":
+        """Some of them."""
+        return Cameras(*(column[which] for column in self.columns))
+
     def to(self, device: torch.device) -> "Cameras":
         """The same cameras, with their numbers on `device`."""
         return Cameras(*(column.to(device) for column in self.columns))

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from backend.guidance import folders
 from backend.guidance.folders import Prediction
+from backend.guidance.memory import ENCODER_BYTES, NETWORK_BYTES
 from backend.guidance.predictions import Predictions
 from backend.guidance.rigs import RigAttention
 from backend.guidance.text import TextEncoder
@@ -57,9 +58,10 @@ class DiffusionGuidance:
                 module.eval().requires_grad_(False)
 
     def lean(self, views_at_once: int) -> "DiffusionGuidance":
-        """The same guidance in less memory and more time: a few views at once, and the encoder's work done twice.
+        """The same guidance in less memory, a few views at once.
 
-        Views that see each other stay together; the model is asked for fewer conditionings at once instead.
+        Of more images the encoder's work is done twice. Views that see each other stay together; the model is asked for
+        fewer conditionings at once instead.
         """
         return DiffusionGuidance(self._parts, self._latent_field, views_at_once)
 
@@ -83,6 +85,16 @@ class DiffusionGuidance:
         """Where it computes."""
         return self._device
 
+    def view_bytes(self, conditionings: int) -> tuple[float, float]:
+        """About what encoding a view keeps for its gradient, and what predictions for it take meanwhile."""
+        unet, vae = self._parts.unet, self._parts.vae
+        network = NETWORK_BYTES * self._native**2 * unet.config.block_out_channels[0] * self._dtype.itemsize
+        if vae is None or self._latent_field:
+            return 0.0, conditionings * network
+        pixels = (self._native * _pixels_per_latent(vae)) ** 2
+        encoder = ENCODER_BYTES * pixels * vae.config.block_out_channels[0] * vae.dtype.itemsize
+        return encoder, conditionings * network
+
     def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
         """Embeddings of prompts; that of "" is the unconditional one."""
         return self._parts.text.encode(prompts).to(self.device)
@@ -94,7 +106,7 @@ class DiffusionGuidance:
             return _resized(images, self._native)
         if vae is None:
             return torch.nn.functional.pixel_unshuffle(_resized(images, self.size) * 2 - 1, self._fold)
-        if self._views_at_once is None:
+        if self._views_at_once is None or len(images) <= self._views_at_once:
             return self._latents(vae, images)
         # What the encoder keeps for its gradient is most of a step's memory: it is made anew for a few views at a time.
         parts = images.split(self._views_at_once)

@@ -32,6 +32,12 @@ class Wishes:
     better: Float[Tensor, "B L D"] | None = None
     worse: Float[Tensor, "B L D"] | None = None
 
+    def part(self, views: slice) -> "Wishes":
+        """What is asked for in some of the views."""
+        optional = (self.against, self.against_weights, self.better, self.worse)
+        some = (None if asked is None else asked[views] for asked in optional)
+        return Wishes(self.positive[views], self.negative[views], *some)
+
 
 @runtime_checkable
 class Guidance(Protocol):
