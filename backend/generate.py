@@ -25,9 +25,10 @@ from backend.engine.cameras import ring
 from backend.engine.fields import Field, TrainableField, VoxelField
 from backend.engine.finite import NonFiniteError
 from backend.engine.hashgrid import HashGridField
+from backend.engine.occupancy import Occupancy
 from backend.engine.optimise import Progress, Resumption, optimise
 from backend.engine.randomness import generator
-from backend.engine.rendering import Occupancy, render
+from backend.engine.rendering import render
 from backend.engine.rules import bridge
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
 from backend.errors import DiskFullError, NotFiniteError, OtherRunError, OutOfMemoryError, UnwritableError, UserError

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from backend.engine.cameras import ring
 from backend.engine.fields import Field
-from backend.engine.rendering import Occupancy, render
+from backend.engine.occupancy import Occupancy
+from backend.engine.rendering import render
 
 _VIEWS = 8
 _ELEVATION = 20.0

@@ -20,8 +20,9 @@ from backend.engine.fields import TrainableField
 from backend.engine.finite import LeftOut
 from backend.engine.lighting import Lighting
 from backend.engine.normals import Surface, normal_image, surface
+from backend.engine.occupancy import Densities, Occupancy
 from backend.engine.randomness import generator
-from backend.engine.rendering import Occupancy, Rendering, render, stratified
+from backend.engine.rendering import Rendering, render, stratified
 from backend.engine.rules.choice import by_view, rule
 from backend.engine.rules.step import Step
 from backend.engine.settings import Settings
@@ -100,6 +101,9 @@ class _Look:
 class _Run:
     """The state of one optimisation."""
 
+    densities: Densities
+    occupancy: Occupancy
+
     def __init__(
         self,
         field: TrainableField,
@@ -140,15 +144,21 @@ class _Run:
         settings, progress = self.settings, self.step / self.settings.steps
         self.field.refine(progress)
         if self.step % settings.occupancy_every == 0:
-            self.occupancy = Occupancy.of(
-                self.field, settings.occupancy_resolution, settings.occupancy_threshold, self.guidance.device
-            )
+            self._look_around()
         cameras = self._cameras()
         lighting = Lighting.draw(settings.shading, settings.lights, cameras, progress, self._generator("lights"))
         t = self.schedule.timestep(self.step, self._generator("timestep"))
         losses = self._improve(self._shots(cameras, lighting), t, progress)
         self.step += 1
         return Progress(self.step, settings.steps, t, losses, self.left_out.total, self.render, self.state)
+
+    def _look_around(self) -> None:
+        looks, settings = self.step // self.settings.occupancy_every, self.settings
+        if looks:
+            self.densities = self.densities.after(self.field, looks)
+        else:
+            self.densities = Densities.of(self.field, settings.occupancy_resolution, self.guidance.device)
+        self.occupancy = self.densities.occupancy(settings.occupancy_threshold)
 
     def _cameras(self) -> Cameras:
         drawn, views, draws = self.settings.cameras, self.settings.views, self._generator("cameras")
@@ -258,7 +268,7 @@ class _Run:
         for index, parameter in enumerate(self.parameters):
             for name, tensor in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{index}.{name}"] = tensor
-        tensors["occupancy"] = self.occupancy.cells
+        tensors["densities"] = self.densities.highest
         tensors["left_out"] = torch.tensor([self.left_out.total, self.left_out.in_a_row])
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
@@ -276,5 +286,6 @@ class _Run:
             self.optimiser.state[parameter] = {
                 name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)
             }
-        self.occupancy = Occupancy(tensors["occupancy"])
+        self.densities = Densities(tensors["densities"])
+        self.occupancy = self.densities.occupancy(self.settings.occupancy_threshold)
         self.left_out = LeftOut(*tensors["left_out"].tolist())

@@ -16,30 +16,7 @@ from torch import Tensor
 
 from backend.engine.cameras import Cameras
 from backend.engine.fields import BOUND, Field
-
-
-@dataclass(frozen=True)
-class Occupancy:
-    """Which cells of the cube may hold something. cells: (G, G, G), axes x, y, z."""
-
-    cells: Bool[Tensor, "G G G"]
-
-    @classmethod
-    def of(cls, field: Field, resolution: int, threshold: float, device: torch.device) -> "Occupancy":
-        """Cells whose density reaches `threshold` at their centre, and all their neighbours."""
-        centres = (torch.arange(resolution, device=device) + 0.5) * (2 * BOUND / resolution) - BOUND
-        points = torch.stack(torch.meshgrid(centres, centres, centres, indexing="ij"), dim=-1).flatten(0, 2)
-        # Written so that what is not a number counts as something: it must not vanish from sight.
-        with torch.no_grad():
-            dense = ~(field.density(points) < threshold).reshape(1, 1, resolution, resolution, resolution)
-        # Room to grow: an object spreads into the empty cells beside it, never into those it cannot see.
-        grown = torch.nn.functional.max_pool3d(dense.float(), 3, stride=1, padding=1)
-        return cls(grown[0, 0] > 0)
-
-    @property
-    def share(self) -> float:
-        """Share of cells that are occupied."""
-        return self.cells.float().mean().item()
+from backend.engine.occupancy import Occupancy
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from backend.engine.cameras import ring
 from backend.engine.fields import BOUND, Field
-from backend.engine.rendering import Occupancy, march
+from backend.engine.occupancy import Occupancy
+from backend.engine.rendering import march
 from backend.errors import UserError
 from backend.mesh.asset import TriangleMesh
 from backend.mesh.marching import marching_cubes

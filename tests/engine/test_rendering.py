@@ -242,18 +242,6 @@ def test_rays_that_miss_the_sphere_or_touch_it_have_no_samples() -> None:
     assert len(march(origins[:2], ahead[:2], EVERYWHERE, 0.01, torch.full((2,), 0.5)).ray) == 0
 
 
-def test_occupied_cells_are_those_of_the_field_and_their_neighbours() -> None:
-    # Cells are 0.25 wide; the ball is inside the one from (0.5, -0.25, -1) to (0.75, 0, -0.75): number 6, 3, 0.
-    ball = Ball(1.0, 0.05, centre=(0.625, -0.125, -0.875))
-    cells = Occupancy.of(ball, 8, 0.5, torch.device("cpu")).cells
-    expected = torch.zeros(8, 8, 8, dtype=torch.bool)
-    expected[5:8, 2:5, 0:2] = True
-    assert torch.equal(cells, expected)
-    assert Occupancy(cells).share == pytest.approx(18 / 512)
-    assert Occupancy.of(ball, 8, 1.0, torch.device("cpu")).cells.any()
-    assert not Occupancy.of(ball, 8, 1.01, torch.device("cpu")).cells.any()
-
-
 @pytest.mark.parametrize("density", [0.3, 3.0, 30.0])
 def test_a_homogeneous_ball_is_as_opaque_as_its_diameter(density: float) -> None:
     # One pixel, so the ray runs through the middle: 1.0 metre of the ball, exactly 100 samples.
