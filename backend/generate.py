@@ -135,8 +135,10 @@ def generate(job: Job, out: Path, resume: bool, listen: Callable[[Status], None]
             job, start = _start(job, out, resume)
             torch.set_num_threads(job.threads)
             guidance = load_guidance(job)
+            texts = asked(job, guidance)
+            guidance.drop_text_encoder()
         with clock.stage("optimising"):
-            field, losses, remedies = _optimised(job, guidance, out, start, listen)
+            field, losses, remedies = _optimised(job, guidance, texts, out, start, listen)
         shown = displayed(field, guidance)
         asset, notes = build(shown, job.mesh, guidance.device, clock.stage)
         # The report comes last and goes first: where it is, everything is there and belongs together.
@@ -232,13 +234,18 @@ def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[str]:
 
 
 def _optimised(
-    job: Job, guidance: DiffusionGuidance, out: Path, start: Checkpoint | None, listen: Callable[[Status], None]
+    job: Job,
+    guidance: DiffusionGuidance,
+    texts: ViewPrompts,
+    out: Path,
+    start: Checkpoint | None,
+    listen: Callable[[Status], None],
 ) -> tuple[TrainableField, dict[str, float], Remedies]:
     """The optimised field, the losses of the last step, and what was needed for it to end."""
     remedies = Remedies(**start.facts["remedies"]) if start else Remedies(_fitting_views(job, guidance))
     while True:
         field = make_field(job, guidance.channels, guidance.device)
-        steps = _steps(job, field, guidance, remedies, start)
+        steps = _steps(job, field, guidance, texts, remedies, start)
         try:
             last = _followed(steps, partial(displayed, field, guidance), out, job.recipe(), remedies, listen)
         except NonFiniteError as error:
@@ -272,13 +279,17 @@ def _fitting_views(job: Job, guidance: DiffusionGuidance) -> int | None:
 
 
 def _steps(
-    job: Job, field: TrainableField, guidance: DiffusionGuidance, remedies: Remedies, start: Checkpoint | None
+    job: Job,
+    field: TrainableField,
+    guidance: DiffusionGuidance,
+    texts: ViewPrompts,
+    remedies: Remedies,
+    start: Checkpoint | None,
 ) -> Iterator[Progress]:
     """The steps of the job from `start` on, with `remedies`."""
     if remedies.views_at_once is not None:
         guidance = guidance.lean(remedies.views_at_once)
     resumption = Resumption(start.step, start.tensors) if start else None
-    texts = asked(job, guidance)
     return optimise(field, guidance, texts, job.optimisation, job.seed, resumption, remedies.views_at_once)
 
 

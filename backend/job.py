@@ -79,7 +79,8 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     warnings = check(request, model)
     device = chosen_device(request.device)
     small = Vocabulary.of(model.folder) is not None
-    chosen = replace(preset(request.preset, small, device.type), **_overrides(request))
+    latent = folders.is_latent(model.folder)
+    chosen = replace(preset(request.preset, small, device.type, latent), **_overrides(request))
     tuning = tuned(chosen, small, folders.takes_views(model.folder))
     rule: dict[str, Any] = {} if request.rule is None else {"rule": request.rule}
     optimisation = replace(tuning.optimisation, **rule)

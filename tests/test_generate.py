@@ -1,12 +1,14 @@
 """The whole way on small budgets: files, resumption after a real kill, and trouble with folders, disks and numbers."""
 
 import errno
+import gc
 import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -325,6 +327,25 @@ def test_a_run_with_little_memory_stays_lean_when_it_goes_on(tmp_path: Path, mon
     report = generate(small_job(), tmp_path, resume=True)
     assert report.remedies["views_at_once"] == 2
     assert set(shown) == {2}
+
+
+def test_the_text_encoder_is_gone_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models: list[weakref.ref[Any]] = []
+
+    def loaded(job: Job) -> DiffusionGuidance:
+        guidance = load_guidance(job)
+        models.append(weakref.ref(guidance._parts.text._model))
+        return guidance
+
+    def look(status: Status) -> None:
+        if status.progress:
+            gc.collect()
+            assert models[0]() is None
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "load_guidance", loaded)
+    with pytest.raises(KeyboardInterrupt):
+        generate(small_job(), tmp_path, False, look)
 
 
 @pytest.mark.usefixtures("every_step")

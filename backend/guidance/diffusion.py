@@ -27,7 +27,7 @@ class Parts:
     """What a model consists of. prediction: what the UNet's output means. vae: None in pixel space.
 
     rigs: the UNet's own, by which views see each other, or None for a model that is not told of views. abar: (T,) in
-    double precision, on the CPU. The modules stand on their device, in their precision.
+    double precision, on the CPU. The modules stand on their device, in their precision; `text` may stand elsewhere.
     """
 
     unet: UNet2DConditionModel
@@ -98,6 +98,10 @@ class DiffusionGuidance:
     def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
         """Embeddings of prompts; that of "" is the unconditional one."""
         return self._parts.text.encode(prompts).to(self.device)
+
+    def drop_text_encoder(self) -> None:
+        """Free the memory of what is needed for `encode` alone, which cannot be called afterwards."""
+        self._parts.text.drop()
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         """What the model diffuses: images in [-1, 1], or the mean of their latents. Differentiable."""

@@ -8,6 +8,8 @@ its author liked. Nothing here imports torch: the server lists models too.
 
 import json
 import math
+from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,6 +27,9 @@ PARTS = ("unet", "text_encoder", "tokenizer", "scheduler", "vae")
 
 VIEW_FEATURES = 12
 """Numbers that tell a model how a picture is taken; see `views`."""
+
+_PIECE_READERS = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+"""What reads a tokenizer that is a file of sentence pieces alone, as pip calls it and as Python does."""
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LFS_POINTER_BYTES = 1024
@@ -51,9 +56,25 @@ def check(folder: Path) -> None:
     for name in weights.STEMS:
         if (folder / name).is_dir():
             _check_weights(folder / name)
+    check_tokenizer(_names(folder / "tokenizer"))
     _check_unet(folder)
     text_kind(folder)
     scheduler_settings(folder)
+
+
+def check_tokenizer(names: Collection[str]) -> None:
+    """Raise UserError unless what reads a tokenizer with files of these names is installed."""
+    if "spiece.model" not in names or "tokenizer.json" in names:
+        return
+    if lacking := [package for package, module in _PIECE_READERS.items() if not _installed(module)]:
+        raise UserError(f"the tokenizer of this model needs more packages: pip install {' '.join(lacking)}")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it is a part of
+        return False
 
 
 def files(folder: Path) -> list[Path]:

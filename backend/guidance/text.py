@@ -20,17 +20,21 @@ class TextEncoder:
     """A frozen text model and its tokenizer: CLIP (Stable Diffusion, the built-in prior) or T5 (DeepFloyd IF)."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, model: CLIPTextModel | T5EncoderModel) -> None:
-        self._tokenizer, self._model = tokenizer, model
+        self._tokenizer = tokenizer
+        self._model: CLIPTextModel | T5EncoderModel | None = model
         self._is_t5 = isinstance(model, T5EncoderModel)
-
-    @property
-    def tokens(self) -> int:
+        self.tokens = _T5_TOKENS if self._is_t5 else int(model.config.max_position_embeddings)
         """L: every prompt is padded or cut to it, begin and end marks included."""
-        return _T5_TOKENS if self._is_t5 else int(self._model.config.max_position_embeddings)
+
+    def drop(self) -> None:
+        """Free the model. Nothing can be encoded afterwards."""
+        self._model = None
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
         """Embeddings in single precision. Words beyond the model's length are cut, and named in a warning."""
+        if self._model is None:
+            raise RuntimeError("the text encoder was dropped")
         texts = [prompt.lower().strip() if self._is_t5 else prompt for prompt in prompts]
         for text in texts:
             self._warn_if_cut(text)

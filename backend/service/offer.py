@@ -10,7 +10,7 @@ from backend.engine.names import FIELDS, SCHEDULES
 from backend.errors import UserError
 from backend.guidance import folders
 from backend.guidance.library import ModelSource
-from backend.presets import PRESETS, preset
+from backend.presets import PRESETS, Preset, preset
 from backend.prior.vocabulary import Vocabulary
 from backend.request import RANGES, Request, check
 from shared.limits import HEADER_BYTES
@@ -52,24 +52,24 @@ def offer(models: Sequence[ModelSource], device: str, estimate: Estimate, curves
 
 def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedModel:
     """Raises UserError for a damaged vocabulary, and ValueError for what no client would take."""
-    vocabulary = Vocabulary.of(model.folder)
+    vocabulary, latent = Vocabulary.of(model.folder), folders.is_latent(model.folder)
     return OfferedModel(
         name=model.name,
         licence=model.licence,
         size=model.size,
-        latent=folders.is_latent(model.folder),
+        latent=latent,
         objects=vocabulary.objects if vocabulary else (),
         words=vocabulary.object_words if vocabulary else (),
         colours=vocabulary.colours if vocabulary else (),
         patterns=vocabulary.patterns if vocabulary else (),
         presets=tuple(
-            _offered_preset(name, vocabulary is not None, device, estimate(model.name, name)) for name in PRESETS
+            _offered_preset(name, preset(name, vocabulary is not None, device, latent), estimate(model.name, name))
+            for name in PRESETS
         ),
     )
 
 
-def _offered_preset(name: str, small: bool, device: str, seconds: float | None) -> OfferedPreset:
-    chosen = preset(name, small, device)
+def _offered_preset(name: str, chosen: Preset, seconds: float | None) -> OfferedPreset:
     return OfferedPreset(
         name=name,
         steps=chosen.steps,
