@@ -119,7 +119,7 @@ class _Run:
             settings.schedule,
             guidance.abar,
             settings.steps,
-            guidance.size,
+            guidance.schedule_size,
             settings.time_prior,
             settings.time_prior_ddpm,
         )

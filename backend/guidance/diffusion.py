@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from backend.engine.schedules import REFERENCE_SIZE
 from backend.guidance import folders
 from backend.guidance.folders import Prediction
 from backend.guidance.memory import ENCODER_BYTES, NETWORK_BYTES
@@ -79,6 +80,11 @@ class DiffusionGuidance:
     def size(self) -> int:
         """The size to render at: the UNet's, unfolded. `model_space` enlarges colours for a VAE, as SDS papers do."""
         return self._native * self._fold
+
+    @property
+    def schedule_size(self) -> int:
+        """The size that timesteps are translated by. Latents of all sizes were taught with one noise schedule."""
+        return self.size if self._parts.vae is None else REFERENCE_SIZE
 
     @property
     def device(self) -> torch.device:

@@ -25,6 +25,7 @@ class GaussianGuidance:
     mean: tuple[float, float, float]
     spread: float = 0.01
     size: int = 12
+    schedule_size: int = 12
     channels: int = 3
     device: torch.device = CPU
 

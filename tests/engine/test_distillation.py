@@ -22,7 +22,7 @@ ABAR = stable_diffusion_abar()
 class OneLayer(nn.Module):
     """A UNet of one convolution, behind a linear map into its space; weights that could take gradients."""
 
-    channels, size, device, abar = 3, 8, torch.device("cpu"), ABAR
+    channels, size, schedule_size, device, abar = 3, 8, 8, torch.device("cpu"), ABAR
 
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()

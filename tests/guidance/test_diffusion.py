@@ -287,3 +287,10 @@ def test_eps_is_a_constant_in_single_precision(
     found = eps(guidance, noisy, 10, wishes(guidance, "a mug"), 100.0)
     assert found.dtype == torch.float32
     assert not found.requires_grad
+
+
+@pytest.mark.parametrize(("kind", "size"), [("sd1", 64), ("sd2", 64), ("if", 8), ("prior", 32), ("told", 64)])
+def test_timesteps_are_translated_by_the_size_of_pictures_and_not_of_latents(
+    kind: str, size: int, guidances: dict[str, DiffusionGuidance]
+) -> None:
+    assert guidances[kind].schedule_size == size

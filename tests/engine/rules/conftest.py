@@ -29,6 +29,7 @@ class LinearGaussian:
     asked: list[tuple[int, list[float]]] = field(default_factory=list)
     abar: Tensor = field(default_factory=lambda: ABAR)
     size: int = 2
+    schedule_size: int = 2
     channels: int = 3
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
