@@ -101,9 +101,9 @@ class DiffusionGuidance:
         encoder = ENCODER_BYTES * pixels * vae.config.block_out_channels[0] * vae.dtype.itemsize
         return encoder, conditionings * network
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
-        """Embeddings of prompts; that of "" is the unconditional one."""
-        return self._parts.text.encode(prompts).to(self.device)
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
+        """Embeddings of prompts; that of "" is the unconditional one. endings: see `TextEncoder.encode`."""
+        return self._parts.text.encode(prompts, endings).to(self.device)
 
     def drop_text_encoder(self) -> None:
         """Free the memory of what is needed for `encode` alone, which cannot be called afterwards."""

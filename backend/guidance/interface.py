@@ -64,8 +64,11 @@ class Guidance(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
-        """Embeddings of prompts; that of "" is the unconditional one."""
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
+        """Embeddings of prompts; that of "" is the unconditional one.
+
+        endings: what comes after each of them, whole, however long the prompt is.
+        """
         ...
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:

@@ -124,8 +124,8 @@ def encode(
 ) -> ViewPrompts:
     """`prompt` seen from every side, as `guidance` understands it. contrast: see `Contrast`; put after the prompt."""
     suffixes = [""] if mode == "off" else [SUFFIXES[view] for view in VIEWS]
-    texts = [prompt + words + suffix for words in ("", *(contrast or ())) for suffix in suffixes]
-    *embeddings, unwanted = guidance.encode([*texts, negative]).split(1)
+    endings = [words + suffix for words in ("", *(contrast or ())) for suffix in suffixes]
+    *embeddings, unwanted = guidance.encode([*[prompt] * len(endings), negative], [*endings, ""]).split(1)
     views, *sides = torch.cat(embeddings).split(len(suffixes))
     return ViewPrompts(views, unwanted, mode, perp_neg, Contrast(*sides) if sides else None)
 

@@ -33,7 +33,7 @@ class GaussianGuidance:
     def abar(self) -> Float[Tensor, " T"]:
         return stable_diffusion_abar()
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
         return NOTHING.expand(len(prompts), -1, -1)
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:

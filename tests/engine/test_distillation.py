@@ -31,7 +31,7 @@ class OneLayer(nn.Module):
         for parameter in self.conv.parameters():
             parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
         return torch.zeros(len(prompts), 1, 1)
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:

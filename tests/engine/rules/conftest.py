@@ -33,7 +33,7 @@ class LinearGaussian:
     channels: int = 3
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
         raise NotImplementedError
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
