@@ -184,6 +184,7 @@ def stable_diffusion_rows() -> list[Row]:
         optimisation=tuning.optimisation,
         view_mode=tuning.view_mode,
         perp_neg=tuning.perp_neg,
+        above=tuning.above,
     )
     rows = []
     for name, latent_field in zip(names, (False, True), strict=True):

@@ -183,7 +183,7 @@ def asked(job: Job, guidance: Guidance) -> ViewPrompts:
     """What `job` asks for, as `guidance` understands it."""
     avoid = prompts.PerpNeg() if job.perp_neg else None
     contrast = (bridge.BETTER, bridge.WORSE) if job.optimisation.rule == "bridge" else None
-    return prompts.encode(guidance, job.prompt, job.negative, job.view_mode, avoid, contrast)
+    return prompts.encode(guidance, job.prompt, job.negative, job.view_mode, avoid, contrast, job.above)
 
 
 def make_field(job: Job, channels: int, device: torch.device) -> TrainableField:

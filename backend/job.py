@@ -44,6 +44,7 @@ class Job:
     latent_field: bool
     view_mode: ViewMode
     perp_neg: bool
+    above: tuple[float, float]
     device: str
     precision: Precision
     threads: int
@@ -96,6 +97,7 @@ def planned(request: Request) -> tuple[Job, list[str]]:
         latent_field=request.latent_field,
         view_mode=tuning.view_mode,
         perp_neg=tuning.perp_neg,
+        above=tuning.above,
         device=device.type,
         precision=best_precision(device),
         threads=torch.get_num_threads(),

@@ -1,7 +1,10 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
+from backend.engine.cameras import CameraDistribution
+from backend.guidance.prompts import view_shares
 from backend.presets import preset
 from backend.tuning import tuned
 
@@ -34,3 +37,15 @@ def test_a_model_that_is_told_of_views_gets_rigs_and_no_words_for_them(small: bo
     assert (told.view_mode, told.perp_neg) == ("off", False)
     assert told.optimisation == replace(other.optimisation, rig=True)
     assert not other.optimisation.rig
+
+
+def test_large_models_are_shown_what_photographs_show_and_the_built_in_one_its_own_pictures(
+    generator: torch.Generator,
+) -> None:
+    chosen = preset("draft", small=False, device="cpu")
+    large, small = tuned(chosen, small=False), tuned(chosen, small=True)
+    assert small.optimisation.cameras == CameraDistribution()
+    for tuning, overhead in ((large, 0.0), (small, 0.28)):  # the share of all conditioning
+        drawn = tuning.optimisation.cameras.sample(20_000, generator)
+        assert view_shares(drawn, tuning.above)[:, 3].mean().item() == pytest.approx(overhead, abs=0.02)
+    assert large.optimisation.occupancy_resolution == 64
