@@ -39,7 +39,7 @@ from backend.guidance.interface import Guidance
 from backend.guidance.prompts import ViewPrompts
 from backend.job import Job
 from backend.latents import displayed
-from backend.machine import free_memory, peak_memory
+from backend.machine import free_memory, peak_gpu_memory, peak_memory
 from backend.mesh import fidelity, pictures, raycast
 from backend.mesh.asset import Asset
 from backend.mesh.build import MeshStage, build
@@ -104,7 +104,8 @@ class Report:
     """What came out of a job, and how: `report.json`.
 
     seconds: per stage. losses: the terms of the last step. remedies: see `Remedies`. notes: sentences for the
-    artist, what did not go as planned. peak_memory: bytes, of the process.
+    artist, what did not go as planned. peak_memory: bytes, of the process; peak_gpu_memory: of the job, on the GPU, or
+    None where it used none.
     """
 
     recipe: dict[str, Any]
@@ -120,6 +121,7 @@ class Report:
     psnr: float
     silhouette_iou: float
     peak_memory: int
+    peak_gpu_memory: int | None
 
 
 def generate(job: Job, out: Path, resume: bool, listen: Callable[[Status], None] = lambda status: None) -> Report:
@@ -129,6 +131,8 @@ def generate(job: Job, out: Path, resume: bool, listen: Callable[[Status], None]
     raises ends the job, which can be resumed. Raises UserError for what the user can mend.
     """
     prepare_folder(out)
+    if job.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     clock = _Clock(listen)
     with trouble(out):
         with clock.stage("loading"):
@@ -152,6 +156,7 @@ def generate(job: Job, out: Path, resume: bool, listen: Callable[[Status], None]
             remedies=asdict(remedies),
             notes=remedies.notes() + notes,
             peak_memory=peak_memory(),
+            peak_gpu_memory=peak_gpu_memory() if job.device == "cuda" else None,
         )
         write_whole(out / REPORT, (json.dumps(asdict(whole), indent=2) + "\n").encode())
         checkpoints.clear(out / CHECKPOINTS)
@@ -344,6 +349,7 @@ def _written(job: Job, asset: Asset, field: Field, device: torch.device, out: Pa
         psnr=round(min(likeness.psnr, _LIKE_ENOUGH), 3),
         silhouette_iou=likeness.silhouette_iou,
         peak_memory=0,
+        peak_gpu_memory=None,
     )
 
 

@@ -55,3 +55,11 @@ def peak_memory() -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_gpu_memory() -> int | None:
+    """The most bytes that this process's tensors have had on the first CUDA device, or None without one.
+
+    Since the last call of torch.cuda.reset_peak_memory_stats, if there was one.
+    """
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None

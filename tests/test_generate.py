@@ -329,6 +329,17 @@ def test_a_run_with_little_memory_stays_lean_when_it_goes_on(tmp_path: Path, mon
     assert set(shown) == {2}
 
 
+def test_the_report_tells_what_the_gpu_held_at_most(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert json.loads((made / REPORT).read_text())["peak_gpu_memory"] is None
+    on_cpu = load_guidance(small_job())
+    monkeypatch.setattr(module, "load_guidance", lambda job: on_cpu)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(module, "peak_gpu_memory", lambda: 123)
+    assert generate(replace(small_job(), device="cuda"), tmp_path, resume=False).peak_gpu_memory == 123
+
+
 def test_the_text_encoder_is_gone_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models: list[weakref.ref[Any]] = []
 
@@ -368,13 +379,17 @@ def test_the_free_memory_is_asked_before_the_first_step(
     assert "saw views 2 at a time" in report.notes[0]
 
 
+@pytest.mark.usefixtures("every_step")
 def test_where_memory_runs_out_all_the_same_there_is_still_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed = needs("voxel", 32, 2 / 32, *load_guidance(small_job()).view_bytes(2))
     monkeypatch.setattr(module, "free_memory", lambda device: int(1.2 * needed.of(2, 1)))
     monkeypatch.setattr(DiffusionGuidance, "_outputs", hungry(1))
-    assert generate(small_job(), tmp_path, resume=False).remedies["views_at_once"] == 1
+    stopped(tmp_path, at=2)
+    kept = checkpoints.newest(tmp_path / CHECKPOINTS)
+    assert kept is not None
+    assert kept.facts["remedies"]["views_at_once"] == 1
 
 
 def test_where_one_view_is_too_much_the_job_ends_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,10 @@ from backend.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_only_a_large_model_on_cuda_gets_a_hash_grid(name: str) -> None:
-    fields = {
-        (small, device): preset(name, small, device).field for small in (True, False) for device in ("cpu", "cuda")
-    }
-    assert {kind for kind, field in fields.items() if field == "hashgrid"} == {(False, "cuda")}
+def test_a_large_model_gets_a_hash_grid_on_every_device_and_a_small_one_on_none(name: str) -> None:
+    devices = ("cpu", "cuda", "mps")
+    fields = {(small, device): preset(name, small, device).field for small in (True, False) for device in devices}
+    assert {kind for kind, field in fields.items() if field == "hashgrid"} == {(False, device) for device in devices}
 
 
 @pytest.mark.parametrize("name", PRESETS)
