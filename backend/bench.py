@@ -71,21 +71,22 @@ class _Heard:
         self._guidance = guidance
         self.abar, self.device, self.channels = guidance.abar, guidance.device, guidance.channels
         self.size, self.schedule_size = guidance.size, guidance.schedule_size
-        self.encode = guidance.encode
+        self.encode, self.plain = guidance.encode, guidance.plain
 
     def model_space(self, images: torch.Tensor) -> torch.Tensor:
         self._images = images.detach()
+        self._asked: list[tuple[torch.Tensor, int, Sequence[torch.Tensor], Views]] = []
         return self._guidance.model_space(images)
 
     def predict(self, noisy: torch.Tensor, t: int, conditionings: Sequence[torch.Tensor], views: Views) -> Predictions:
-        self._asked = (noisy, t, conditionings, views)
+        self._asked.append((noisy, t, conditionings, views))
         return self._guidance.predict(noisy, t, conditionings, views)
 
     def again(self) -> None:
         """What no implementation can do without: into the model's space, the predictions, and the way back."""
         images = self._images.clone().requires_grad_()
         clean = self._guidance.model_space(images)
-        said = self._guidance.predict(*self._asked)
+        *_, said = [self._guidance.predict(*asked) for asked in self._asked]
         torch.autograd.grad((clean * said.outputs[0]).sum(), images)
 
 

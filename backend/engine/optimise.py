@@ -240,11 +240,8 @@ class _Run:
         return {name: weight * term() for name, (weight, term) in terms.items() if weight}
 
     def _backgrounds(self) -> Float[Tensor, "B c"]:
-        draws, views, channels = self._generator("backgrounds"), self.settings.views, self.guidance.channels
-        if channels == 3:
-            return self.settings.backgrounds.sample(views, draws)
-        # Latents are scaled to unit variance, so these are as varied as latents are.
-        return torch.randn(views, channels, generator=draws, device=draws.device)
+        colours = self.settings.backgrounds.sample(self.settings.views, self._generator("backgrounds"))
+        return self.guidance.plain(colours)
 
     def _descend(self, progress: float) -> str | None:
         """One step of Adam; not taken where the gradient is not finite, whose name is returned."""

@@ -22,6 +22,9 @@ from backend.guidance.rigs import RigAttention
 from backend.guidance.text import TextEncoder
 from backend.guidance.views import Views
 
+_PLAIN_LATENTS = 8
+"""Latents per side of a plain picture, whose mean is taken: enough that its edges count little."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -109,6 +112,15 @@ class DiffusionGuidance:
         """Free the memory of what is needed for `encode` alone, which cannot be called afterwards."""
         self._parts.text.drop()
 
+    @torch.no_grad()
+    def plain(self, colours: Float[Tensor, "B 3"]) -> Float[Tensor, "B c"]:
+        """What a picture of one display colour is in the channels that are rendered: the colour, or its latent."""
+        vae = self._parts.vae
+        if vae is None or not self._latent_field:
+            return colours
+        pixels = _PLAIN_LATENTS * _pixels_per_latent(vae)
+        return self._encoded(vae, colours[:, :, None, None].expand(-1, -1, pixels, pixels)).mean((2, 3))
+
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         """What the model diffuses: images in [-1, 1], or the mean of their latents. Differentiable."""
         vae = self._parts.vae
@@ -123,8 +135,11 @@ class DiffusionGuidance:
         return torch.cat([checkpoint(self._latents, vae, part, use_reentrant=False) for part in parts])
 
     def _latents(self, vae: AutoencoderKL, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        pixels = _resized(images, self._native * _pixels_per_latent(vae)) * 2 - 1
-        return vae.encode(pixels.to(vae.dtype)).latent_dist.mode().float() * vae.config.scaling_factor
+        return self._encoded(vae, _resized(images, self._native * _pixels_per_latent(vae)))
+
+    def _encoded(self, vae: AutoencoderKL, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        pixels = (images * 2 - 1).to(vae.dtype)
+        return vae.encode(pixels).latent_dist.mode().float() * vae.config.scaling_factor
 
     @torch.no_grad()
     def decode(self, images: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:

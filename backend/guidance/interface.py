@@ -71,6 +71,10 @@ class Guidance(Protocol):
         """
         ...
 
+    def plain(self, colours: Float[Tensor, "B 3"]) -> Float[Tensor, "B c"]:
+        """What a picture of one display colour in [0, 1] is in the channels that are rendered."""
+        ...
+
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         """What the model diffuses, from rendered images (display colours in [0, 1], or latents). Differentiable."""
         ...

@@ -34,6 +34,9 @@ class OneLayer(nn.Module):
     def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
         return torch.zeros(len(prompts), 1, 1)
 
+    def plain(self, colours: Float[Tensor, "B 3"]) -> Float[Tensor, "B c"]:
+        return colours
+
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         return torch.einsum("kc,bchw->bkhw", self.into, images)
 
