@@ -30,6 +30,7 @@ from backend.engine.optimise import Progress, Resumption, optimise
 from backend.engine.randomness import generator
 from backend.engine.rendering import render
 from backend.engine.rules import bridge
+from backend.engine.rules.choice import by_view
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
 from backend.errors import DiskFullError, NotFiniteError, OtherRunError, OutOfMemoryError, UnwritableError, UserError
 from backend.files import FREE_BYTES_NEEDED, is_full, write_whole
@@ -273,11 +274,11 @@ def _optimised(
 
 def _fitting_views(job: Job, guidance: DiffusionGuidance) -> int | None:
     """How many views of a step fit into the free memory at a time, or None if all do."""
-    settings = job.optimisation
-    asked = 4 if job.perp_neg else 2  # predictions of each view
-    needs = memory.needs(job.field, guidance.size, settings.spacing, *guidance.view_bytes(asked))
+    settings, predictions = job.optimisation, 4 if job.perp_neg else 2
+    needs = memory.needs(job.field, guidance.size, settings.spacing, *guidance.view_bytes(predictions))
+    together = settings.joint_views if by_view(settings.rule, 1.0) else settings.views
     free = free_memory(guidance.device)
-    fitting = needs.views_at_once(free, settings.views, settings.joint_views)
+    fitting = needs.views_at_once(free, settings.views, together)
     if fitting is not None:
         logger.warning("%d MiB of memory are free: taking views %d at a time", free >> 20, fitting)
     return fitting

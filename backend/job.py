@@ -17,7 +17,7 @@ from backend.errors import UserError
 from backend.guidance import folders, library
 from backend.guidance.library import ModelSource
 from backend.guidance.precision import Precision, best_precision
-from backend.guidance.prompts import ViewMode
+from backend.guidance.prompts import Elevations, ViewMode
 from backend.mesh import marching
 from backend.mesh.asset import MeshSettings
 from backend.presets import preset
@@ -44,7 +44,7 @@ class Job:
     latent_field: bool
     view_mode: ViewMode
     perp_neg: bool
-    above: tuple[float, float]
+    above: Elevations
     device: str
     precision: Precision
     threads: int

@@ -6,7 +6,7 @@ from backend.engine.cameras import CameraDistribution
 from backend.engine.names import FieldName
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Regularisation, Settings, Shading
-from backend.guidance.prompts import ABOVE, OVERHEAD, ViewMode
+from backend.guidance.prompts import ABOVE, OVERHEAD, Elevations, ViewMode
 from backend.presets import Preset
 
 _LEARNING_RATES: dict[FieldName, float] = {"voxel": 0.2, "hashgrid": 0.01}
@@ -24,7 +24,9 @@ _SMALL = Settings(
 
 # The common ground of the published SDS programs on Stable Diffusion; nothing here was measured yet. Elevations are
 # those of threestudio and stable-dreamfusion: photographs are seldom taken from higher up. Fields of view are those of
-# photographs, from a telephone's to a portrait lens; those programs have 40 to 70 and 10 to 30 degrees.
+# photographs, from a telephone's to a portrait lens; those programs have 40 to 70 and 10 to 30 degrees. To rehearse
+# without a download: a copy of the built-in model's folder without its vocabulary.json counts as a large model, for
+# dreamtime generate PROMPT --guidance COPY --steps 1000 --cfg 4 --field voxel.
 _LARGE = Settings(
     views=4,
     spacing=2 / 128,
@@ -45,7 +47,7 @@ class Tuning:
     optimisation: Settings
     view_mode: ViewMode
     perp_neg: bool
-    above: tuple[float, float] = ABOVE
+    above: Elevations = ABOVE
 
 
 def tuned(chosen: Preset, small: bool, takes_views: bool = False) -> Tuning:

@@ -25,13 +25,13 @@ SUFFIXES: dict[View, str] = {
     "above": ", overhead view",
 }
 
-Ramp = tuple[float, float]
-"""Elevations in degrees at which "above" sets in and is all."""
+Elevations = tuple[float, float]
+"""In degrees, at which "above" sets in and is all."""
 
-ABOVE: Ramp = (20.0, 60.0)
+ABOVE: Elevations = (20.0, 60.0)
 """Halfway at `cameras.ABOVE_FROM_DEGREES`, as the built-in model was taught."""
 
-OVERHEAD: Ramp = (60.0, 80.0)
+OVERHEAD: Elevations = (60.0, 80.0)
 """As photographs are described: an overhead view is one that looks down, and not just from above the horizon."""
 
 _UNHEARD = 0.02
@@ -89,7 +89,7 @@ class ViewPrompts:
     mode: ViewMode = "interpolated"
     perp_neg: PerpNeg | None = None
     contrast: Contrast | None = None
-    above: Ramp = ABOVE
+    above: Elevations = ABOVE
 
     def __post_init__(self) -> None:
         if self.mode not in VIEW_MODES:
@@ -129,7 +129,7 @@ def encode(
     mode: ViewMode = "interpolated",
     perp_neg: PerpNeg | None = None,
     contrast: tuple[str, str] | None = None,
-    above: Ramp = ABOVE,
+    above: Elevations = ABOVE,
 ) -> ViewPrompts:
     """`prompt` seen from every side, as `guidance` understands it. contrast: see `Contrast`; put after the prompt."""
     suffixes = [""] if mode == "off" else [SUFFIXES[view] for view in VIEWS]
@@ -139,14 +139,14 @@ def encode(
     return ViewPrompts(views, unwanted, mode, perp_neg, Contrast(*sides) if sides else None, above)
 
 
-def view_shares(cameras: Cameras, ramp: Ramp = ABOVE) -> Float[Tensor, "B 4"]:
+def view_shares(cameras: Cameras, elevations: Elevations = ABOVE) -> Float[Tensor, "B 4"]:
     """How much of each view a camera sees: not negative, sum 1, with continuous derivatives.
 
     Around: front cos^2 and side sin^2 of the azimuth, back cos^2 on the far side: halves where
-    `cameras.view_name` changes the name. Upwards all of them give way to "above", over `ramp`.
+    `cameras.view_name` changes the name. Upwards all of them give way to "above", over `elevations`.
     """
     toward_front = torch.cos(cameras.azimuth)
-    low, high = map(math.radians, ramp)
+    low, high = map(math.radians, elevations)
     rise = ((cameras.elevation - low) / (high - low)).clamp(0, 1)
     above = rise.square() * (3 - 2 * rise)
     front, back = toward_front.clamp(min=0).square(), toward_front.clamp(max=0).square()
