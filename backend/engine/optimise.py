@@ -240,8 +240,10 @@ class _Run:
         return {name: weight * term() for name, (weight, term) in terms.items() if weight}
 
     def _backgrounds(self) -> Float[Tensor, "B c"]:
-        colours = self.settings.backgrounds.sample(self.settings.views, self._generator("backgrounds"))
-        return self.guidance.plain(colours)
+        settings = self.settings
+        rigs = settings.views // settings.joint_views  # whose views were taught to have one background
+        colours = settings.backgrounds.sample(rigs, self._generator("backgrounds"))
+        return self.guidance.plain(colours).repeat_interleave(settings.joint_views, dim=0)
 
     def _descend(self, progress: float) -> str | None:
         """One step of Adam; not taken where the gradient is not finite, whose name is returned."""

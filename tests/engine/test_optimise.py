@@ -341,3 +341,21 @@ def test_views_that_see_each_other_are_never_parted() -> None:
     assert groups(4, None, 1) == [slice(0, 4)]
     assert groups(5, 2, 1) == [slice(0, 2), slice(2, 4), slice(4, 5)]
     assert groups(8, 1, 4) == [slice(0, 4), slice(4, 8)]
+
+
+@pytest.mark.parametrize(("joint", "different"), [(1, 8), (4, 2)])
+def test_views_that_see_each_other_have_one_background(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, joint: int, different: int
+) -> None:
+    corners: list[Tensor] = []
+
+    @dataclass(frozen=True)
+    class Watching(Heard):
+        def model_space(self, images: Tensor) -> Tensor:
+            corners.append(images[:, :, 0, 0].detach())
+            return self.guidance.model_space(images)
+
+    settings = replace(EVERYTHING, steps=1, views=8, rig=True, joint_views=joint)
+    last(optimise(small_field(), Watching(gaussian((0.5,) * 3), [], []), no_prompts, settings, seed=0))
+    assert len(corners[0].unique(dim=0)) == different
+    assert len(corners[0][:joint].unique(dim=0)) == 1
