@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from string import ascii_lowercase
@@ -17,16 +17,15 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from backend import program
-from backend.engine.cameras import CameraDistribution
+from backend.engine.optimise import optimise
 from backend.engine.rendering import Rendering
-from backend.engine.rules import guided
 from backend.engine.schedules import stable_diffusion_abar
 from backend.engine.shading import over
 from backend.evaluation.measures import BACKGROUND
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance, Parts
-from backend.guidance.interface import Wishes
 from backend.guidance.precision import best_precision, dtype_of
+from backend.guidance.predictions import Predictions
 from backend.guidance.text import TextEncoder
 from backend.guidance.views import Views
 from backend.machine import peak_memory
@@ -38,7 +37,7 @@ from backend.pipeline.meshing import Meshing
 from backend.pipeline.presets import preset
 from backend.pipeline.request import Request
 from backend.pipeline.results import MESH
-from backend.pipeline.shape import Shape
+from backend.pipeline.shape import Shape, as_new
 from backend.pipeline.tuning import tuned
 from backend.prior import judge
 from backend.prior.judge import judging_views
@@ -50,18 +49,14 @@ Row = tuple[str, str]
 
 def step_rows(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> list[Row]:
     """A whole step against the bare guidance call that it contains, taking turns."""
-    cameras = CameraDistribution().sample(job.optimisation.views, torch.Generator().manual_seed(0))
-    views = replace(Views.unlit(cameras.to(guidance.device)), joint=job.optimisation.joint_views)
-    texts = asked(job, guidance)
-    wishes = texts.at(views.cameras)
-    image = torch.rand(
-        job.optimisation.views, guidance.channels, guidance.size, guidance.size, device=guidance.device
-    ).requires_grad_()
-    shorter = replace(job, optimisation=replace(job.optimisation, steps=steps))
-    run = Shape(shorter, guidance, texts).begin().steps
+    heard = _Heard(guidance)
+    settings = replace(job.optimisation, steps=steps)
+    field = as_new(job.field, guidance.channels, job.seed, guidance.device)
+    run = optimise(field, heard, asked(job, guidance), settings, job.seed)
     whole, bare = [], []
-    for index, seconds in enumerate(_timed(lambda: next(run, None), guidance.device) for _ in range(steps)):
-        call = _timed(lambda: _bare_call(guidance, image, wishes, views), guidance.device)
+    for index in range(steps):
+        seconds = _timed(lambda: next(run, None), guidance.device)
+        call = _timed(heard.again, guidance.device)
         if index >= 5:  # the first calls choose kernels and fill caches
             whole.append(seconds)
             bare.append(call)
@@ -73,11 +68,30 @@ def step_rows(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> list[Ro
     ]
 
 
-def _bare_call(guidance: DiffusionGuidance, image: torch.Tensor, wishes: Wishes, views: Views) -> None:
-    """What no implementation can do without: into the model's space, the predictions, and the way back."""
-    clean = guidance.model_space(image)
-    said = guidance.predict(clean.detach(), 500, guided.conditionings(wishes), views)
-    torch.autograd.grad((clean * said.outputs[0]).sum(), image)
+class _Heard:
+    """Guidance that remembers what the last step asked of it, to be asked the same again."""
+
+    def __init__(self, guidance: DiffusionGuidance) -> None:
+        self._guidance = guidance
+        self.abar, self.device, self.channels = guidance.abar, guidance.device, guidance.channels
+        self.size, self.schedule_size = guidance.size, guidance.schedule_size
+        self.encode, self.plain = guidance.encode, guidance.plain
+
+    def model_space(self, images: torch.Tensor) -> torch.Tensor:
+        self._images = images.detach()
+        self._asked: list[tuple[torch.Tensor, int, Sequence[torch.Tensor], Views]] = []
+        return self._guidance.model_space(images)
+
+    def predict(self, noisy: torch.Tensor, t: int, conditionings: Sequence[torch.Tensor], views: Views) -> Predictions:
+        self._asked.append((noisy, t, conditionings, views))
+        return self._guidance.predict(noisy, t, conditionings, views)
+
+    def again(self) -> None:
+        """What no implementation can do without: into the model's space, the predictions, and the way back."""
+        images = self._images.clone().requires_grad_()
+        clean = self._guidance.model_space(images)
+        *_, said = [self._guidance.predict(*asked) for asked in self._asked]
+        torch.autograd.grad((clean * said.outputs[0]).sum(), images)
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:
@@ -187,6 +201,7 @@ def stable_diffusion_rows() -> list[Row]:
         optimisation=tuning.optimisation,
         view_mode=tuning.view_mode,
         perp_neg=tuning.perp_neg,
+        above=tuning.above,
     )
     rows = []
     for name, latent_field in zip(names, (False, True), strict=True):

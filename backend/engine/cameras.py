@@ -58,6 +58,10 @@ class Cameras:
         """The whole batch `times` times over."""
         return Cameras(*(column.repeat(times) for column in self.columns))
 
+    def part(self, which: slice) -> "Cameras":
+        """Some of them."""
+        return Cameras(*(column[which] for column in self.columns))
+
     def to(self, device: torch.device) -> "Cameras":
         """The same cameras, with their numbers on `device`."""
         return Cameras(*(column.to(device) for column in self.columns))
@@ -103,12 +107,14 @@ class CameraDistribution:
     """The cameras that training images are taken from, and that the engine optimises under.
 
     Elevation and azimuth are uniform in angle. The distance follows from the field of view so that
-    the unit sphere fills 1/margin of the frame: it always fits, whatever is drawn.
+    the unit sphere fills 1/margin of the frame: it always fits, whatever is drawn. stratified: of the
+    cameras that are drawn together there is one in each equal part of the turn.
     """
 
     elevation_degrees: tuple[float, float] = (-10.0, 60.0)
     fov_degrees: tuple[float, float] = (30.0, 50.0)
     margin: tuple[float, float] = (1.04, 1.2)
+    stratified: bool = False
 
     def __post_init__(self) -> None:
         if min(self.margin) < 1:
@@ -120,8 +126,12 @@ class CameraDistribution:
         def uniform(low: float, high: float) -> Tensor:
             return low + (high - low) * torch.rand(count, generator=generator, device=generator.device)
 
+        azimuth = uniform(-math.pi, math.pi)
+        if self.stratified:
+            parts = 2 * torch.arange(count, device=azimuth.device) - count + 1
+            azimuth = (azimuth + math.pi * parts) / count
         return framing(
-            azimuth=uniform(-math.pi, math.pi),
+            azimuth=azimuth,
             elevation=uniform(*map(math.radians, self.elevation_degrees)),
             fov=uniform(*map(math.radians, self.fov_degrees)),
             margin=uniform(*self.margin),

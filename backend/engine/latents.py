@@ -9,7 +9,8 @@ from torch import Tensor
 
 from backend.engine.cameras import ring
 from backend.engine.fields import Field
-from backend.engine.rendering import Occupancy, render
+from backend.engine.occupancy import Occupancy
+from backend.engine.rendering import render
 
 _VIEWS = 8
 _ELEVATION = 20.0
@@ -63,15 +64,19 @@ def displayed(field: Field, guidance: Decoder) -> Field:
     if guidance.channels == 3:
         return field
     cameras = ring(_VIEWS, _ELEVATION).to(guidance.device)
+    occupancy = Occupancy.of(field, 64, 0.1, guidance.device)
+    latents, opacities, patches = [], [], []
     with torch.no_grad():
-        views = render(field, cameras, guidance.size, Occupancy.of(field, 64, 0.1, guidance.device), _SPACING)
-        decoded = guidance.decode(views.colour)
-        patches = torch.nn.functional.adaptive_avg_pool2d(decoded, guidance.size)
-    shown = views.opacity > 0.5
+        for view in range(_VIEWS):  # one at a time: a decoder at work takes a gigabyte for each
+            seen = render(field, cameras.part(slice(view, view + 1)), guidance.size, occupancy, _SPACING)
+            latents.append(seen.colour)
+            opacities.append(seen.opacity)
+            patches.append(torch.nn.functional.adaptive_avg_pool2d(guidance.decode(seen.colour), guidance.size))
+    shown = torch.cat(opacities) > 0.5
     if not shown.any():  # the mesh stage will say that there is no object
         shown = torch.ones_like(shown)
-    latents = views.colour.permute(0, 2, 3, 1)[shown]
-    with_one = torch.cat([latents, torch.ones_like(latents[:, :1])], dim=-1)
     # On the CPU, where least squares of a few thousand rows takes no time and every device can do without it.
-    fitted = torch.linalg.lstsq(with_one.cpu(), patches.permute(0, 2, 3, 1)[shown].cpu()).solution.to(latents.device)
+    given, wanted = (torch.cat(each).permute(0, 2, 3, 1)[shown].cpu() for each in (latents, patches))
+    with_one = torch.cat([given, torch.ones_like(given[:, :1])], dim=-1)
+    fitted = torch.linalg.lstsq(with_one, wanted).solution.to(guidance.device)
     return LinearlyDecodedField(field, fitted[:-1], fitted[-1])

@@ -7,7 +7,7 @@ form images here too: a background it never saw comes back as fog, a light it ne
 Letters: B images, c channels: 3 of colour, or those of a latent.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -31,6 +31,10 @@ class Lights:
         cosine = (normals * self.direction.reshape(*per_image, 3)).sum(-1).clamp(min=0)
         ambient = self.ambient.reshape(per_image)
         return ambient + (1 - ambient) * cosine
+
+    def part(self, which: slice) -> "Lights":
+        """Some of them."""
+        return Lights(self.direction[which], self.ambient[which])
 
     def to(self, device: torch.device) -> "Lights":
         """The same lights, with their numbers on `device`."""
@@ -56,16 +60,13 @@ class LightDistribution:
 
 @dataclass(frozen=True)
 class BackgroundDistribution:
-    """Plain backgrounds: a grey level, slightly tinted. shared: one for all images that are drawn together."""
+    """Plain backgrounds: a grey level, slightly tinted."""
 
     level: tuple[float, float] = (0.1, 0.95)
     tint: float = 0.05
-    shared: bool = False
 
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "B 3"]:
         """Draw `count` colours in [0, 1]."""
-        if self.shared:
-            return replace(self, shared=False).sample(1, generator).expand(count, -1)
         level = torch.rand(count, 1, generator=generator, device=generator.device)
         tint = self.tint * torch.randn(count, 3, generator=generator, device=generator.device)
         return (self.level[0] + (self.level[1] - self.level[0]) * level + tint).clamp(0, 1)

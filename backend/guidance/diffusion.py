@@ -13,12 +13,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from backend.engine.schedules import REFERENCE_SIZE
 from backend.guidance import folders
 from backend.guidance.folders import Prediction
+from backend.guidance.memory import ENCODER_BYTES, NETWORK_BYTES
 from backend.guidance.predictions import Predictions
 from backend.guidance.rigs import RigAttention
 from backend.guidance.text import TextEncoder
 from backend.guidance.views import Views
+
+_PLAIN_LATENTS = 8
+"""Latents per side of a plain picture, whose mean is taken: enough that its edges count little."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Parts:
     """What a model consists of. prediction: what the UNet's output means. vae: None in pixel space.
 
     rigs: the UNet's own, by which views see each other, or None for a model that is not told of views. abar: (T,) in
-    double precision, on the CPU. The modules stand on their device, in their precision.
+    double precision, on the CPU. The modules stand on their device, in their precision; `text` may stand elsewhere.
     """
 
     unet: UNet2DConditionModel
@@ -57,9 +62,10 @@ class DiffusionGuidance:
                 module.eval().requires_grad_(False)
 
     def lean(self, views_at_once: int) -> "DiffusionGuidance":
-        """The same guidance in less memory and more time: a few views at once, and the encoder's work done twice.
+        """The same guidance in less memory, a few views at once.
 
-        Views that see each other stay together; the model is asked for fewer conditionings at once instead.
+        Of more images the encoder's work is done twice. Views that see each other stay together; the model is asked for
+        fewer conditionings at once instead.
         """
         return DiffusionGuidance(self._parts, self._latent_field, views_at_once)
 
@@ -88,13 +94,41 @@ class DiffusionGuidance:
         return self._native * self._fold * (2 if both else 1)
 
     @property
+    def schedule_size(self) -> int:
+        """The size that timesteps are translated by. Latents of all sizes were taught with one noise schedule."""
+        return self.size if self._parts.vae is None else REFERENCE_SIZE
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
         return self._device
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
-        """Embeddings of prompts; that of "" is the unconditional one."""
-        return self._parts.text.encode(prompts).to(self.device)
+    def view_bytes(self, conditionings: int) -> tuple[float, float]:
+        """About what encoding a view keeps for its gradient, and what predictions for it take meanwhile."""
+        unet, vae = self._parts.unet, self._parts.vae
+        network = NETWORK_BYTES * self._native**2 * unet.config.block_out_channels[0] * self._dtype.itemsize
+        if vae is None or self._latent_field:
+            return 0.0, conditionings * network
+        pixels = (self._native * _pixels_per_latent(vae)) ** 2
+        encoder = ENCODER_BYTES * pixels * vae.config.block_out_channels[0] * vae.dtype.itemsize
+        return encoder, conditionings * network
+
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
+        """Embeddings of prompts; that of "" is the unconditional one. endings: see `TextEncoder.encode`."""
+        return self._parts.text.encode(prompts, endings).to(self.device)
+
+    def drop_text_encoder(self) -> None:
+        """Free the memory of what is needed for `encode` alone, which cannot be called afterwards."""
+        self._parts.text.drop()
+
+    @torch.no_grad()
+    def plain(self, colours: Float[Tensor, "B 3"]) -> Float[Tensor, "B c"]:
+        """What a picture of one display colour is in the channels that are rendered: the colour, or its latent."""
+        vae = self._parts.vae
+        if vae is None or not self._latent_field:
+            return colours
+        pixels = _PLAIN_LATENTS * _pixels_per_latent(vae)
+        return self._encoded(vae, colours[:, :, None, None].expand(-1, -1, pixels, pixels)).mean((2, 3))
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         """What the model diffuses: images in [-1, 1], or the mean of their latents. Differentiable."""
@@ -103,15 +137,18 @@ class DiffusionGuidance:
             return _resized(images, self._native)
         if vae is None:
             return torch.nn.functional.pixel_unshuffle(_resized(images, self.size) * 2 - 1, self._fold)
-        if self._views_at_once is None:
+        if self._views_at_once is None or len(images) <= self._views_at_once:
             return self._latents(vae, images)
         # What the encoder keeps for its gradient is most of a step's memory: it is made anew for a few views at a time.
         parts = images.split(self._views_at_once)
         return torch.cat([checkpoint(self._latents, vae, part, use_reentrant=False) for part in parts])
 
     def _latents(self, vae: AutoencoderKL, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        pixels = _resized(images, self._native * _pixels_per_latent(vae)) * 2 - 1
-        return vae.encode(pixels.to(vae.dtype)).latent_dist.mode().float() * vae.config.scaling_factor
+        return self._encoded(vae, _resized(images, self._native * _pixels_per_latent(vae)))
+
+    def _encoded(self, vae: AutoencoderKL, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        pixels = (images * 2 - 1).to(vae.dtype)
+        return vae.encode(pixels).latent_dist.mode().float() * vae.config.scaling_factor
 
     @torch.no_grad()
     def decode(self, images: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:

@@ -8,6 +8,8 @@ one can run whatever its author liked. Nothing here imports torch: the server li
 
 import json
 import math
+from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
@@ -28,6 +30,9 @@ WORDS = "lexicon.json"
 
 VIEW_FEATURES, CAMERA_NUMBERS = 12, 16
 """Numbers that tell the built-in model how a picture is taken, and those that tell MVDream; see `views`."""
+
+_PIECE_READERS = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+"""What reads a tokenizer that is a file of sentence pieces alone, as pip calls it and as Python does."""
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LFS_POINTER_BYTES = 1024
@@ -60,6 +65,7 @@ def check_parts(folder: Path) -> None:
     for name in weights.STEMS:
         if (folder / name).is_dir():
             _check_weights(folder / name)
+    check_tokenizer(_names(folder / "tokenizer"))
     text_kind(folder)
     scheduler_settings(folder)
 
@@ -71,6 +77,21 @@ def _refuse_file(path: Path) -> NoReturn:
     if weights.is_pickle(path.name):
         raise UserError(f"{line}: it is a pickle, which can run code when opened; take a safetensors copy of it")
     raise UserError(f"{line}; name a folder in diffusers' layout")
+
+
+def check_tokenizer(names: Collection[str]) -> None:
+    """Raise UserError unless what reads a tokenizer with files of these names is installed."""
+    if "spiece.model" not in names or "tokenizer.json" in names:
+        return
+    if lacking := [package for package, module in _PIECE_READERS.items() if not _installed(module)]:
+        raise UserError(f"the tokenizer of this model needs more packages: pip install {' '.join(lacking)}")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it is a part of
+        return False
 
 
 def files(folder: Path) -> list[Path]:

@@ -72,6 +72,7 @@ def look_up(hub: Hub, hub_id: str, name: str = "") -> Offer:
         raise UserError(f"the hub names no commit for {hub_id}; try again later")
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     files = needed(hub_id, list(sizes))
+    folders.check_tokenizer([PurePosixPath(file).name for file in files if file.startswith("tokenizer/")])
     card: Any = info.card_data or {}
     licence = card.get("license_name") or card.get("license") or "unknown"
     return Offer(hub_id, name or hub_id, info.sha, str(licence), files, sum(sizes[name] for name in files))

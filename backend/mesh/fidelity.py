@@ -16,7 +16,8 @@ from torch import Tensor
 
 from backend.engine.cameras import ring
 from backend.engine.fields import Field
-from backend.engine.rendering import Occupancy, render
+from backend.engine.occupancy import Occupancy
+from backend.engine.rendering import render
 from backend.engine.shading import over
 from backend.mesh import raycast
 from backend.mesh.asset import SMALLEST_AREA, Asset, TriangleMesh

@@ -31,6 +31,8 @@ def generate(job: Job, out: Path, resume: bool, listen: Listener = lambda status
     raises ends the job, which can be resumed. Raises UserError for what the user can mend.
     """
     prepare_folder(out)
+    if job.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     with trouble(out):
         job, found = keeping.begun(job, out, resume)
         desk = Desk(job.recipe(), out, found, listen)
@@ -38,6 +40,7 @@ def generate(job: Job, out: Path, resume: bool, listen: Listener = lambda status
             torch.set_num_threads(job.threads)
             guidance = load_guidance(job)
             texts = asked(job, guidance)
+            guidance.drop_text_encoder()
         work = Work()
         for stage in stages_of(job, guidance, texts):
             work = stage.carry_out(work, desk)

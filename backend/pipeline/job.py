@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
+from backend.engine.names import FieldName
 from backend.engine.settings import Settings, Shading
 from backend.errors import UserError
 from backend.guidance import folders, library
 from backend.guidance.library import ModelSource
 from backend.guidance.precision import Precision, best_precision
-from backend.guidance.prompts import ViewMode
+from backend.guidance.prompts import Elevations, ViewMode
 from backend.mesh import marching
 from backend.mesh.asset import MeshSettings
 from backend.pipeline.presets import preset
@@ -39,10 +40,11 @@ class Job:
     seed: int
     preset: str
     model: ModelSource
-    field: str
+    field: FieldName
     latent_field: bool
     view_mode: ViewMode
     perp_neg: bool
+    above: Elevations
     device: str
     precision: Precision
     threads: int
@@ -77,9 +79,9 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     model = library.resolve(request.guidance)
     warnings = check(request, model)
     device = chosen_device(request.device)
-    small = words.of(model.folder) is not None
-    multi_view = folders.is_multi_view(model.folder)
-    chosen = replace(preset(request.preset, small, device.type, multi_view), **_overrides(request))
+    small, multi_view = words.of(model.folder) is not None, folders.is_multi_view(model.folder)
+    latent = folders.is_latent(model.folder)
+    chosen = replace(preset(request.preset, small, device.type, latent, multi_view), **_overrides(request))
     tuning = tuned(chosen, small, folders.takes_views(model.folder), multi_view)
     rule: dict[str, Any] = {} if request.rule is None else {"rule": request.rule}
     optimisation = replace(tuning.optimisation, **rule)
@@ -95,6 +97,7 @@ def planned(request: Request) -> tuple[Job, list[str]]:
         latent_field=request.latent_field,
         view_mode=tuning.view_mode,
         perp_neg=tuning.perp_neg,
+        above=tuning.above,
         device=device.type,
         precision=best_precision(device),
         threads=torch.get_num_threads(),

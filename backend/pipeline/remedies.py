@@ -20,8 +20,9 @@ _NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 class Remedies:
     """What helped an optimisation that could not go on as planned.
 
-    views_at_once: how many views the model is shown at a time, from the last checkpoint before memory ran out, or None
-    for all. left_out: views that had no part in their steps because their numbers were not finite.
+    views_at_once: how many views are taken at a time, as there is little memory from the start, or from the last
+    checkpoint before it ran out; None for all. left_out: views that had no part in their steps because their numbers
+    were not finite.
     """
 
     views_at_once: int | None = None
@@ -36,7 +37,10 @@ class Remedies:
         """A sentence for the artist for each."""
         notes = []
         if self.views_at_once is not None:
-            notes.append(f"memory ran out: the model saw views {self.views_at_once} at a time, which takes longer")
+            notes.append(
+                f"there was too little memory for all views of a step: the model saw views {self.views_at_once} at a "
+                "time, which takes longer"
+            )
         if self.left_out:
             notes.append(f"views left out because their numbers were not finite: {self.left_out}")
         return notes

@@ -11,7 +11,7 @@ import torch
 
 from backend.errors import DiskFullError, UnwritableError
 from backend.files import FREE_BYTES_NEEDED, write_whole
-from backend.machine import peak_memory
+from backend.machine import peak_gpu_memory, peak_memory
 from backend.mesh import fidelity, pictures
 from backend.mesh.glb import read_glb, write_glb
 from backend.pipeline.job import Job
@@ -28,7 +28,8 @@ class Report:
     """What came out of a job, and how: `report.json`.
 
     seconds: per part of a stage. losses: the terms of the last step. remedies: see `Remedies`. notes: sentences for the
-    artist, what did not go as planned. peak_memory: bytes, of the process.
+    artist, what did not go as planned. peak_memory: bytes, of the process;
+    peak_gpu_memory: of the job, on the GPU, or None where it used none.
     """
 
     recipe: dict[str, Any]
@@ -44,6 +45,7 @@ class Report:
     psnr: float
     silhouette_iou: float
     peak_memory: int
+    peak_gpu_memory: int | None
 
 
 def prepare_folder(out: Path) -> None:
@@ -87,6 +89,7 @@ def write(job: Job, work: Work, desk: Desk, device: torch.device, out: Path) -> 
         psnr=round(min(likeness.psnr, _LIKE_ENOUGH), 3),
         silhouette_iou=likeness.silhouette_iou,
         peak_memory=peak_memory(),
+        peak_gpu_memory=peak_gpu_memory() if job.device == "cuda" else None,
     )
     write_whole(out / REPORT, (json.dumps(asdict(report), indent=2) + "\n").encode())
     return report

@@ -92,6 +92,10 @@ class Optimising(Protocol):
     @property
     def views(self) -> int: ...
 
+    def fitting_views(self) -> int | None:
+        """How many of them fit into the free memory at a time; None: all."""
+        ...
+
     def begin(self, views_at_once: int | None = None, resume: Resumption | None = None) -> Optimisation:
         """The optimisation as new, or from where it was; its model is shown all views at once, or `views_at_once`."""
         ...
@@ -124,7 +128,7 @@ class Desk:
         """The optimisation of `stage`, carried to its end within the part under way. Raises NotFiniteError."""
         keeper = Keeper(self._out, stage.name)
         start = self._found.pop(stage.name, None)
-        remedies = _remedies(start)
+        remedies = _remedies(start) if start else Remedies(stage.fitting_views())
         while True:
             resume = Resumption(start.step, start.tensors) if start else None
             optimisation = stage.begin(remedies.views_at_once, resume)

@@ -178,7 +178,7 @@ class _Reporter:
 
 def _curves(guidance: DiffusionGuidance) -> dict[str, list[int]]:
     """The timesteps of the schedules that do not draw lots, at POINTS places."""
-    made = (schedules.make(name, guidance.abar, POINTS, guidance.size) for name in SCHEDULES)
+    made = (schedules.make(name, guidance.abar, POINTS, guidance.schedule_size) for name in SCHEDULES)
     return {table.name: list(table.timesteps) for table in made if isinstance(table, schedules.Table)}
 
 

@@ -54,17 +54,16 @@ def offer(models: Sequence[ModelSource], device: str, estimate: Estimate, curves
 
 def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedModel:
     """Raises UserError for damaged words, and ValueError for what no client would take."""
-    small = words.of(model.folder) is not None
-    listed = wordlists.of(model.folder)
-    multi_view = folders.is_multi_view(model.folder)
+    small, listed = words.of(model.folder) is not None, wordlists.of(model.folder)
+    latent, multi_view = folders.is_latent(model.folder), folders.is_multi_view(model.folder)
     return OfferedModel(
         name=model.name,
         licence=model.licence,
         size=model.size,
-        latent=folders.is_latent(model.folder),
+        latent=latent,
         words=listed.asset if listed else None,
         presets=tuple(
-            _offered_preset(name, preset(name, small, device, multi_view), estimate(model.name, name))
+            _offered_preset(name, preset(name, small, device, latent, multi_view), estimate(model.name, name))
             for name in PRESETS
         ),
     )

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from backend.engine.cameras import framing
 from backend.engine.fields import BOUND, Field
-from backend.engine.rendering import Occupancy, render
+from backend.engine.occupancy import Occupancy
+from backend.engine.rendering import render
 from backend.engine.shading import over
 from backend.mesh import surface
 from backend.mesh.clean import decimated

@@ -25,6 +25,7 @@ class GaussianGuidance:
     mean: tuple[float, float, float]
     spread: float = 0.01
     size: int = 12
+    schedule_size: int = 12
     channels: int = 3
     device: torch.device = CPU
 
@@ -32,8 +33,11 @@ class GaussianGuidance:
     def abar(self) -> Float[Tensor, " T"]:
         return stable_diffusion_abar()
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
         return NOTHING.expand(len(prompts), -1, -1)
+
+    def plain(self, colours: Float[Tensor, "B 3"]) -> Float[Tensor, "B c"]:
+        return colours
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         return 2 * images - 1

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -38,6 +39,16 @@ def test_a_linear_decoder_is_found_again(generator: torch.Generator) -> None:
     torch.testing.assert_close(shown.density(x), field.density(x))
     both = shown.density_and_colour(x)
     torch.testing.assert_close(both[1], shown.colour(x))
+
+
+def test_views_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    decode = LinearDecoder.decode
+    monkeypatch.setattr(
+        LinearDecoder, "decode", lambda decoder, images: decoded.append(len(images)) or decode(decoder, images)
+    )
+    displayed(VoxelField(channels=4), LinearDecoder())
+    assert decoded == [1] * 8
 
 
 def test_a_field_of_colours_is_shown_as_it_is() -> None:

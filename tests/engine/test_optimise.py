@@ -1,5 +1,7 @@
 """The loop: what it reaches, that it repeats, that it can be stopped anywhere and go on, and when it gives up."""
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -12,11 +14,13 @@ from torch import Tensor
 from backend.engine.cameras import CameraDistribution, Cameras, ring
 from backend.engine.fields import Growth, VoxelField
 from backend.engine.finite import PATIENCE, NonFiniteError
+from backend.engine.names import RULES
 from backend.engine.optimise import Progress, Prompts, Resumption, optimise
 from backend.engine.randomness import generator
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Regularisation, Settings, Shading
 from backend.engine.shading import LightDistribution
+from backend.engine.shots import groups
 from backend.guidance.interface import Guidance, Rival
 from backend.guidance.predictions import Predictions
 from backend.guidance.views import Views
@@ -354,3 +358,88 @@ def test_views_that_see_each_other_are_whole_rigs() -> None:
 def test_shares_of_shading_are_shares() -> None:
     with pytest.raises(ValueError, match="shares"):
         Shading(lambertian=0.7, textureless=0.7)
+
+
+def gradient(
+    settings: Settings, guidance: Guidance, prompts: Prompts, at_once: int | None, rival: Rival | None = None
+) -> tuple[Tensor, Progress]:
+    """Of the grid, and what the step said: Adam's mean after one step is a tenth of it."""
+    (progress,) = optimise(small_field(), guidance, prompts, settings, seed=7, rival=rival, views_at_once=at_once)
+    return progress.state()["optimiser.0.exp_avg"], progress
+
+
+@pytest.mark.parametrize("rule", [name for name in RULES if name != "bridge"])  # which wants words
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_a_step_that_takes_its_views_after_each_other_has_the_same_gradient(
+    gaussian: Callable[..., Guidance],
+    no_prompts: Prompts,
+    new_rival: Callable[..., Rival],
+    rule: Any,
+    at_once: int,
+) -> None:
+    asked = replace(EVERYTHING.shading, begin=0.0)
+    settings = replace(EVERYTHING, steps=1, views=4, rule=rule, shading=asked)
+    whole, parts = (
+        gradient(settings, gaussian((0.9, 0.2, 0.2)), no_prompts, number, new_rival() if rule == "vsd" else None)
+        for number in (None, at_once)
+    )
+    assert whole[0].norm() > 1e-3
+    assert (parts[0] - whole[0]).norm() < 1e-5 * whole[0].norm()
+    assert parts[1].losses == pytest.approx(whole[1].losses, rel=1e-5)
+
+
+def test_what_a_view_takes_is_freed_before_the_next_one(gaussian: Callable[..., Guidance], no_prompts: Prompts) -> None:
+    shown: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+
+    @dataclass(frozen=True)
+    class Watching(Heard):
+        def model_space(self, images: Tensor) -> Tensor:
+            gc.collect()
+            alive.append(sum(len(seen) for reference in shown if (seen := reference()) is not None) + len(images))
+            shown.append(weakref.ref(images))
+            return self.guidance.model_space(images)
+
+    settings = replace(EVERYTHING, steps=2, views=4)
+    guidance = Watching(gaussian((0.9, 0.2, 0.2)), [], [])
+    last(optimise(small_field(), guidance, no_prompts, settings, seed=0, views_at_once=1))
+    assert alive == [1] * 8
+    assert [len(views.cameras.azimuth) for views in guidance.views] == [1] * 8
+
+
+def test_a_view_that_is_not_finite_is_left_out_wherever_it_is(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts
+) -> None:
+    settings = replace(EVERYTHING, steps=1, views=4)
+
+    def step(at_once: int | None, spoilt: Callable[[int], Sequence[int]]) -> tuple[Tensor, Progress]:
+        return gradient(settings, heard(gaussian((0.9, 0.2, 0.2)), spoilt), no_prompts, at_once)
+
+    whole, parts = step(None, lambda call: [1, 2]), step(1, lambda call: [0] if call in (1, 2) else [])
+    assert whole[1].left_out == parts[1].left_out == 2
+    assert (parts[0] - whole[0]).norm() < 1e-5 * whole[0].norm()
+    assert parts[1].losses == pytest.approx(whole[1].losses, rel=1e-5)
+
+
+def test_views_that_see_each_other_are_never_parted() -> None:
+    assert groups(4, None, 1) == [slice(0, 4)]
+    assert groups(5, 2, 1) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert groups(8, 1, 4) == [slice(0, 4), slice(4, 8)]
+
+
+@pytest.mark.parametrize(("joint", "different"), [(1, 8), (4, 2)])
+def test_views_that_see_each_other_have_one_background(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, joint: int, different: int
+) -> None:
+    corners: list[Tensor] = []
+
+    @dataclass(frozen=True)
+    class Watching(Heard):
+        def model_space(self, images: Tensor) -> Tensor:
+            corners.append(images[:, :, 0, 0].detach())
+            return self.guidance.model_space(images)
+
+    settings = replace(EVERYTHING, steps=1, views=8, rig=True, joint_views=joint)
+    last(optimise(small_field(), Watching(gaussian((0.5,) * 3), [], []), no_prompts, settings, seed=0))
+    assert len(corners[0].unique(dim=0)) == different
+    assert len(corners[0][:joint].unique(dim=0)) == 1

@@ -1,9 +1,13 @@
 """The tables against brute force, against the rows of a sheet computed by other means, and at their ends."""
 
+import hashlib
+from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from backend.engine import schedules
 from backend.engine.names import SCHEDULES
@@ -151,3 +155,51 @@ def test_bad_requests_are_refused() -> None:
         make("linear", ABAR, 0)
     with pytest.raises(ValueError, match="increase"):
         Table("linear", (5, 6))
+
+
+COSINE = torch.cos(torch.linspace(0, 1, 1000, dtype=torch.float64) * torch.pi / 2).square().clamp(1e-5, 1 - 1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if name not in ("uniform", "window")])
+@pytest.mark.parametrize(("abar", "size"), [(ABAR, size) for size in (16, 32, 96, 128, 256)] + [(COSINE, 64)])
+def test_translated_schedules_do_not_pile_up_at_an_end(name: Any, abar: Tensor, size: int) -> None:
+    found = make(name, abar, 5000, size)
+    assert isinstance(found, Table)
+    spent = Counter(found.timesteps)
+    assert max(found.timesteps) <= 980
+    for end in (max(spent), min(spent)):
+        assert spent[end] <= 0.015 * 5000
+
+
+@pytest.mark.parametrize("size", [16, 32, 96, 128])
+def test_uniform_draws_no_timestep_twice_as_often_as_another(size: int) -> None:
+    found = make("uniform", ABAR, 10, size)
+    assert isinstance(found, Uniform)
+    assert len(set(found.candidates)) == len(found.candidates)
+    assert max(found.candidates) <= 980
+
+
+def test_a_schedule_over_what_is_left_of_the_range_dwells_where_its_weight_is_large() -> None:
+    """At 128 the noisiest timesteps have no equal: the run begins at the noisiest that has one."""
+    t = schedules.common(ABAR, 128)
+    assert t[0] == 20
+    assert 800 < t[-1] < 900
+    by_hand = follow(TimePrior().weight(t), 200, int(t[-1]))
+    found = make("time_prior", ABAR, 200, 128)
+    assert isinstance(found, Table)
+    assert found.timesteps == schedules.translated(by_hand, ABAR, 128)
+    assert found.timesteps[0] == 980
+
+
+def test_a_model_without_such_noise_is_refused() -> None:
+    with pytest.raises(ValueError, match="some of Stable Diffusion's noise"):
+        make("linear", torch.full((1000,), 1e-12, dtype=torch.float64), 10)
+
+
+@pytest.mark.parametrize(
+    ("steps", "digest"), [(60, "cb1b26a96ecd7493"), (180, "f9d570984d0020dc"), (500, "b385f5da96ab77d1")]
+)
+def test_the_schedules_of_a_model_of_32_pixels_are_what_they_were(steps: int, digest: str) -> None:
+    names = ("time_prior", "time_prior_ddpm", "linear", "sqrt")
+    tables = [make(name, ABAR, steps, 32).timesteps for name in names]  # type: ignore[union-attr]
+    assert hashlib.sha256(repr(tables).encode()).hexdigest()[:16] == digest

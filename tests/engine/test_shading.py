@@ -47,14 +47,6 @@ def test_backgrounds_are_plain_colours_in_range(generator: torch.Generator) -> N
     assert colours.mean(dim=1).std() > 0.2
 
 
-def test_a_shared_background_is_the_same_for_all_images(generator: torch.Generator) -> None:
-    colours = [BackgroundDistribution(shared=True).sample(4, generator) for _ in range(2)]
-    for drawn in colours:
-        assert drawn.shape == (4, 3)
-        assert torch.equal(drawn, drawn[:1].expand(4, -1))
-    assert not torch.equal(*colours)
-
-
 def test_over_shows_the_background_where_nothing_covers_it() -> None:
     background = torch.tensor([[0.2, 0.4, 0.6]])
     alpha = torch.tensor([[[0.0, 1.0, 0.5]]])

@@ -1,12 +1,14 @@
 """The whole way on small budgets: files, resumption after a real kill, and trouble with folders, disks and numbers."""
 
 import errno
+import gc
 import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +26,12 @@ from backend.checkpoints import Checkpoint
 from backend.engine.fields import Blob, VoxelField
 from backend.errors import NotFiniteError, OtherRunError, OutOfMemoryError, UserError
 from backend.guidance.diffusion import DiffusionGuidance
+from backend.guidance.memory import needs
 from backend.mesh.asset import MeshSettings
 from backend.mesh.fidelity import topology
 from backend.mesh.glb import read_glb
-from backend.pipeline import keeping, meshing, results
+from backend.pipeline import generate as generating
+from backend.pipeline import keeping, meshing, results, shape
 from backend.pipeline.asking import asked, load_guidance
 from backend.pipeline.generate import PARTS, generate
 from backend.pipeline.job import Job, planned
@@ -114,7 +118,7 @@ def test_a_model_is_told_its_own_words_and_the_recipe_keeps_the_artists(tmp_path
     told: list[str] = []
     guidance = load_guidance(job)
     encode = guidance.encode
-    guidance.encode = lambda prompts: told.extend(prompts) or encode(prompts)  # type: ignore[method-assign]
+    guidance.encode = lambda prompts, *more: told.extend(prompts) or encode(prompts, *more)  # type: ignore[method-assign]
     asked(job, guidance)
     assert {"two red mug", "cup"} <= set(told)
     assert not any("Mugs" in text or "Cups" in text for text in told)
@@ -420,6 +424,69 @@ def test_where_memory_runs_out_while_a_rival_learns_it_goes_on_from_the_last_che
         tensor.item() for name, tensor in found.tensors.items() if name.startswith("rival.") and name.endswith(".step")
     }
     assert lessons == {3}
+
+
+def test_the_report_tells_what_the_gpu_held_at_most(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert json.loads((made / REPORT).read_text())["peak_gpu_memory"] is None
+    on_cpu = load_guidance(small_job())
+    monkeypatch.setattr(generating, "load_guidance", lambda job: on_cpu)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(results, "peak_gpu_memory", lambda: 123)
+    assert generate(replace(small_job(), device="cuda"), tmp_path, resume=False).peak_gpu_memory == 123
+
+
+def test_the_text_encoder_is_gone_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models: list[weakref.ref[Any]] = []
+
+    def loaded(job: Job) -> DiffusionGuidance:
+        guidance = load_guidance(job)
+        models.append(weakref.ref(guidance._parts.text._model))
+        return guidance
+
+    def look(status: Status) -> None:
+        if status.progress:
+            gc.collect()
+            assert models[0]() is None
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(generating, "load_guidance", loaded)
+    with pytest.raises(KeyboardInterrupt):
+        generate(small_job(), tmp_path, False, look)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_the_free_memory_is_asked_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    needed = needs("voxel", 32, 2 / 32, *load_guidance(small_job()).view_bytes(2))
+    monkeypatch.setattr(shape, "free_memory", lambda device: int(1.2 * needed.of(2, 1)))
+    shown: list[int] = []
+    call = DiffusionGuidance._outputs
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", lambda *asked: shown.append(len(asked[1])) or call(*asked))
+    stopped(tmp_path, at=3)
+    assert set(shown) == {2}
+    assert "MiB of memory are free: taking views 2 at a time" in caplog.text
+    # What was planned for a run holds for all of it, as its numbers depend on it in the last digits.
+    monkeypatch.setattr(shape, "free_memory", lambda device: 2**60)
+    report = generate(small_job(), tmp_path, resume=True)
+    assert report.remedies == {"views_at_once": 2, "left_out": 0}
+    assert set(shown) == {2}
+    assert "saw views 2 at a time" in report.notes[0]
+
+
+@pytest.mark.usefixtures("every_step")
+def test_where_memory_runs_out_all_the_same_there_is_still_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = needs("voxel", 32, 2 / 32, *load_guidance(small_job()).view_bytes(2))
+    monkeypatch.setattr(shape, "free_memory", lambda device: int(1.2 * needed.of(2, 1)))
+    monkeypatch.setattr(DiffusionGuidance, "_outputs", hungry(1))
+    stopped(tmp_path, at=2)
+    kept = checkpoints.newest(shape_of(tmp_path))
+    assert kept is not None
+    assert kept.facts["remedies"]["views_at_once"] == 1
 
 
 def test_where_one_view_is_too_much_the_job_ends_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,3 +142,11 @@ def test_numerics_are_taken_over_from_a_recipe() -> None:
     job, _ = planned(MUG)
     recipe = {**job.recipe(), "precision": "fp32", "threads": 17}
     assert job.with_numerics_of(recipe) == replace(job, precision="fp32", threads=17)
+
+
+def test_the_default_guidance_is_that_of_the_kind_of_model(tmp_path: Path) -> None:
+    """A large model is one without a vocabulary of its own; with a VAE it diffuses latents."""
+    folder = Path(shutil.copytree(builtin().folder, tmp_path / "large"))
+    (folder / "vocabulary.json").unlink()
+    job, _ = planned(replace(MUG, guidance=str(folder)))
+    assert job.optimisation.cfg == 20

@@ -57,6 +57,9 @@ class First:
             shown = desk.optimised(self).shown()
         return replace(work, field=shown, notes=(*work.notes, self.name))
 
+    def fitting_views(self) -> int | None:
+        return None
+
     def begin(self, views_at_once: int | None = None, resume: Resumption | None = None) -> Optimisation:
         total = resume.tensors["total"].clone() if resume else torch.zeros(1)
         start = resume.step if resume else 0

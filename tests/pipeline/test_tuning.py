@@ -1,9 +1,11 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
-from backend.engine.cameras import EvenRigs
+from backend.engine.cameras import CameraDistribution, EvenRigs
 from backend.engine.settings import Shading
+from backend.guidance.prompts import view_shares
 from backend.pipeline.presets import preset
 from backend.pipeline.tuning import tuned
 
@@ -55,7 +57,6 @@ def test_a_multi_view_model_is_tuned_as_its_authors_did() -> None:
     assert isinstance(settings.cameras, EvenRigs)
     assert settings.cameras.elevation_degrees == (0.0, 30.0)
     assert settings.cameras.fov_degrees == (15.0, 60.0)
-    assert settings.backgrounds.shared
     assert settings.shading == Shading()
 
 
@@ -63,3 +64,15 @@ def test_what_a_model_that_is_told_of_views_makes_is_not_thinned_before_it_has_a
     opacity = tuned(preset("draft", small=True, device="cpu"), small=True, takes_views=True)
     assert opacity.optimisation.regularisation.opacity.at(0.0) == 0.0
     assert opacity.optimisation.regularisation.opacity.at(1.0) > 0.0
+
+
+def test_large_models_are_shown_what_photographs_show_and_the_built_in_one_its_own_pictures(
+    generator: torch.Generator,
+) -> None:
+    chosen = preset("draft", small=False, device="cpu")
+    large, small = tuned(chosen, small=False), tuned(chosen, small=True)
+    assert small.optimisation.cameras == CameraDistribution()
+    for tuning, overhead in ((large, 0.0), (small, 0.28)):  # the share of all conditioning
+        drawn = tuning.optimisation.cameras.sample(20_000, generator)
+        assert view_shares(drawn, tuning.above)[:, 3].mean().item() == pytest.approx(overhead, abs=0.02)
+    assert large.optimisation.occupancy_resolution == 64

@@ -81,7 +81,7 @@ def test_ranges_are_the_ones_that_requests_are_held_to(builtin: ModelSource) -> 
                     checked(with_number(limits.name, value), [builtin])
 
 
-def test_a_large_model_is_offered_by_what_the_device_can_do(large: ModelSource) -> None:
+def test_a_large_model_is_offered_with_a_hash_grid_on_every_device(large: ModelSource) -> None:
     on_cpu, on_gpu = (offer([large], device, unknown, {}).models[0] for device in ("cpu", "cuda"))
     assert on_cpu.latent
     assert on_cpu.words is None

@@ -14,6 +14,15 @@ LATE = 0.5
 """The progress from which the rules hold that sharpen what is there already; before it, `sds` lays it out."""
 
 
+_OF_ALL_VIEWS: tuple[Rule, ...] = (sdi, vsd, x0)
+"""Rules that compare the views of a step, learn from them, or draw for all of them at once."""
+
+
+def by_view(name: RuleName, progress: float) -> bool:
+    """Whether the rule makes of each view by itself what it makes of it among others."""
+    return rule(name, progress) not in _OF_ALL_VIEWS
+
+
 def rule(name: RuleName, progress: float) -> Rule:
     """The rule `name` at `progress` in [0, 1] of a run."""
     match name:

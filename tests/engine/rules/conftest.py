@@ -29,11 +29,15 @@ class LinearGaussian:
     asked: list[tuple[int, list[float]]] = field(default_factory=list)
     abar: Tensor = field(default_factory=lambda: ABAR)
     size: int = 2
+    schedule_size: int = 2
     channels: int = 3
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
         raise NotImplementedError
+
+    def plain(self, colours: Float[Tensor, "B 3"]) -> Float[Tensor, "B c"]:
+        return colours
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         return images
