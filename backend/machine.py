@@ -24,6 +24,15 @@ def memory() -> str:
     return f"{size.total / 2**30:.0f} GiB, {size.available / 2**30:.0f} free"
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes of the device's memory that this process may still take."""
+    if device.type != "cuda":  # Metal's is main memory, too
+        return int(psutil.virtual_memory().available)
+    free, _ = torch.cuda.mem_get_info(device)
+    # What torch keeps for later counts as taken.
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
 def gpu() -> str | None:
     """The first CUDA device and its memory, or None."""
     if not torch.cuda.is_available():
@@ -46,3 +55,11 @@ def peak_memory() -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_gpu_memory() -> int | None:
+    """The most bytes that this process's tensors have had on the first CUDA device, or None without one.
+
+    Since the last call of torch.cuda.reset_peak_memory_stats, if there was one.
+    """
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None

@@ -73,6 +73,11 @@ def _fields(self: "DREAMTIME_PG_settings", context: bpy.types.Context | None) ->
     return _items(("preset", "As the preset has it", ""), *((name, name, "") for name in names))
 
 
+def _suggested(self: "DREAMTIME_PG_settings", context: bpy.types.Context, text: str) -> tuple[str, ...]:
+    completion = runtime.current().book.completion(self.model)
+    return completion.prompts(text) if completion else ()
+
+
 class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
     """What to make."""
 
@@ -81,6 +86,8 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
         description="What to make, in a few words",
         maxlen=PROMPT_CHARACTERS,
         options={"TEXTEDIT_UPDATE"},
+        search=_suggested,
+        search_options={"SUGGESTION"},
     )
     negative: StringProperty(name="Negative", description="What to keep away from", maxlen=PROMPT_CHARACTERS)
     model: EnumProperty(name="Model", description="The diffusion model that judges the object", items=_models)

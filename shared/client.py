@@ -23,6 +23,7 @@ from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
 from . import limits
+from .assets import Asset
 from .errors import (
     ConnectionLost,
     LinkError,
@@ -35,7 +36,6 @@ from .errors import (
 )
 from .messages import (
     Acknowledge,
-    Asset,
     Cancel,
     Chunk,
     Delete,
@@ -58,6 +58,7 @@ from .messages import (
 )
 from .pairing import Pairing
 from .states import FINAL
+from .words import Words
 
 _FAILURES = (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
 _EVENTS = (zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_DISCONNECTED, zmq.EVENT_HANDSHAKE_FAILED_AUTH, *_FAILURES)
@@ -139,6 +140,14 @@ class Client:
     def delete(self, job: str) -> JobState:
         return self._ask(Delete(job), Jobs).jobs[0]
 
+    def words(self, file: Asset) -> Words:
+        """The words of a model, by what its offer says of them. Raises TransferError if the bytes are others."""
+        content = bytearray()
+        self._patiently(lambda: self._receive(file, len(content), content.extend))
+        if hashlib.sha256(content).hexdigest() != file.sha256:
+            raise TransferError(f"{file.name} arrived with other bytes than the backend promised")
+        return Words.unpack(bytes(content))
+
     # --- longer conversations ---
 
     def follow(self, job: str) -> Iterator[JobState | Live]:
@@ -193,7 +202,11 @@ class Client:
         self.acknowledge(job.id)
 
     def _receive(
-        self, asset: Asset, start: int, write: Callable[[bytes], None], received: Callable[[int], object]
+        self,
+        asset: Asset,
+        start: int,
+        write: Callable[[bytes], None],
+        received: Callable[[int], object] = lambda size: None,
     ) -> None:
         """Write the bytes of `asset` from `start` on, in order, with several chunks under way."""
         wanted = iter(range(start, asset.size, limits.CHUNK_BYTES))

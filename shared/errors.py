@@ -87,9 +87,13 @@ class Stopped(Trouble):
 
 
 class Refusal(Trouble):
-    """The backend answered no. code: what it is called on the wire."""
+    """The backend answered no. code: what it is called on the wire. nearest: known objects to ask for instead."""
 
     code: ClassVar[str]
+
+    def __init__(self, sentence: str, remedy: str = "", nearest: tuple[str, ...] = ()) -> None:
+        self.nearest = nearest
+        super().__init__(sentence, remedy)
 
 
 class Malformed(Refusal):
@@ -153,9 +157,9 @@ _BY_CODE: dict[str, type[Refusal]] = {
 }
 
 
-def refusal(code: str, sentence: str, remedy: str) -> Refusal:
+def refusal(code: str, sentence: str, remedy: str, nearest: tuple[str, ...] = ()) -> Refusal:
     """The refusal that the wire's `code` stands for; one that this version does not know is a plain Refusal."""
-    return _BY_CODE.get(code, _Unnamed)(sentence, remedy)
+    return _BY_CODE.get(code, _Unnamed)(sentence, remedy, nearest)
 
 
 class _Unnamed(Refusal):

@@ -36,6 +36,15 @@ PREVIEW_BYTES = 64 * KIB
 COARSE_BYTES = 128 * KIB
 """A coarse preview mesh."""
 
+WORDS_BYTES = MIB
+"""The file of all words that a model knows."""
+
+KNOWN_WORDS = 20_000
+"""Words of one kind in such a file: some ten times as many as a model of a thousand objects knows."""
+
+NEAREST_OBJECTS = 8
+"""Known objects that come with the refusal of an unknown one."""
+
 PROMPT_CHARACTERS = 300
 NAME_CHARACTERS = 200
 """Names of models, presets and the like."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from . import wire
+from .assets import SHA256, Asset
 from .errors import ProtocolError, Refusal, refusal
 from .limits import (
     ASSET_BYTES,
@@ -21,6 +22,7 @@ from .limits import (
     LIVE_JOBS,
     LONG_POLL_SECONDS,
     NAME_CHARACTERS,
+    NEAREST_OBJECTS,
     PREVIEW_BYTES,
     PROMPT_CHARACTERS,
     SEEDS,
@@ -35,13 +37,11 @@ from .states import State
 _MOST = 2**53 - 1  # what JSON readers of every kind keep exact
 
 JOB_ID = matching(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-SHA256 = matching(r"[0-9a-f]{64}")
 _COUNT = between(0, _MOST)
 _TIME = between(0.0, 1e12)
 _NAME = text(NAME_CHARACTERS, 1)
 _SENTENCE = text(TEXT_CHARACTERS)
 _STATE = frozenset(State).__contains__
-_FILE_NAME = matching(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def new_job_id() -> str:
@@ -86,15 +86,6 @@ class Reason(Record):
     code: str = checked(_NAME)
     sentence: str = checked(_SENTENCE)
     remedy: str = checked(_SENTENCE)
-
-
-@dataclass(frozen=True)
-class Asset(Record):
-    """A file of a result. sha256: of its bytes, and what it is fetched by."""
-
-    name: str = checked(_FILE_NAME)
-    sha256: str = checked(SHA256)
-    size: int = checked(between(0, ASSET_BYTES))
 
 
 @dataclass(frozen=True)
@@ -221,7 +212,7 @@ class Cancel(Message):
 
 @dataclass(frozen=True)
 class Fetch(Message):
-    """Bytes of a result from `offset` on; fewer at its end."""
+    """Bytes of a result, or of a model's words, from `offset` on; fewer at its end."""
 
     kind = "FETCH"
     sha256: str = checked(SHA256)
@@ -315,19 +306,21 @@ class Chunk(Message):
 
 @dataclass(frozen=True)
 class Refused(Message):
-    """The answer no."""
+    """The answer no. nearest: objects that could be asked for instead of one that the model does not know."""
 
     kind = "REFUSED"
     code: str = checked(_NAME)
     sentence: str = checked(_SENTENCE)
     remedy: str = checked(_SENTENCE)
+    nearest: tuple[str, ...] = checked(each(_NAME, NEAREST_OBJECTS), ())
 
     @classmethod
     def because(cls, error: Refusal) -> "Refused":
-        return cls(error.code, error.sentence[:TEXT_CHARACTERS], error.remedy[:TEXT_CHARACTERS])
+        nearest = tuple(name[:NAME_CHARACTERS] for name in error.nearest[:NEAREST_OBJECTS])
+        return cls(error.code, error.sentence[:TEXT_CHARACTERS], error.remedy[:TEXT_CHARACTERS], nearest)
 
     def error(self) -> Refusal:
-        return refusal(self.code, self.sentence, self.remedy)
+        return refusal(self.code, self.sentence, self.remedy, self.nearest)
 
 
 REQUESTS: tuple[type[Message], ...] = (

@@ -1,14 +1,15 @@
-"""What a backend offers: models and the words they know, presets and the time they take, choices and ranges.
+"""What a backend offers: models and where their words are, presets and the time they take, choices and ranges.
 
 It travels in the answer to HELLO, so that a client knows none of this by heart.
 """
 
 from dataclasses import dataclass
 
-from .limits import NAME_CHARACTERS
+from .assets import Asset
+from .limits import NAME_CHARACTERS, WORDS_BYTES
 from .records import Record, at_most, between, checked, each, required
 
-MODELS, PRESETS, RANGES, WORDS, POINTS = 64, 16, 16, 200, 64
+MODELS, PRESETS, RANGES, FIELDS, POINTS = 64, 16, 16, 16, 64
 """How many of each an offer may hold. The message's header is smaller than all of them together would be."""
 
 _LARGEST = 2**53 - 1  # what JSON readers of every kind keep exact
@@ -40,19 +41,15 @@ class OfferedPreset(Record):
 class OfferedModel(Record):
     """A model that requests can name.
 
-    licence: as its author states it. size: bytes. latent: whether it can take a latent field. objects, colours,
-    patterns: all that it knows, or nothing for a model that was taught on more than one can list. words: all that
-    objects are called.
+    licence: as its author states it. size: bytes. latent: whether it can take a latent field. words: the file of those
+    that it knows (see `words`), or None for a model that was taught on more than one can list.
     """
 
     name: str = checked(_name)
     licence: str = checked(_name)
     size: int = checked(between(0, _LARGEST))
     latent: bool = required()
-    objects: tuple[str, ...] = checked(each(_name, WORDS))
-    words: tuple[str, ...] = checked(each(_name, WORDS))
-    colours: tuple[str, ...] = checked(each(_name, WORDS))
-    patterns: tuple[str, ...] = checked(each(_name, WORDS))
+    words: Asset | None = checked(lambda file: file.size <= WORDS_BYTES)
     presets: tuple[OfferedPreset, ...] = checked(at_most(PRESETS))
 
 
@@ -88,5 +85,5 @@ class Offer(Record):
 
     models: tuple[OfferedModel, ...] = checked(at_most(MODELS))
     schedules: tuple[OfferedSchedule, ...] = checked(at_most(PRESETS))
-    fields: tuple[str, ...] = checked(each(_name, WORDS))
+    fields: tuple[str, ...] = checked(each(_name, FIELDS))
     ranges: tuple[Range, ...] = checked(at_most(RANGES))

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from .errors import ProtocolError, VersionError
 from .limits import BODY_BYTES, FRAMES, HEADER_BYTES, JSON_DEPTH
 
-VERSION = 1
+VERSION = 2
 
 _MAGIC = b"DT"
 _LARGEST_INTEGER = 2**63 - 1
@@ -47,10 +47,11 @@ def unpack(frames: Sequence[bytes]) -> tuple[dict[str, Any], bytes]:
     body = rest[0] if rest else b""
     if len(text) > HEADER_BYTES or len(body) > BODY_BYTES:
         raise ProtocolError(f"the message is too large ({len(text)} bytes of header, {len(body)} of body)")
-    return _header(text), body
+    return parsed(text), body
 
 
-def _header(text: bytes) -> dict[str, Any]:
+def parsed(text: bytes) -> dict[str, Any]:
+    """The JSON object in `text`, as every program reads it. Raises ProtocolError, and nothing else."""
     try:
         header = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_not_finite)
     except RecursionError as error:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from backend import generate as generating
 from backend.home import VARIABLE
+from backend.mesh import fidelity, pictures
 from backend.service.keys import KeyRing
 from shared.pairing import Pairing
 
@@ -99,14 +99,14 @@ def real_host(tmp_path: Path) -> Iterator[Host]:
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of the mesh take longer than everything else."""
     for name in ("write_turntable", "write_preview"):
-        write = getattr(generating.pictures, name)
+        write = getattr(pictures, name)
         options = {"frames": 2} if name == "write_turntable" else {}
         monkeypatch.setattr(
-            generating.pictures,
+            pictures,
             name,
             lambda asset, path, write=write, options=options: write(asset, path, size=16, **options),
         )
-    monkeypatch.setattr(generating, "_FIDELITY_PIXELS", 32)
+    monkeypatch.setattr(fidelity, "_PIXELS", 32)
 
 
 @pytest.fixture

@@ -126,6 +126,7 @@ def test_schedule_prints_a_row_each_and_draws_them(run: Run, tmp_path: Path) -> 
     code, printed, _ = run("schedule", "--plot", str(tmp_path / "t.png"))
     assert code == 0
     assert "time_prior          974    914    822    673    524    429    302" in printed
+    assert "window            any of a window that falls to 20 to 500" in printed
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
 
 

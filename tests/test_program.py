@@ -48,7 +48,7 @@ def test_the_script_runs_the_program() -> None:
 
 
 def test_jobs_are_done_in_a_folder_with_another_programs_modules(start: Callable[..., "subprocess.Popen[str]"]) -> None:
-    server = start("serve", "--port", "0", "--worker", "backend.bench_worker")
+    server = start("serve", "--port", "0", "--worker", "backend.benches.worker")
     try:
         assert server.stdout
         assert server.stdout.readline().startswith("ready at ")

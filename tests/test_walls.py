@@ -12,6 +12,23 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("shared", "backend", "blender_addon")
 
+LOOSE = {"__init__", "__main__", "checkpoints", "cli", "errors", "files", "home", "machine", "openmp", "program"}
+"""Modules at backend's top: what every room may use, and the way in."""
+
+_OBJECTS = {"engine", "guidance", "mesh", "prior"}
+USES = {
+    "engine": {"guidance"},
+    "guidance": {"engine"},
+    "mesh": {"engine"},
+    "prior": {"engine", "guidance", "mesh"},
+    "pipeline": _OBJECTS,
+    "service": {*_OBJECTS, "pipeline"},
+    "evaluation": {*_OBJECTS, "pipeline"},
+    "benches": {*_OBJECTS, "pipeline", "service", "evaluation"},
+    "commands": {*_OBJECTS, "pipeline", "service", "evaluation", "benches"},
+}
+"""The rooms of the backend, and which others each may import from."""
+
 
 def modules(room: str) -> list[Path]:
     return sorted((ROOT / room).rglob("*.py"))
@@ -61,6 +78,25 @@ def test_the_addon_reaches_the_backend_only_through_shared() -> None:
 
 def test_the_engine_knows_nothing_of_the_rooms_that_use_it() -> None:
     assert offenders("backend", ("backend.service", "backend.prior", "backend.cli", "zmq"), "backend/engine") == []
+    assert offenders("backend", ("diffusers", "transformers", "peft"), "backend/engine") == []
+
+
+def test_the_backend_holds_these_rooms_and_little_besides() -> None:
+    assert {path.parent.name for path in (ROOT / "backend").glob("*/__init__.py")} == set(USES)
+    assert {path.stem for path in (ROOT / "backend").glob("*.py")} == LOOSE
+
+
+@pytest.mark.parametrize("room", sorted(USES))
+def test_a_room_uses_only_those_that_it_may(room: str) -> None:
+    barred = tuple(f"backend.{other}" for other in set(USES) - USES[room] - {room})
+    ways_in = ("backend.cli", "backend.__main__")
+    assert offenders("backend", (*barred, *ways_in), f"backend/{room}/") == []
+
+
+@pytest.mark.parametrize("name", sorted(LOOSE))
+def test_what_every_room_uses_uses_none(name: str) -> None:
+    rooms = tuple(f"backend.{room}" for room in USES)
+    assert offenders("backend", rooms, f"backend/{name}.py") == []
 
 
 @pytest.mark.parametrize(
@@ -69,7 +105,8 @@ def test_the_engine_knows_nothing_of_the_rooms_that_use_it() -> None:
         "backend.guidance.library",
         "backend.prior.lexicon",
         "backend.prior.vocabulary",
-        "backend.request",
+        "backend.pipeline.request",
+        "backend.prior.words",
         "backend.service.offer",
         "backend.service.server",
         "backend.commands.serve",
@@ -77,7 +114,7 @@ def test_the_engine_knows_nothing_of_the_rooms_that_use_it() -> None:
     ],
 )
 def test_the_server_process_stays_free_of_torch(name: str) -> None:
-    heavy = ("torch", "numpy", "jaxtyping", "diffusers", "transformers")
+    heavy = ("torch", "numpy", "jaxtyping", "diffusers", "transformers", "peft")
     looked = f"import sys, {name}\nprint(sorted(set(sys.modules) & set({heavy})))"
     done = subprocess.run([sys.executable, "-c", looked], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

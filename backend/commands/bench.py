@@ -5,12 +5,13 @@ from functools import partial
 
 import click
 
-from backend import bench as measure
-from backend import bench_service, machine
-from backend.bench import PROMPT, Row
-from backend.generate import load_guidance
-from backend.job import planned
-from backend.request import Request
+from backend import machine
+from backend.benches import engine as measure
+from backend.benches.engine import PROMPT, Row
+from backend.benches.service import device_rows, message_rows
+from backend.pipeline.asking import load_guidance
+from backend.pipeline.job import planned
+from backend.pipeline.request import Request
 
 
 @click.command()
@@ -26,8 +27,8 @@ def bench(device: str, service: bool) -> None:
 
 
 def _service_measurements() -> Iterator[Callable[[], list[Row]]]:
-    yield bench_service.message_rows
-    yield bench_service.device_rows
+    yield message_rows
+    yield device_rows
 
 
 def _measurements(device: str) -> Iterator[Callable[[], list[Row]]]:

@@ -9,11 +9,12 @@ import torch
 from backend.commands.generate import announced, bar_for, summary
 from backend.engine.cameras import ring
 from backend.engine.shading import over
-from backend.generate import MESH, generate
 from backend.mesh import raycast
 from backend.mesh.glb import read_glb
+from backend.pipeline.generate import generate
+from backend.pipeline.request import Request
+from backend.pipeline.results import MESH
 from backend.prior.pictures import save_sheet
-from backend.request import Request
 
 _VIEWS, _PIXELS, _BACKGROUND = 8, 160, 0.6
 

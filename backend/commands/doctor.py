@@ -15,6 +15,7 @@ _NEEDED = (
     "torch",
     "diffusers",
     "transformers",
+    "peft",
     "skimage" if sys.version_info >= (3, 13) else "mcubes",
     "psutil",
     "scipy",

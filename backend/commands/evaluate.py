@@ -14,9 +14,11 @@ from backend.evaluation import report
 from backend.evaluation.rows import Rows
 from backend.evaluation.runs import PROMPTS, SUITES, Suite, planned_runs
 from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_out, facts_of, prepared
-from backend.generate import prepare_folder, trouble
-from backend.request import RANGES
+from backend.pipeline.remedies import trouble
+from backend.pipeline.request import RANGES
+from backend.pipeline.results import prepare_folder
 
+_COMPARED = tuple(name for name in SCHEDULES if name != "window")  # that one is MVDream's, not the paper's
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
@@ -30,7 +32,7 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 )
 @click.option("--prompts", type=click.IntRange(1, len(PROMPTS)), default=len(PROMPTS), show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many for each prompt.")
-@click.option("--schedules", default=",".join(SCHEDULES), show_default=True, help="Their names, with commas.")
+@click.option("--schedules", default=",".join(_COMPARED), show_default=True, help="Their names, with commas.")
 @click.option("--budgets", default="30,60,120", show_default=True, help="Numbers of steps, with commas.")
 @click.option("--guidance", default="builtin", show_default=True, help="builtin, an added model, or a folder.")
 @click.option("--clip", type=_FOLDER, help="A CLIP model, in transformers' layout, that judges as well.")

@@ -6,13 +6,13 @@ import click
 import torch
 from tqdm import tqdm
 
-from backend.gallery import marks_for, save, shown, table
-from backend.generate import MESH
+from backend.evaluation.gallery import marks_for, save, shown, table
 from backend.guidance import library
+from backend.pipeline.request import Request
+from backend.pipeline.results import MESH
 from backend.prior import judge
 from backend.prior.captions import example_prompts
 from backend.prior.pictures import save_sheet
-from backend.request import Request
 
 
 @click.command()

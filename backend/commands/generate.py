@@ -9,10 +9,12 @@ from typing import NoReturn
 import click
 from tqdm import tqdm
 
-from backend.generate import MESH, STAGES, Report, Status
-from backend.generate import generate as carry_out
-from backend.job import Job, planned
-from backend.request import Request
+from backend.pipeline.generate import PARTS
+from backend.pipeline.generate import generate as carry_out
+from backend.pipeline.job import Job, planned
+from backend.pipeline.request import Request
+from backend.pipeline.results import MESH, Report
+from backend.pipeline.stages import Status
 
 _OUT = Path("out")
 
@@ -24,10 +26,10 @@ _OUT = Path("out")
 @click.option("--negative", default="", help="What to keep away from.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--steps", type=int, help="Length of the optimisation.")
-@click.option("--schedule", help="time_prior, time_prior_ddpm, linear, sqrt or uniform.")
+@click.option("--schedule", help="time_prior, time_prior_ddpm, linear, sqrt, uniform or window.")
 @click.option("--field", help="voxel or hashgrid.")
 @click.option("--cfg", type=float, help="Classifier-free guidance scale.")
-@click.option("--rule", help="How the gradient is made: sds, csd, asd, sdi, bridge or x0.")
+@click.option("--rule", help="How the gradient is made: sds, csd, asd, sdi, bridge, x0 or vsd.")
 @click.option("--faces", type=int, help="At most this many triangles.")
 @click.option("--texture", type=int, help="Texels per side.")
 @click.option("--latent-field", is_flag=True, help="Render latents instead of colours: faster, for models with a VAE.")
@@ -65,14 +67,14 @@ def summary(report: Report, out: Path) -> str:
 
 
 class Bar:
-    """A progress bar over steps and stages."""
+    """A progress bar over steps and parts."""
 
     def __init__(self, bar: "tqdm[NoReturn]") -> None:
         self._bar = bar
 
     def show(self, status: Status) -> None:
         if status.progress is None:
-            self._bar.set_description(f"{status.stage} ({STAGES.index(status.stage) + 1}/{len(STAGES)})")
+            self._bar.set_description(f"{status.part} ({PARTS.index(status.part) + 1}/{len(PARTS)})")
             return
         progress = status.progress
         if self._bar.total is None:

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from textwrap import TextWrapper
 
 import click
 from huggingface_hub import HfApi
@@ -11,6 +13,8 @@ from backend.errors import UserError
 from backend.guidance import folders, hub, library
 from backend.guidance.library import ModelSource
 from backend.home import expanded
+from backend.prior import words
+from backend.prior.listing import Listing
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _REVISION_SHOWN = 19  # "sha256:" and twelve digits
@@ -18,7 +22,7 @@ _REVISION_SHOWN = 19  # "sha256:" and twelve digits
 
 @click.group()
 def models() -> None:
-    """The diffusion models of this machine: list, look, add, remove."""
+    """The diffusion models of this machine: list, look, add, remove, and what words they know."""
 
 
 @models.command("list")
@@ -34,12 +38,12 @@ def list_models() -> None:
 
 
 @models.command("look")
-@click.argument("source", metavar="ID_OR_FOLDER")
+@click.argument("source", metavar="ID_OR_PATH")
 @click.pass_context
 def look_at_model(context: click.Context, source: str) -> None:
     """Print as JSON what adding a model would bring: name, size in bytes, licence, revision. Downloads nothing."""
     if _is_here(source):
-        found = library.of_folder(Path(source))
+        found = library.offered(Path(source))
         name, size, licence, revision = found.name, found.size, found.licence, found.revision
     else:
         offer = hub.look_up(_hub(context), _hub_id(source))
@@ -48,12 +52,12 @@ def look_at_model(context: click.Context, source: str) -> None:
 
 
 @models.command("add")
-@click.argument("source", metavar="ID_OR_FOLDER")
+@click.argument("source", metavar="ID_OR_PATH")
 @click.option("--name", default="", help="What to call it; the id or the folder's name if left out.")
 @click.option("--yes", is_flag=True, help="Download without asking.")
 @click.pass_context
 def add_model(context: click.Context, source: str, name: str, yes: bool) -> None:
-    """Add a model: a diffusers folder, or an id of the Hugging Face hub such as owner/name."""
+    """Add a model: a diffusers folder, an id of the Hugging Face hub such as owner/name, or MVDream's safetensors."""
     if _is_here(source):
         added = library.add(Path(source), name)
         if unread := folders.pickles(added.folder):
@@ -78,6 +82,43 @@ def remove_model(name: str) -> None:
     """Forget the model NAME. Its files are deleted if they were downloaded; an added folder stays."""
     removed = library.remove(name)
     click.echo(f"removed {removed.name}")
+
+
+@models.command("words")
+@click.argument("part", default="")
+@click.option(
+    "--model", "name", default=library.BUILTIN, show_default=True, help="builtin, an added model, or a folder."
+)
+def list_words(part: str, name: str) -> None:
+    """The words that a model knows: objects by group, with other names for them, then colours and what else there is.
+
+    With PART, only groups and words that contain it.
+    """
+    model = library.resolve(name)
+    known = words.of(model.folder)
+    if known is None:
+        raise UserError(f"{model.name} was taught on more than one can list; use any words")
+    found = list(_containing(part.strip().casefold(), known.listing))
+    if not found:
+        raise UserError(f'{model.name} knows no word with "{part}" in it; try a shorter part, or none to see all')
+    click.echo("\n\n".join(f"{title}\n{_PARAGRAPH.fill(', '.join(texts))}" for title, texts in found))
+
+
+_PARAGRAPH = TextWrapper(width=79, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _containing(part: str, listing: Listing) -> Iterator[tuple[str, list[str]]]:
+    """Titles and what stands under them, as far as one or the other has `part` in it."""
+    groups = {group: [_named(*names) for names in kinds] for group, kinds in listing.objects.items()}
+    groups |= {"colours": [*listing.colours], "patterns": [*listing.patterns], "materials": [*listing.materials]}
+    groups |= {"other words": [*listing.others]}
+    for title, texts in groups.items():
+        if shown := [text for text in texts if part in title.casefold() or part in text.casefold()]:
+            yield title, shown
+
+
+def _named(usual: str, *synonyms: str) -> str:
+    return f"{usual} ({', '.join(synonyms)})" if synonyms else usual
 
 
 def _is_here(source: str) -> bool:

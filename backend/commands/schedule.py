@@ -7,10 +7,11 @@ import torch
 
 from backend.engine import schedules
 from backend.engine.names import SCHEDULES
-from backend.engine.schedules import Table, Uniform, stable_diffusion_abar
+from backend.engine.schedules import Table, Window, stable_diffusion_abar
 from backend.errors import UserError
 
 _SHARES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+_DRAWN = {"uniform": "gray", "window": "black"}
 
 
 @click.command()
@@ -23,6 +24,8 @@ def schedule(steps: int, plot: Path | None) -> None:
     for one in made:
         if isinstance(one, Table):
             row = "".join(f"{one.timesteps[min(round(share * steps), steps - 1)]:7d}" for share in _SHARES)
+        elif isinstance(one, Window):
+            row = f"  any of a window that falls to {one.lowest[-1]} to {one.highest[-1]}"
         else:
             row = f"  any of {min(one.candidates)} to {max(one.candidates)} at every step"
         click.echo(f"{one.name:16}{row}")
@@ -38,12 +41,12 @@ def _draw(made: list[schedules.Schedule], steps: int, path: Path) -> None:
     axes = figure.add_subplot(xlabel="share of the run", ylabel="timestep", xlim=(0, 1), ylim=(0, 1000))
     progress = [i / steps for i in range(steps)]
     for one in made:
-        if isinstance(one, Uniform):
+        if isinstance(one, Table):
+            axes.plot(progress, one.timesteps, label=one.name)
+        else:
             draws = torch.Generator().manual_seed(0)
             drawn = [one.timestep(i, draws) for i in range(steps)]
-            axes.scatter(progress, drawn, s=3, alpha=0.3, color="gray", label=one.name)
-        else:
-            axes.plot(progress, one.timesteps, label=one.name)
+            axes.scatter(progress, drawn, s=3, alpha=0.3, color=_DRAWN[one.name], label=one.name)
     axes.legend(markerscale=3)
     try:
         figure.savefig(path, dpi=150)

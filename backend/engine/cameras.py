@@ -58,6 +58,10 @@ class Cameras:
         """The whole batch `times` times over."""
         return Cameras(*(column.repeat(times) for column in self.columns))
 
+    def part(self, which: slice) -> "Cameras":
+        """Some of them."""
+        return Cameras(*(column[which] for column in self.columns))
+
     def to(self, device: torch.device) -> "Cameras":
         """The same cameras, with their numbers on `device`."""
         return Cameras(*(column.to(device) for column in self.columns))
@@ -103,12 +107,14 @@ class CameraDistribution:
     """The cameras that training images are taken from, and that the engine optimises under.
 
     Elevation and azimuth are uniform in angle. The distance follows from the field of view so that
-    the unit sphere fills 1/margin of the frame: it always fits, whatever is drawn.
+    the unit sphere fills 1/margin of the frame: it always fits, whatever is drawn. stratified: of the
+    cameras that are drawn together there is one in each equal part of the turn.
     """
 
     elevation_degrees: tuple[float, float] = (-10.0, 60.0)
     fov_degrees: tuple[float, float] = (30.0, 50.0)
     margin: tuple[float, float] = (1.04, 1.2)
+    stratified: bool = False
 
     def __post_init__(self) -> None:
         if min(self.margin) < 1:
@@ -120,8 +126,12 @@ class CameraDistribution:
         def uniform(low: float, high: float) -> Tensor:
             return low + (high - low) * torch.rand(count, generator=generator, device=generator.device)
 
+        azimuth = uniform(-math.pi, math.pi)
+        if self.stratified:
+            parts = 2 * torch.arange(count, device=azimuth.device) - count + 1
+            azimuth = (azimuth + math.pi * parts) / count
         return framing(
-            azimuth=uniform(-math.pi, math.pi),
+            azimuth=azimuth,
             elevation=uniform(*map(math.radians, self.elevation_degrees)),
             fov=uniform(*map(math.radians, self.fov_degrees)),
             margin=uniform(*self.margin),
@@ -136,6 +146,43 @@ class CameraDistribution:
         jitter = torch.rand(count * views, generator=generator, device=generator.device) - 0.5
         azimuth = first + within + RIG_JITTER * turn * jitter
         return replace(drawn, azimuth=(azimuth + math.pi) % (2 * math.pi) - math.pi)
+
+
+@dataclass(frozen=True)
+class EvenRigs:
+    """Cameras in rigs that differ in azimuth alone, by exactly equal turns: as MVDream was taught (arXiv 2308.16512).
+
+    Elevation, field of view and half_frame are uniform. half_frame: half the frame's height at the origin, in metres.
+    In MVDream's pictures it is 0.8 to 1 times half the longest side of the object; with sides of up to 1.5 metres most
+    objects fit into the unit sphere.
+    """
+
+    elevation_degrees: tuple[float, float] = (0.0, 30.0)
+    fov_degrees: tuple[float, float] = (15.0, 60.0)
+    half_frame: tuple[float, float] = (0.6, 0.75)
+
+    def __post_init__(self) -> None:
+        nearest = self.half_frame[0] / math.tan(math.radians(self.fov_degrees[1]) / 2)
+        if nearest <= 1:
+            raise ValueError(f"from {nearest:.2f} metres a camera would stand inside the unit sphere")
+
+    def sample(self, count: int, generator: torch.Generator) -> Cameras:
+        """Draw `count` cameras, each by itself, on the generator's device."""
+        return self.rigs(count, 1, generator)
+
+    def rigs(self, count: int, views: int, generator: torch.Generator) -> Cameras:
+        """Draw `count` rigs of `views` one after another."""
+
+        def uniform(low: float, high: float) -> Tensor:
+            drawn = torch.rand(count, generator=generator, device=generator.device)
+            return (low + (high - low) * drawn).repeat_interleave(views)
+
+        turn = 2 * math.pi / views
+        azimuth = uniform(-math.pi, math.pi) + turn * torch.arange(views, device=generator.device).repeat(count)
+        elevation = uniform(*map(math.radians, self.elevation_degrees))
+        fov = uniform(*map(math.radians, self.fov_degrees))
+        distance = uniform(*self.half_frame) / torch.tan(fov / 2)
+        return Cameras((azimuth + math.pi) % (2 * math.pi) - math.pi, elevation, fov, distance)
 
 
 def framing(

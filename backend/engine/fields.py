@@ -59,7 +59,8 @@ class TrainableField(Field, Protocol):
 class Blob:
     """The soft ball that a field starts as: raw density `centre` at the origin, falling by `slope` per metre.
 
-    Half transparent in its middle and not quite empty outside, it can be carved and can grow from the first step on.
+    A ray through its middle meets 98 % opacity, one that passes 0.5 m beside it 69 %, and 0.9 m beside it 17 %: it is
+    solid enough to be carved and can grow everywhere from the first step on.
     """
 
     centre: float = -1.0

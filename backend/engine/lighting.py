@@ -38,6 +38,10 @@ class Lighting:
         lit = lot < shading.textureless + shading.lambertian
         return cls(Lights(drawn.direction, drawn.ambient.where(lit, 1.0)), lot < shading.textureless)
 
+    def part(self, views: slice) -> "Lighting":
+        """The light of some of the views."""
+        return Lighting(self.lights.part(views), self.bare[views])
+
     def on(self, rendering: Rendering, normals: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B c H W"]:
         """The colours of `rendering` in this light."""
         brightness = self.lights.shade(normals)[:, None]

@@ -20,15 +20,16 @@ from backend.engine.fields import TrainableField
 from backend.engine.finite import LeftOut
 from backend.engine.lighting import Lighting
 from backend.engine.normals import Surface, normal_image, surface
+from backend.engine.occupancy import Densities, Occupancy
 from backend.engine.randomness import generator
-from backend.engine.regularisers import Ramp
-from backend.engine.rendering import Occupancy, Rendering, render
-from backend.engine.rules.choice import rule
+from backend.engine.rendering import Rendering, render, stratified
+from backend.engine.rules import vsd
+from backend.engine.rules.choice import by_view, rule
 from backend.engine.rules.step import Step
 from backend.engine.settings import Settings
 from backend.engine.shading import over
-from backend.guidance.interface import Guidance, Wishes
-from backend.guidance.views import Views
+from backend.engine.shots import Shots, groups
+from backend.guidance.interface import Guidance, Rival, Wishes
 
 
 @runtime_checkable
@@ -73,32 +74,55 @@ def optimise(
     settings: Settings,
     seed: int,
     resume: Resumption | None = None,
+    rival: Rival | None = None,
+    views_at_once: int | None = None,
 ) -> Iterator[Progress]:
     """Optimise `field` in place, yielding after every step. The caller may stop at any time.
 
-    `field` has to be as new, even when resumed. Views with numbers that are not finite have no part in their step, and
+    `field` has to be as new, even when resumed, and so has `rival`, which the rule vsd wants and which is trained, too.
+    views_at_once: how many views are rendered and judged before what that takes is freed, or None for all of a step;
+    the gradient is the same but for rounding. Views with numbers that are not finite have no part in their step, and
     the field is never spoilt; raises NonFiniteError where that happens all the time.
     """
-    run = _Run(field, guidance, prompts, settings, seed)
+    run = _Run(field, guidance, prompts, settings, seed, rival, views_at_once)
     if resume is not None:
         run.restore(resume)
     while run.step < settings.steps:
         yield run.advance()
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What came of some views of a step. sound: how many were finite; spoilt: the term that spoils the step, if any."""
+
+    losses: dict[str, float]
+    sound: int
+    spoilt: str | None
+
+
 class _Run:
     """The state of one optimisation."""
 
+    densities: Densities
+    occupancy: Occupancy
+
     def __init__(
-        self, field: TrainableField, guidance: Guidance, prompts: Prompts, settings: Settings, seed: int
+        self,
+        field: TrainableField,
+        guidance: Guidance,
+        prompts: Prompts,
+        settings: Settings,
+        seed: int,
+        rival: Rival | None,
+        views_at_once: int | None,
     ) -> None:
-        self.field, self.guidance, self.prompts = field, guidance, prompts
-        self.settings, self.seed = settings, seed
+        self.field, self.guidance, self.prompts, self.rival = field, guidance, prompts, rival
+        self.settings, self.seed, self.views_at_once = settings, seed, views_at_once
         self.schedule = schedules.make(
             settings.schedule,
             guidance.abar,
             settings.steps,
-            guidance.size,
+            guidance.schedule_size,
             settings.time_prior,
             settings.time_prior_ddpm,
         )
@@ -123,89 +147,120 @@ class _Run:
         settings, progress = self.settings, self.step / self.settings.steps
         self.field.refine(progress)
         if self.step % settings.occupancy_every == 0:
-            self.occupancy = Occupancy.of(
-                self.field, settings.occupancy_resolution, settings.occupancy_threshold, self.guidance.device
-            )
+            self._look_around()
         cameras = self._cameras()
         lighting = Lighting.draw(settings.shading, settings.lights, cameras, progress, self._generator("lights"))
         t = self.schedule.timestep(self.step, self._generator("timestep"))
-        losses = self._improve(cameras, lighting, t, progress)
+        losses = self._improve(self._shots(cameras, lighting), t, progress)
         self.step += 1
         return Progress(self.step, settings.steps, t, losses, self.left_out.total, self.render, self.state)
+
+    def _look_around(self) -> None:
+        looks, settings = self.step // self.settings.occupancy_every, self.settings
+        if looks:
+            self.densities = self.densities.after(self.field, looks)
+        else:
+            self.densities = Densities.of(self.field, settings.occupancy_resolution, self.guidance.device)
+        self.occupancy = self.densities.occupancy(settings.occupancy_threshold)
 
     def _cameras(self) -> Cameras:
         drawn, views, draws = self.settings.cameras, self.settings.views, self._generator("cameras")
         return drawn.rigs(1, views, draws) if self.settings.rig else drawn.sample(views, draws)
 
-    def _improve(self, cameras: Cameras, lighting: Lighting, t: int, progress: float) -> dict[str, float]:
+    def _shots(self, cameras: Cameras, lighting: Lighting) -> Shots:
+        offsets = stratified(len(cameras.azimuth), self.guidance.size, self._generator("samples"))
+        return Shots(cameras, lighting, self._backgrounds(), offsets, self.prompts.at(cameras))
+
+    def _improve(self, shots: Shots, t: int, progress: float) -> dict[str, float]:
         """One step of Adam, of the views whose numbers are finite; returns the terms of the loss that are."""
+        settings, sound = self.settings, 0
+        at_once = self.views_at_once if by_view(settings.rule, progress) else None
+        losses: dict[str, float] = {}
+        spoilt: str | None = None
+        self.optimiser.zero_grad(set_to_none=True)
+        for views in groups(settings.views, at_once, settings.joint_views):
+            look = self._look(shots.part(views), views, t, progress)
+            for name, value in look.losses.items():
+                losses[name] = losses.get(name, 0.0) + value
+            spoilt, sound = spoilt or look.spoilt, sound + look.sound
+        if not sound:
+            spoilt = "guidance"
+        spoilt = spoilt or self._descend(progress)
+        left_out = settings.views if spoilt else settings.views - sound
+        self.left_out.count(self.step, left_out, spoilt or "guidance")
+        return {name: value for name, value in losses.items() if math.isfinite(value)}
+
+    def _look(self, shots: Shots, views: slice, t: int, progress: float) -> _Look:
+        """Add the gradient of some views to that of the step, of which they are `views`."""
         settings = self.settings
         rendering = render(
-            self.field, cameras, self.guidance.size, self.occupancy, settings.spacing, self._generator("samples")
+            self.field, shots.cameras, self.guidance.size, self.occupancy, settings.spacing, shots.offsets
         )
         shaded = settings.shading.active(progress)
         seen = surface(self.field, rendering) if shaded or settings.regularisation.orientation.at(progress) else None
-        terms = self._regularisers(rendering, seen, progress)
         colour = rendering.colour
         if shaded and seen is not None:
-            colour = lighting.on(rendering, normal_image(rendering, seen))
-        images = over(colour, rendering.opacity, self._backgrounds())
-        views = lighting.views(cameras, settings.joint_views)
-        loss, slope, sound = self._guided(images, views, t, progress)
-        if not sound.all():
-            terms = self._regularisers(rendering.only(sound), seen, progress)
-        spoilt = self._descend(images, slope, terms, progress) if sound.any() else "guidance"
-        left_out = settings.views if spoilt else int((~sound).sum())
-        self.left_out.count(self.step, left_out, spoilt or "guidance")
+            colour = shots.lighting.on(rendering, normal_image(rendering, seen))
+        images = over(colour, rendering.opacity, shots.backgrounds)
+        clean = self.guidance.model_space(images)
+        step = self._step(clean.detach(), shots, views, t)
+        loss, slope, sound = self._guided(step, clean, images, progress)
+        terms = self._regularisers(rendering if sound.all() else rendering.only(sound), seen, views, progress)
+        spoilt = next((f"{name} loss" for name, term in terms.items() if not torch.isfinite(term)), None)
+        if spoilt is None:
+            torch.stack([(images * slope).sum(), *terms.values()]).sum().backward()
         losses = {name: value.item() for name, value in {"guidance": loss, **terms}.items()}
-        return {name: value for name, value in losses.items() if math.isfinite(value)}
+        if self.rival is not None and sound.all():
+            losses["rival"] = vsd.teach(step, self.rival)
+            spoilt = spoilt or (None if math.isfinite(losses["rival"]) else "rival")
+        return _Look(losses, int(sound.sum()), spoilt)
+
+    def _step(self, clean: Float[Tensor, "B C h w"], shots: Shots, views: slice, t: int) -> Step:
+        settings = self.settings
+        noise = torch.randn((settings.views, *clean.shape[1:]), generator=self._generator("noise"), device=clean.device)
+        told = shots.lighting.views(shots.cameras, settings.joint_views)
+        return Step(
+            self.guidance, clean, noise[views], t, shots.wishes, told, settings.cfg, self._generator, self.rival
+        )
 
     def _guided(
-        self, images: Float[Tensor, "B c H W"], views: Views, t: int, progress: float
+        self, step: Step, clean: Float[Tensor, "B C h w"], images: Float[Tensor, "B c H W"], progress: float
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "B c H W"], Bool[Tensor, " B"]]:
-        """The guidance's loss, its slope by the images, and in which views that is finite; elsewhere it is 0."""
-        settings = self.settings
-        clean = self.guidance.model_space(images)
-        noise = torch.randn(clean.shape, generator=self._generator("noise"), device=clean.device)
-        wishes = self.prompts.at(views.cameras)
-        step = Step(self.guidance, clean.detach(), noise, t, wishes, views, settings.cfg, self._generator)
-        wanted = distillation.gradient(step, rule(settings.rule, progress), settings.weight)
+        """The guidance's loss, its slope by the images, and in which views that is finite; elsewhere it is 0.
+
+        clean: the images in the model's space, by way of which the slope goes.
+        """
+        wanted = distillation.gradient(step, rule(self.settings.rule, progress), self.settings.weight)
+        share = len(wanted) / self.settings.views
         (slope,) = torch.autograd.grad(distillation.surrogate(clean, wanted), images)
         sound = slope.isfinite().flatten(1).all(1)
-        return wanted[sound].square().sum() / (2 * len(wanted)), slope.where(sound[:, None, None, None], 0.0), sound
+        loss = wanted[sound].square().sum() / (2 * self.settings.views)
+        return loss, share * slope.where(sound[:, None, None, None], 0.0), sound
 
-    def _regularisers(self, rendering: Rendering, seen: Surface | None, progress: float) -> dict[str, Tensor]:
+    def _regularisers(
+        self, rendering: Rendering, seen: Surface | None, views: slice, progress: float
+    ) -> dict[str, Tensor]:
         """The weighted terms that ask for more than looking right."""
-        asked = self.settings.regularisation
-        terms: dict[str, tuple[Ramp, Callable[[], Tensor]]] = {
-            "opacity": (asked.opacity, lambda: regularisers.opacity(rendering.opacity)),
-            "entropy": (asked.entropy, lambda: regularisers.entropy(rendering.opacity)),
-            "roughness": (asked.roughness, lambda: self.field.roughness(self._generator("roughness"))),
+        asked, share = self.settings.regularisation, len(rendering.opacity) / self.settings.views
+        terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
+            "opacity": (share * asked.opacity.at(progress), lambda: regularisers.opacity(rendering.opacity)),
+            "entropy": (share * asked.entropy.at(progress), lambda: regularisers.entropy(rendering.opacity)),
         }
+        if views.start == 0:  # it is the field's, not a view's
+            draws = self._generator("roughness")
+            terms["roughness"] = (asked.roughness.at(progress), partial(self.field.roughness, draws))
         if seen is not None:
-            terms["orientation"] = (asked.orientation, partial(seen.facing_away, rendering))
-        return {name: weight * term() for name, (ramp, term) in terms.items() if (weight := ramp.at(progress))}
+            terms["orientation"] = (share * asked.orientation.at(progress), partial(seen.facing_away, rendering))
+        return {name: weight * term() for name, (weight, term) in terms.items() if weight}
 
     def _backgrounds(self) -> Float[Tensor, "B c"]:
-        draws, views, channels = self._generator("backgrounds"), self.settings.views, self.guidance.channels
-        if channels == 3:
-            return self.settings.backgrounds.sample(views, draws)
-        # Latents are scaled to unit variance, so these are as varied as latents are.
-        return torch.randn(views, channels, generator=draws, device=draws.device)
+        settings = self.settings
+        rigs = settings.views // settings.joint_views  # whose views were taught to have one background
+        colours = settings.backgrounds.sample(rigs, self._generator("backgrounds"))
+        return self.guidance.plain(colours).repeat_interleave(settings.joint_views, dim=0)
 
-    def _descend(
-        self,
-        images: Float[Tensor, "B c H W"],
-        slope: Float[Tensor, "B c H W"],
-        terms: dict[str, Float[Tensor, ""]],
-        progress: float,
-    ) -> str | None:
-        """One step of Adam; not taken where something is not finite, whose name is returned."""
-        for name, term in terms.items():
-            if not torch.isfinite(term):
-                return f"{name} loss"
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.stack([(images * slope).sum(), *terms.values()]).sum().backward()
+    def _descend(self, progress: float) -> str | None:
+        """One step of Adam; not taken where the gradient is not finite, whose name is returned."""
         slopes = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         if not torch.isfinite(torch.nn.utils.get_total_norm(slopes)):
             return "gradient"
@@ -226,7 +281,9 @@ class _Run:
         for index, parameter in enumerate(self.parameters):
             for name, tensor in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{index}.{name}"] = tensor
-        tensors["occupancy"] = self.occupancy.cells
+        if self.rival is not None:
+            tensors |= {f"rival.{name}": tensor for name, tensor in self.rival.state().items()}
+        tensors["densities"] = self.densities.highest
         tensors["left_out"] = torch.tensor([self.left_out.total, self.left_out.in_a_row])
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
@@ -236,13 +293,16 @@ class _Run:
         self.step = resumption.step
         self.field.refine((self.step - 1) / self.settings.steps)
         tensors = {name: tensor.to(device) for name, tensor in resumption.tensors.items()}
-        self.field.load_state_dict(
-            {name.removeprefix("field."): tensor for name, tensor in tensors.items() if name.startswith("field.")}
-        )
+        self.field.load_state_dict(_under("field.", tensors))
         for index, parameter in enumerate(self.parameters):
-            prefix = f"optimiser.{index}."
-            self.optimiser.state[parameter] = {
-                name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)
-            }
-        self.occupancy = Occupancy(tensors["occupancy"])
+            self.optimiser.state[parameter] = _under(f"optimiser.{index}.", tensors)
+        if self.rival is not None:
+            self.rival.restore(_under("rival.", tensors))
+        self.densities = Densities(tensors["densities"])
+        self.occupancy = self.densities.occupancy(self.settings.occupancy_threshold)
         self.left_out = LeftOut(*tensors["left_out"].tolist())
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose name begins with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -4,7 +4,7 @@ Rays are cut to the unit sphere and sampled at a fixed step with one random offs
 in empty cells of the occupancy grid are never shown to the field. The rest is kept packed, ray after
 ray, as in nerfacc.
 
-Letters: B views, R rays, n kept samples, c colour channels, G occupancy cells per axis,
+Letters: B views, P pixels of a view, R rays, n kept samples, c colour channels, G occupancy cells per axis,
 w rendering weights: the share of a ray's light that a sample sends.
 """
 
@@ -16,30 +16,7 @@ from torch import Tensor
 
 from backend.engine.cameras import Cameras
 from backend.engine.fields import BOUND, Field
-
-
-@dataclass(frozen=True)
-class Occupancy:
-    """Which cells of the cube may hold something. cells: (G, G, G), axes x, y, z."""
-
-    cells: Bool[Tensor, "G G G"]
-
-    @classmethod
-    def of(cls, field: Field, resolution: int, threshold: float, device: torch.device) -> "Occupancy":
-        """Cells whose density reaches `threshold` at their centre, and all their neighbours."""
-        centres = (torch.arange(resolution, device=device) + 0.5) * (2 * BOUND / resolution) - BOUND
-        points = torch.stack(torch.meshgrid(centres, centres, centres, indexing="ij"), dim=-1).flatten(0, 2)
-        # Written so that what is not a number counts as something: it must not vanish from sight.
-        with torch.no_grad():
-            dense = ~(field.density(points) < threshold).reshape(1, 1, resolution, resolution, resolution)
-        # Room to grow: an object spreads into the empty cells beside it, never into those it cannot see.
-        grown = torch.nn.functional.max_pool3d(dense.float(), 3, stride=1, padding=1)
-        return cls(grown[0, 0] > 0)
-
-    @property
-    def share(self) -> float:
-        """Share of cells that are occupied."""
-        return self.cells.float().mean().item()
+from backend.engine.occupancy import Occupancy
 
 
 @dataclass(frozen=True)
@@ -117,25 +94,27 @@ def render_weights(density: Float[Tensor, " n"], ray: Int[Tensor, " n"], step: f
     return torch.exp(-(passed - passed[first])).to(density.dtype) * -torch.expm1(-thickness)
 
 
+def stratified(views: int, size: int, generator: torch.Generator) -> Float[Tensor, "B P"]:
+    """Random offsets in [0, 1) for the rays of size x size pixels per view."""
+    return torch.rand(views, size * size, generator=generator, device=generator.device)
+
+
 def render(
     field: Field,
     cameras: Cameras,
     size: int,
     occupancy: Occupancy,
     step: float,
-    generator: torch.Generator | None = None,
+    offsets: Float[Tensor, "B P"] | None = None,
 ) -> Rendering:
     """Render size x size pixels per camera with samples every `step` metres; differentiable in the field.
 
-    Samples are stratified with `generator`, centred in their strata without.
+    offsets: of the samples of each ray, in steps; `stratified`, or in the middle of their strata without.
     """
     origins, directions = cameras.rays(size, size)
     views = len(origins)
     count = views * size * size
-    if generator is None:
-        offset = torch.full((count,), 0.5, device=origins.device)
-    else:
-        offset = torch.rand(count, generator=generator, device=generator.device).to(origins.device)
+    offset = torch.full((count,), 0.5, device=origins.device) if offsets is None else offsets.flatten()
     directions = directions.reshape(-1, 3)
     samples = march(origins.repeat_interleave(size * size, dim=0), directions, occupancy, step, offset)
     density, colour = field.density_and_colour(samples.points)

@@ -5,8 +5,9 @@ non-increasing t(i): where a weight W(t) is large the schedule dwells, where it 
 
 Letters: T timesteps of a noise schedule, N iterations, i one of them, abar = alphas_cumprod.
 Constants are in Stable Diffusion's timesteps, which act on 64 x 64 latents. A model with another noise
-schedule gets the timesteps of equal log signal-to-noise ratio, and a smaller one those of equal ratio
-per picture: noise drowns an image of fewer pixels sooner (simple diffusion, arXiv 2301.11093, section 2.1).
+schedule gets the timesteps of equal log signal-to-noise ratio, and one of pictures of another size those of
+equal ratio per picture: noise drowns an image of fewer pixels sooner (simple diffusion, arXiv 2301.11093,
+section 2.1). W is normalised over those that have an equal among the model's own.
 """
 
 import math
@@ -54,8 +55,21 @@ class Uniform:
         ]
 
 
-Schedule = Table | Uniform
-"""Chooses the timestep of iteration i, 0 <= i < N. Only Uniform draws from the generator."""
+@dataclass(frozen=True)
+class Window:
+    """MVDream's: iteration i draws one of the timesteps `lowest[i]` to `highest[i]`, all equally likely."""
+
+    name: ScheduleName
+    lowest: tuple[int, ...]
+    highest: tuple[int, ...]
+
+    def timestep(self, i: int, generator: torch.Generator) -> int:
+        low, high = self.lowest[i], self.highest[i]
+        return int(torch.randint(low, high + 1, (1,), generator=generator, device=generator.device))
+
+
+Schedule = Table | Uniform | Window
+"""Chooses the timestep of iteration i, 0 <= i < N. Only Table does not draw from the generator."""
 
 
 @dataclass(frozen=True)
@@ -107,25 +121,43 @@ def make(
     """The schedule `name` over `steps` iterations for a model that diffuses size x size with noise schedule `abar`."""
     if steps < 1:
         raise ValueError(f"a schedule needs at least one step, not {steps}")
-    t = torch.arange(T_MIN, T_MAX + 1, dtype=torch.float64)
+    t = common(abar, size)
     match name:
         case "uniform":
-            return Uniform(name, translated(t, abar, size))
+            least, *_, most = translated(t, abar, size)
+            return Uniform(name, tuple(range(least, most + 1)))
+        case "window":
+            lowest, highest = falling_window(steps)
+            return Window(name, translated(lowest, abar, size), translated(highest, abar, size))
         case "sqrt":
-            chosen = hifa(steps)
+            chosen = hifa(steps, float(t[-1]), max(HIFA_T_MIN, float(t[0])))
         case "linear":
-            chosen = follow(torch.ones_like(t), steps)
+            chosen = follow(torch.ones_like(t), steps, int(t[-1]))
         case "time_prior":
-            chosen = follow((time_prior or TimePrior()).weight(t), steps)
+            chosen = follow((time_prior or TimePrior()).weight(t), steps, int(t[-1]))
         case "time_prior_ddpm":
-            chosen = follow((time_prior_ddpm or TimePriorDdpm()).weight(t), steps)
+            chosen = follow((time_prior_ddpm or TimePriorDdpm()).weight(t), steps, int(t[-1]))
     return Table(name, translated(chosen, abar, size))
 
 
-def follow(weight: Float[Tensor, " n"], steps: int) -> Float[Tensor, " steps"]:
+def common(abar: Float[Tensor, " T"], size: int) -> Float[Tensor, " n"]:
+    """Those of T_MIN..T_MAX, in order, that a model has, too, up to T_MAX of its own thousand.
+
+    What is less noisy than its first timestep, or noisier than T_MAX, would pile up there. For small pictures lower
+    timesteps than T_MIN are as noisy as that. Raises ValueError if there are none.
+    """
+    t = torch.arange(T_MIN, T_MAX + 1, dtype=torch.float64)
+    own = torch.tensor(translated(t, abar, size))
+    shared = t[(own > 0) & (own <= T_MAX * len(abar) // 1000)]
+    if len(shared) == 0:
+        raise ValueError("a schedule needs a model with some of Stable Diffusion's noise")
+    return shared
+
+
+def follow(weight: Float[Tensor, " n"], steps: int, highest: int = T_MAX) -> Float[Tensor, " steps"]:
     """t(i) = argmin_t' | sum_{t >= t'} W(t) - i/N |, with W normalised: DreamTime's equation for t.
 
-    weight: W(t) >= 0 for t = T_MIN..T_MAX, in this order.
+    weight: W(t) >= 0 for n timesteps in a row, up to t = highest.
     """
     from_the_top = weight.flip(0).cumsum(0) / weight.sum()
     progress = torch.arange(steps, dtype=weight.dtype) / steps
@@ -133,13 +165,25 @@ def follow(weight: Float[Tensor, " n"], steps: int) -> Float[Tensor, " steps"]:
     after = torch.searchsorted(from_the_top, progress).clamp(max=len(weight) - 1)
     before = (after - 1).clamp(min=0)
     nearer_before = progress - from_the_top[before] <= from_the_top[after] - progress
-    return (T_MAX - torch.where(nearer_before, before, after)).to(weight.dtype)
+    return (highest - torch.where(nearer_before, before, after)).to(weight.dtype)
 
 
-def hifa(steps: int, t_max: float = T_MAX, t_min: float = 300.0) -> Float[Tensor, " steps"]:
+HIFA_T_MIN = 300.0
+
+
+def hifa(steps: int, t_max: float = T_MAX, t_min: float = HIFA_T_MIN) -> Float[Tensor, " steps"]:
     """t(i) = t_max - (t_max - t_min) sqrt(i/N): HiFA (arXiv 2305.18766)."""
     progress = torch.arange(steps, dtype=torch.float64) / steps
     return t_max - (t_max - t_min) * progress.sqrt()
+
+
+def falling_window(steps: int) -> tuple[Float[Tensor, " steps"], Float[Tensor, " steps"]]:
+    """The ends of a window that falls from T_MAX alone to all from T_MIN to 500, which it is from i/N = 0.8 on.
+
+    It is MVDream's: 8,000 steps of 10,000 (bytedance/MVDream-threestudio, configs/mvdream-sd21.yaml).
+    """
+    fallen = (torch.arange(steps, dtype=torch.float64) / steps / 0.8).clamp(max=1)
+    return T_MAX - (T_MAX - T_MIN) * fallen, T_MAX - (T_MAX - 500) * fallen
 
 
 def stable_diffusion_abar() -> Float[Tensor, " T"]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from backend.engine.cameras import CameraDistribution
+from backend.engine.cameras import CameraDistribution, EvenRigs
 from backend.engine.distillation import WeightName
 from backend.engine.names import RuleName, ScheduleName
 from backend.engine.regularisers import Ramp
@@ -48,7 +48,8 @@ class Settings:
     rig: whether they go around the object in nearly equal turns, or stand anywhere. joint_views: how many of a rig see
     each other, in a model that was taught rigs; 1: none. learning_rate: Adam's, falling exponentially to its
     `final_rate`th part. spacing: metres between samples on a ray. occupancy_every: steps between looks at where
-    something is; occupancy_resolution cells per axis, occupied from occupancy_threshold per metre.
+    something is; occupancy_resolution cells per axis, occupied from occupancy_threshold per metre. rival_rate: the
+    learning rate of the model that is trained beside the field, where the rule is vsd; ProlificDreamer's.
     """
 
     steps: int = 120
@@ -67,14 +68,24 @@ class Settings:
     occupancy_every: int = 5
     occupancy_resolution: int = 32
     occupancy_threshold: float = 0.5
+    rival_rate: float = 1e-4
     shading: Shading = field(default_factory=Shading)
     regularisation: Regularisation = field(default_factory=Regularisation)
-    cameras: CameraDistribution = field(default_factory=CameraDistribution)
+    cameras: CameraDistribution | EvenRigs = field(default_factory=CameraDistribution)
     lights: LightDistribution = field(default_factory=LightDistribution)
     backgrounds: BackgroundDistribution = field(default_factory=BackgroundDistribution)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "views", "joint_views", "learning_rate", "final_rate", "spacing", "occupancy_every"):
+        for name in (
+            "steps",
+            "views",
+            "joint_views",
+            "learning_rate",
+            "final_rate",
+            "rival_rate",
+            "spacing",
+            "occupancy_every",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if self.joint_views > 1 and not self.rig:

@@ -32,6 +32,10 @@ class Lights:
         ambient = self.ambient.reshape(per_image)
         return ambient + (1 - ambient) * cosine
 
+    def part(self, which: slice) -> "Lights":
+        """Some of them."""
+        return Lights(self.direction[which], self.ambient[which])
+
     def to(self, device: torch.device) -> "Lights":
         """The same lights, with their numbers on `device`."""
         return Lights(self.direction.to(device), self.ambient.to(device))

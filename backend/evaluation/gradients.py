@@ -55,7 +55,7 @@ class Gradients:
 def gradients(guidance: DiffusionGuidance, prompt: str, image: Float[Tensor, "1 3 H W"], cfg: float) -> Gradients:
     """The mean over noises of the SDS gradient (weight one) at `image` in [0, 1]."""
     asked, views = wishes(guidance, prompt, NOISES), from_the_front(guidance, NOISES)
-    own = schedules.translated(torch.tensor(TIMESTEPS, dtype=torch.float64), guidance.abar, guidance.size)
+    own = schedules.translated(torch.tensor(TIMESTEPS, dtype=torch.float64), guidance.abar, guidance.schedule_size)
     halves = []
     for t in own:
         pixels = image.to(guidance.device).expand(NOISES, -1, -1, -1).clone().requires_grad_()

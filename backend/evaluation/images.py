@@ -23,7 +23,7 @@ from backend.evaluation.runs import Run
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.interface import Wishes
 from backend.guidance.views import Views
-from backend.job import Job
+from backend.pipeline.job import Job
 from backend.prior.judge import Judge
 
 LEARNING_RATE = 0.05
@@ -42,7 +42,12 @@ def optimised(job: Job, guidance: DiffusionGuidance) -> tuple[Float[Tensor, "1 3
     settings, device = job.optimisation, guidance.device
     asked, views = wishes(guidance, job.prompt, 1), from_the_front(guidance, 1)
     schedule = schedules.make(
-        settings.schedule, guidance.abar, settings.steps, guidance.size, settings.time_prior, settings.time_prior_ddpm
+        settings.schedule,
+        guidance.abar,
+        settings.steps,
+        guidance.schedule_size,
+        settings.time_prior,
+        settings.time_prior_ddpm,
     )
     start = torch.randn(1, 3, guidance.size, guidance.size, generator=generator(job.seed, 0, "image"))
     image = (0.5 + 0.05 * start).to(device).requires_grad_()

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from backend.engine.fields import Field
 from backend.engine.normals import normal_image, surface
-from backend.engine.rendering import Occupancy, render
+from backend.engine.occupancy import Occupancy
+from backend.engine.rendering import render
 from backend.engine.shading import Lights, over
 from backend.errors import UserError
 from backend.mesh import raycast

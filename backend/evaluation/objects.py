@@ -7,20 +7,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backend.engine.fields import Field, TrainableField
+from backend.engine.fields import Field
 from backend.engine.finite import NonFiniteError
-from backend.engine.optimise import optimise
 from backend.errors import UserError
 from backend.evaluation import measures
 from backend.evaluation.clip import Clip
 from backend.evaluation.rows import Row
 from backend.evaluation.runs import Run
-from backend.generate import asked as asked_of
-from backend.generate import make_field
 from backend.guidance.diffusion import DiffusionGuidance
-from backend.job import Job
-from backend.latents import displayed
 from backend.mesh.build import build
+from backend.pipeline.asking import asked as asked_of
+from backend.pipeline.job import Job
+from backend.pipeline.shape import Shape
 from backend.prior.captions import Subject
 from backend.prior.judge import Judge
 from backend.prior.shapes import SHAPES
@@ -33,15 +31,16 @@ def measured(
 ) -> tuple[Row, Float[Tensor, "8 3 H W"]]:
     """Carry out a run, measure its result and show it. mesh: export it and measure that too, as "mesh_..."."""
     asked = net.vocabulary.knows(job.prompt).subject
-    field = make_field(job, guidance.channels, guidance.device)
     begun = time.monotonic()
+    optimisation = Shape(job, guidance, asked_of(job, guidance)).begin()
     try:
-        _optimise(field, job, guidance)
+        for _ in optimisation.steps:
+            pass
         failure = ""
     except NonFiniteError as error:  # before the step that would spoil the field: it is measured as it was
         failure = str(error)
     seconds = round(time.monotonic() - begun, 3)
-    shown = displayed(field, guidance)
+    shown = optimisation.shown()
     textured, grey = measures.field_pictures(shown, guidance.device)
     judged = measures.judged(net, textured, asked)
     found = {**judged.measures, "grey": measures.right_grey(net, grey, asked)}
@@ -56,11 +55,6 @@ def measured(
         found |= _of_mesh(job, shown, guidance.device, net, asked)
     cells = measures.packed(solid.cells) if solid else ""
     return Row(run, found, seconds, tuple(judged.features.tolist()), cells, failure), textured
-
-
-def _optimise(field: TrainableField, job: Job, guidance: DiffusionGuidance) -> None:
-    for _ in optimise(field, guidance, asked_of(job, guidance), job.optimisation, job.seed):
-        pass
 
 
 def _of_mesh(job: Job, field: Field, device: torch.device, net: Judge, asked: Subject) -> dict[str, float]:

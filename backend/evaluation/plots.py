@@ -27,6 +27,7 @@ _COLOURS: dict[ScheduleName, str] = {
     "linear": "tab:green",
     "sqrt": "tab:blue",
     "uniform": "tab:gray",
+    "window": "tab:purple",
 }
 _APART = 0.05
 """How far lines stand apart, in powers of two, where intervals would hide each other."""

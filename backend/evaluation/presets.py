@@ -11,7 +11,7 @@ from backend.evaluation.rows import Row
 from backend.evaluation.runs import patterned_captions
 from backend.evaluation.statistics import Interval
 from backend.evaluation.tables import brackets, table
-from backend.presets import PRESETS
+from backend.pipeline.presets import PRESETS
 from backend.prior.vocabulary import Vocabulary
 
 _MEASURES = tuple(f"mesh_{name}" for name in OF_MESHES)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from backend.engine.names import ScheduleName
 from backend.engine.schedules import TimePrior
-from backend.presets import PRESETS, preset
+from backend.pipeline.presets import PRESETS, preset
 from backend.prior.captions import COLOUR_WORDS, PATTERN_WORDS, every_caption
 from backend.prior.shapes import SHAPES
 

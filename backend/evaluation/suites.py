@@ -14,16 +14,15 @@ from backend.evaluation.clip import Clip
 from backend.evaluation.measures import COMPARED, F_LOOSE, F_THRESHOLD, REFERENCES
 from backend.evaluation.rows import Row, Rows
 from backend.evaluation.runs import DEFAULT, PROMPTS, VARIANTS, Run, Suite, meshed, patterned_captions, picture_of
-from backend.generate import load_guidance
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
-from backend.job import Job, planned, versions
-from backend.prior import judge
+from backend.pipeline.asking import load_guidance
+from backend.pipeline.job import Job, planned, versions
+from backend.pipeline.request import Request
+from backend.prior import judge, words
 from backend.prior.captions import every_caption
 from backend.prior.judge import Judge
 from backend.prior.pictures import save_sheet
-from backend.prior.vocabulary import Vocabulary
-from backend.request import Request
 
 GRADIENT_PROMPTS, _HALF_MADE = 8, 20
 
@@ -55,7 +54,7 @@ def prepared(name: str, device: str, clip: Path | None) -> Bench:
         guidance=load_guidance(job),
         net=judge.load(library.builtin().folder),
         clip=chooser,
-        small=Vocabulary.of(job.model.folder) is not None,
+        small=words.of(job.model.folder) is not None,
         facts=_facts(job, clip),
     )
 

@@ -4,21 +4,26 @@ A folded one diffuses 32 x 32 x 12 where pictures have 64 x 64 x 3 (pixel unshuf
 same in both. Letters: see `interface`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from backend.engine.schedules import REFERENCE_SIZE
 from backend.guidance import folders
 from backend.guidance.folders import Prediction
+from backend.guidance.memory import ENCODER_BYTES, NETWORK_BYTES
 from backend.guidance.predictions import Predictions
 from backend.guidance.rigs import RigAttention
 from backend.guidance.text import TextEncoder
 from backend.guidance.views import Views
+
+_PLAIN_LATENTS = 8
+"""Latents per side of a plain picture, whose mean is taken: enough that its edges count little."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Parts:
     """What a model consists of. prediction: what the UNet's output means. vae: None in pixel space.
 
     rigs: the UNet's own, by which views see each other, or None for a model that is not told of views. abar: (T,) in
-    double precision, on the CPU. The modules stand on their device, in their precision.
+    double precision, on the CPU. The modules stand on their device, in their precision; `text` may stand elsewhere.
     """
 
     unet: UNet2DConditionModel
@@ -57,11 +62,17 @@ class DiffusionGuidance:
                 module.eval().requires_grad_(False)
 
     def lean(self, views_at_once: int) -> "DiffusionGuidance":
-        """The same guidance in less memory and more time: a few views at once, and the encoder's work done twice.
+        """The same guidance in less memory, a few views at once.
 
-        Views that see each other stay together; the model is asked for fewer conditionings at once instead.
+        Of more images the encoder's work is done twice. Views that see each other stay together; the model is asked for
+        fewer conditionings at once instead.
         """
         return DiffusionGuidance(self._parts, self._latent_field, views_at_once)
+
+    @property
+    def parts(self) -> Parts:
+        """What the model consists of."""
+        return self._parts
 
     @property
     def abar(self) -> Float[Tensor, " T"]:
@@ -75,17 +86,49 @@ class DiffusionGuidance:
 
     @property
     def size(self) -> int:
-        """The size to render at: the UNet's, unfolded. `model_space` enlarges colours for a VAE, as SDS papers do."""
-        return self._native * self._fold
+        """The size to render at: the UNet's, unfolded. `model_space` enlarges colours for a VAE, as SDS papers do.
+
+        A multi-view model's latents are half as large as others', so it gets two pixels for each, as MVDream does.
+        """
+        both = self._parts.vae is not None and self._parts.rigs is not None and not self._latent_field
+        return self._native * self._fold * (2 if both else 1)
+
+    @property
+    def schedule_size(self) -> int:
+        """The size that timesteps are translated by. Latents of all sizes were taught with one noise schedule."""
+        return self.size if self._parts.vae is None else REFERENCE_SIZE
 
     @property
     def device(self) -> torch.device:
         """Where it computes."""
         return self._device
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
-        """Embeddings of prompts; that of "" is the unconditional one."""
-        return self._parts.text.encode(prompts).to(self.device)
+    def view_bytes(self, conditionings: int) -> tuple[float, float]:
+        """About what encoding a view keeps for its gradient, and what predictions for it take meanwhile."""
+        unet, vae = self._parts.unet, self._parts.vae
+        network = NETWORK_BYTES * self._native**2 * unet.config.block_out_channels[0] * self._dtype.itemsize
+        if vae is None or self._latent_field:
+            return 0.0, conditionings * network
+        pixels = (self._native * _pixels_per_latent(vae)) ** 2
+        encoder = ENCODER_BYTES * pixels * vae.config.block_out_channels[0] * vae.dtype.itemsize
+        return encoder, conditionings * network
+
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
+        """Embeddings of prompts; that of "" is the unconditional one. endings: see `TextEncoder.encode`."""
+        return self._parts.text.encode(prompts, endings).to(self.device)
+
+    def drop_text_encoder(self) -> None:
+        """Free the memory of what is needed for `encode` alone, which cannot be called afterwards."""
+        self._parts.text.drop()
+
+    @torch.no_grad()
+    def plain(self, colours: Float[Tensor, "B 3"]) -> Float[Tensor, "B c"]:
+        """What a picture of one display colour is in the channels that are rendered: the colour, or its latent."""
+        vae = self._parts.vae
+        if vae is None or not self._latent_field:
+            return colours
+        pixels = _PLAIN_LATENTS * _pixels_per_latent(vae)
+        return self._encoded(vae, colours[:, :, None, None].expand(-1, -1, pixels, pixels)).mean((2, 3))
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         """What the model diffuses: images in [-1, 1], or the mean of their latents. Differentiable."""
@@ -94,15 +137,18 @@ class DiffusionGuidance:
             return _resized(images, self._native)
         if vae is None:
             return torch.nn.functional.pixel_unshuffle(_resized(images, self.size) * 2 - 1, self._fold)
-        if self._views_at_once is None:
+        if self._views_at_once is None or len(images) <= self._views_at_once:
             return self._latents(vae, images)
         # What the encoder keeps for its gradient is most of a step's memory: it is made anew for a few views at a time.
         parts = images.split(self._views_at_once)
         return torch.cat([checkpoint(self._latents, vae, part, use_reentrant=False) for part in parts])
 
     def _latents(self, vae: AutoencoderKL, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        pixels = _resized(images, self._native * _pixels_per_latent(vae)) * 2 - 1
-        return vae.encode(pixels.to(vae.dtype)).latent_dist.mode().float() * vae.config.scaling_factor
+        return self._encoded(vae, _resized(images, self._native * _pixels_per_latent(vae)))
+
+    def _encoded(self, vae: AutoencoderKL, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        pixels = (images * 2 - 1).to(vae.dtype)
+        return vae.encode(pixels).latent_dist.mode().float() * vae.config.scaling_factor
 
     @torch.no_grad()
     def decode(self, images: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
@@ -122,19 +168,33 @@ class DiffusionGuidance:
 
         Unless there is to be little memory; see `lean`.
         """
-        joint, told = 1, None
+        timesteps = torch.full((len(noisy),), t, device=self._device)
+        outputs = torch.cat([some for _, some in self.outputs(noisy, timesteps, conditionings, views)], dim=1)
+        return Predictions(outputs, noisy.detach(), float(self.abar[t]), self._parts.prediction)
+
+    def outputs(
+        self,
+        noisy: Float[Tensor, "B C h w"],
+        t: Int[Tensor, " B"],
+        conditionings: Sequence[Float[Tensor, "B L D"]],
+        views: Views,
+    ) -> Iterator[tuple[slice, Float[Tensor, "K b C h w"]]]:
+        """What the UNet puts out for as many views as it is shown at a time, and which those are.
+
+        Differentiable by the parameters that want a gradient; a frozen model has none.
+        """
+        unet, joint = self._parts.unet, 1
         if self._parts.rigs is not None:
             joint = self._parts.rigs.views = views.joint
-            told = views.features.to(self._device, self._dtype)
+        numbers = unet.config.projection_class_embeddings_input_dim
+        told = None if unet.class_embedding is None else views.told(numbers).to(self._device, self._dtype)
         at_once, texts = self._at_once(len(noisy), len(conditionings), joint)
-        parts = []
         for first in range(0, len(noisy), at_once):
             part = slice(first, first + at_once)
             text = [conditioning[part] for conditioning in conditionings]
             some = (text[start : start + texts] for start in range(0, len(text), texts))
             labels = None if told is None else told[part]
-            parts.append(torch.cat([self._outputs(noisy[part], t, asked, labels) for asked in some]))
-        return Predictions(torch.cat(parts, dim=1), noisy.detach(), float(self.abar[t]), self._parts.prediction)
+            yield part, torch.cat([self._outputs(noisy[part], t[part], asked, labels) for asked in some])
 
     def _at_once(self, views: int, texts: int, joint: int) -> tuple[int, int]:
         """How many views, and how many conditionings of them, the UNet is shown in one call."""
@@ -144,7 +204,7 @@ class DiffusionGuidance:
         return whole_rigs, max(1, self._views_at_once * texts // whole_rigs)
 
     def _outputs(
-        self, noisy: Tensor, t: int, text: Sequence[Tensor], told: Tensor | None
+        self, noisy: Tensor, t: Tensor, text: Sequence[Tensor], told: Tensor | None
     ) -> Float[Tensor, "K B C h w"]:
         """The UNet's output for each of the texts, in single precision."""
         unet, count = self._parts.unet, len(text)
@@ -152,7 +212,7 @@ class DiffusionGuidance:
         if self._device.type == "cuda":
             batch = batch.contiguous(memory_format=torch.channels_last)
         labels = None if told is None else told.repeat(count, 1)
-        output = unet(batch, t, torch.cat(list(text)).to(self._dtype), class_labels=labels).sample
+        output = unet(batch, t.repeat(count), torch.cat(list(text)).to(self._dtype), class_labels=labels).sample
         # DeepFloyd IF predicts a variance too, in further channels.
         return output[:, : noisy.shape[1]].float().unflatten(0, (count, len(noisy)))
 

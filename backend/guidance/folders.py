@@ -2,17 +2,19 @@
 
 Understood: a UNet2DConditionModel in pixel space (the built-in prior, DeepFloyd IF stage I), whole or folded
 (see `fold`), or on the latents of an AutoencoderKL (Stable Diffusion 1.x and 2.x), with one CLIP or T5 text encoder; it
-may have to be told how each picture is taken (see `takes_views`). Pickles are never read: opening one can run whatever
-its author liked. Nothing here imports torch: the server lists models too.
+may have to be told how each picture is taken (see `takes_views` and `is_multi_view`). Pickles are never read: opening
+one can run whatever its author liked. Nothing here imports torch: the server lists models too.
 """
 
 import json
 import math
+from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 from backend.errors import UserError
-from backend.guidance import weights
+from backend.guidance import mvdream, weights
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 """What a UNet's output stands for."""
@@ -23,8 +25,14 @@ TextKind = Literal["clip_text_model", "t5"]
 PARTS = ("unet", "text_encoder", "tokenizer", "scheduler", "vae")
 """The sub-folders that matter; only a latent model has the last one."""
 
-VIEW_FEATURES = 12
-"""Numbers that tell a model how a picture is taken; see `views`."""
+WORDS = "lexicon.json"
+"""The file of the words that a model knows, beside its index; only one that was taught few has it."""
+
+VIEW_FEATURES, CAMERA_NUMBERS = 12, 16
+"""Numbers that tell the built-in model how a picture is taken, and those that tell MVDream; see `views`."""
+
+_PIECE_READERS = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+"""What reads a tokenizer that is a file of sentence pieces alone, as pip calls it and as Python does."""
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LFS_POINTER_BYTES = 1024
@@ -32,8 +40,14 @@ _LFS_POINTER_BYTES = 1024
 
 def check(folder: Path) -> None:
     """Raise UserError unless `folder` holds a model that `loading.load` understands. Reads no weights."""
+    check_parts(folder)
+    _check_unet(folder)
+
+
+def check_parts(folder: Path) -> None:
+    """Raise UserError unless `folder` has all parts, with their weights, and those but the UNet are understood."""
     if folder.is_file():
-        raise UserError(f"{folder} is a single file, which cannot be read yet; name a folder in diffusers' layout")
+        _refuse_file(folder)
     if not (folder / "model_index.json").is_file():
         raise UserError(f"{folder} holds no diffusers model (model_index.json is missing); name the folder that has it")
     for path in files(folder):
@@ -51,15 +65,40 @@ def check(folder: Path) -> None:
     for name in weights.STEMS:
         if (folder / name).is_dir():
             _check_weights(folder / name)
-    _check_unet(folder)
+    check_tokenizer(_names(folder / "tokenizer"))
     text_kind(folder)
     scheduler_settings(folder)
 
 
+def _refuse_file(path: Path) -> NoReturn:
+    line = f"{path} is a single file, which cannot be read yet"
+    if mvdream.is_published(path):
+        raise UserError(f"{path} is MVDream as it is published; add it first: dreamtime models add {path}")
+    if weights.is_pickle(path.name):
+        raise UserError(f"{line}: it is a pickle, which can run code when opened; take a safetensors copy of it")
+    raise UserError(f"{line}; name a folder in diffusers' layout")
+
+
+def check_tokenizer(names: Collection[str]) -> None:
+    """Raise UserError unless what reads a tokenizer with files of these names is installed."""
+    if "spiece.model" not in names or "tokenizer.json" in names:
+        return
+    if lacking := [package for package, module in _PIECE_READERS.items() if not _installed(module)]:
+        raise UserError(f"the tokenizer of this model needs more packages: pip install {' '.join(lacking)}")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it is a part of
+        return False
+
+
 def files(folder: Path) -> list[Path]:
-    """The files that make up a model: its index and those of its parts, sorted, but for pickles."""
+    """The files that make up a model: its index, its words and those of its parts, sorted, but for pickles."""
+    words = [folder / WORDS] if (folder / WORDS).is_file() else []
     inside = (path for part in PARTS for path in (folder / part).rglob("*") if path.is_file())
-    return [folder / "model_index.json", *sorted(path for path in inside if not weights.is_pickle(path.name))]
+    return [folder / "model_index.json", *words, *sorted(path for path in inside if not weights.is_pickle(path.name))]
 
 
 def pickles(folder: Path) -> list[Path]:
@@ -80,6 +119,12 @@ def variant(path: Path) -> str:
     return weights.preferred(found, weights.PLAIN_FIRST)
 
 
+def weight_files(path: Path) -> list[Path]:
+    """The weights of the part in `path` that are loaded: a file, or shards. Raises UserError if it has none."""
+    found = weights.variants(path.name, _names(path))[variant(path)]
+    return [path / name for name in found if not weights.is_index(name)]
+
+
 def _check_weights(path: Path) -> None:
     """Raise UserError unless the weights that are loaded of the part in `path` are all there."""
     names = _names(path)
@@ -98,6 +143,8 @@ def _names(path: Path) -> list[str]:
 def _check_unet(folder: Path) -> None:
     """Refuse UNets that want more than an image, a timestep, a text and a view, or that do not fit the VAE."""
     unet = _json(folder / "unet" / "config.json")
+    if mvdream.has_published_unet(folder):
+        raise UserError(f"{folder} is MVDream as it is published; add it first: dreamtime models add {folder}")
     if unet.get("_class_name") != "UNet2DConditionModel":
         raise UserError(f"{folder} has a {unet.get('_class_name')}; only UNet2DConditionModel is supported")
     if unet.get("addition_embed_type") == "text_time" or (folder / "text_encoder_2").is_dir():
@@ -105,7 +152,7 @@ def _check_unet(folder: Path) -> None:
     channels = unet.get("in_channels", 4)
     latent = is_latent(folder)
     diffused = _json(folder / "vae" / "config.json").get("latent_channels", 4) if latent else 3 * fold(channels) ** 2
-    if channels != diffused or (unet.get("class_embed_type") and not takes_views(folder)):
+    if channels != diffused or (unet.get("class_embed_type") and not (takes_views(folder) or is_multi_view(folder))):
         raise UserError(
             f"{folder} is an inpainting, editing or upscaling model (its UNet takes {channels} "
             f"channels where {diffused} are diffused); take a plain text-to-image one"
@@ -118,10 +165,20 @@ def fold(channels: int) -> int:
 
 
 def takes_views(folder: Path) -> bool:
-    """Whether the model wants to be told how each picture is taken, as `views` puts it."""
+    """Whether the model wants to be told how each picture is taken, as the built-in one does."""
+    return _numbers_told(folder) == VIEW_FEATURES
+
+
+def is_multi_view(folder: Path) -> bool:
+    """Whether the model draws rigs of views that see each other, and is told where their cameras stand: MVDream."""
+    return is_latent(folder) and _numbers_told(folder) == CAMERA_NUMBERS
+
+
+def _numbers_told(folder: Path) -> Any:
+    """How many numbers tell the model of each picture, or None for none."""
     unet = _json(folder / "unet" / "config.json")
-    numbers = unet.get("projection_class_embeddings_input_dim")
-    return unet.get("class_embed_type") == "projection" and numbers == VIEW_FEATURES
+    told = unet.get("class_embed_type") == "projection"
+    return unet.get("projection_class_embeddings_input_dim") if told else None
 
 
 def is_latent(folder: Path) -> bool:

@@ -23,13 +23,11 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
     RepositoryNotFoundError,
 )
 
-from backend import home
 from backend.errors import UserError
 from backend.guidance import folders, library, weights
 from backend.guidance.library import ModelSource
 
 _TEXT_FILES = frozenset({".json", ".txt", ".model"})
-_SPARE_BYTES = 1_000_000_000
 
 _MOVED = {
     "runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
@@ -74,6 +72,7 @@ def look_up(hub: Hub, hub_id: str, name: str = "") -> Offer:
         raise UserError(f"the hub names no commit for {hub_id}; try again later")
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     files = needed(hub_id, list(sizes))
+    folders.check_tokenizer([PurePosixPath(file).name for file in files if file.startswith("tokenizer/")])
     card: Any = info.card_data or {}
     licence = card.get("license_name") or card.get("license") or "unknown"
     return Offer(hub_id, name or hub_id, info.sha, str(licence), files, sum(sizes[name] for name in files))
@@ -85,7 +84,7 @@ def needed(hub_id: str, names: list[str]) -> tuple[str, ...]:
         raise UserError(f"{hub_id} is no diffusers model (model_index.json is missing); name one that is")
     if any(name.startswith("transformer/") for name in names):
         raise UserError(f"{hub_id} is a transformer model; only UNet models such as Stable Diffusion are supported")
-    chosen = ["model_index.json"]
+    chosen = [name for name in ("model_index.json", folders.WORDS) if name in names]
     for part in folders.PARTS:
         inside = [path.name for path in map(PurePosixPath, names) if path.parent == PurePosixPath(part)]
         chosen += [f"{part}/{name}" for name in inside if _is_text(name)]
@@ -104,27 +103,14 @@ def _is_text(name: str) -> bool:
 
 def fetch(hub: Hub, offer: Offer) -> ModelSource:
     """Download what `offer` lists and record it. Interrupted, it goes on where it was when called again."""
-    final = library.models_folder() / library.slug(offer.name)
-    partial = final.with_name(final.name + ".partial")
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(partial).free
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {partial.parent} ({error.strerror}); set {home.VARIABLE} to a folder you own"
-        ) from error
-    if free < offer.size + _SPARE_BYTES:
-        raise UserError(
-            f"{offer.id} needs {offer.size / 1e9:.1f} GB and {partial.parent} has {free / 1e9:.1f} GB free; "
-            f"make room, or set {home.VARIABLE} to a folder on another disk"
-        )
+    library.check_room(offer.id, offer.size)
+    partial = library.models_folder() / f"{library.slug(offer.name)}.partial"
     with _explained(offer.id):
         hub.snapshot_download(offer.id, revision=offer.commit, allow_patterns=list(offer.files), local_dir=partial)
     shutil.rmtree(partial / ".cache", ignore_errors=True)
-    folders.check(partial)
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
-    return library.record(ModelSource(offer.name, offer.id, final, offer.commit, offer.licence, offer.size))
+    folder = library.settled(partial, offer.name)
+    shutil.rmtree(partial, ignore_errors=True)  # it is still there if it had to be converted
+    return library.record(ModelSource(offer.name, offer.id, folder, offer.commit, offer.licence, offer.size))
 
 
 @contextmanager

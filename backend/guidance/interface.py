@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from backend.guidance.predictions import Predictions
@@ -32,6 +32,12 @@ class Wishes:
     better: Float[Tensor, "B L D"] | None = None
     worse: Float[Tensor, "B L D"] | None = None
 
+    def part(self, views: slice) -> "Wishes":
+        """What is asked for in some of the views."""
+        optional = (self.against, self.against_weights, self.better, self.worse)
+        some = (None if asked is None else asked[views] for asked in optional)
+        return Wishes(self.positive[views], self.negative[views], *some)
+
 
 @runtime_checkable
 class Guidance(Protocol):
@@ -39,7 +45,8 @@ class Guidance(Protocol):
 
     abar: (T,) its noise schedule, double precision, on the CPU. channels: of the images that it is
     shown: 3 for display colours, or those of its latents when the field renders latents. size: H = W
-    of those images. device: where it computes.
+    of those images. schedule_size: by which timesteps are translated (see `schedules`): pixels of a picture, but
+    Stable Diffusion's 64 for latents of any size. device: where it computes.
     """
 
     @property
@@ -52,10 +59,20 @@ class Guidance(Protocol):
     def size(self) -> int: ...
 
     @property
+    def schedule_size(self) -> int: ...
+
+    @property
     def device(self) -> torch.device: ...
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
-        """Embeddings of prompts; that of "" is the unconditional one."""
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
+        """Embeddings of prompts; that of "" is the unconditional one.
+
+        endings: what comes after each of them, whole, however long the prompt is.
+        """
+        ...
+
+    def plain(self, colours: Float[Tensor, "B 3"]) -> Float[Tensor, "B c"]:
+        """What a picture of one display colour in [0, 1] is in the channels that are rendered."""
         ...
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
@@ -69,4 +86,37 @@ class Guidance(Protocol):
 
         A model that was not taught how pictures are taken takes no notice of `views`.
         """
+        ...
+
+
+@runtime_checkable
+class Rival(Protocol):
+    """A second model, which learns during a run what its renders look like; see `engine.rules.vsd`."""
+
+    def predict(
+        self, noisy: Float[Tensor, "B C h w"], t: int, conditionings: Sequence[Float[Tensor, "B L D"]], views: Views
+    ) -> Predictions:
+        """What it says by now; see `Guidance.predict`. It takes notice of `views`, whatever its model was taught."""
+        ...
+
+    def learn(
+        self,
+        clean: Float[Tensor, "B C h w"],
+        noise: Float[Tensor, "B C h w"],
+        t: Int[Tensor, " B"],
+        conditioning: Float[Tensor, "B L D"],
+        views: Views,
+    ) -> float:
+        """Take one step towards telling `noise` from `clean`, mixed at timesteps `t`; returns the loss before it.
+
+        That is a mean of squares. Where it, or its slope, is not finite, nothing is learnt and nan is returned.
+        """
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that what it says and learns from now on depends on; no copies."""
+        ...
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Be as the rival was that had `state`."""
         ...

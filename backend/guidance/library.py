@@ -7,18 +7,18 @@ folder that was added stays where it is. <home> is $DREAMTIME_HOME, or the user'
 import hashlib
 import json
 import logging
+import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import chain, count
 from pathlib import Path
-from shutil import rmtree
 from urllib.parse import quote
 
 from backend import home
 from backend.errors import UserError
-from backend.guidance import folders
+from backend.guidance import folders, mvdream
 from shared.limits import NAME_CHARACTERS
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ BUILTIN = "builtin"
 
 _BUILTIN_FOLDER = Path(__file__).parent.parent / "prior" / "weights" / "32"
 _BUILTIN_LICENCE = "GPL-3.0-or-later"
+_SPARE_BYTES = 1_000_000_000
 _FILE_NAME_CHARACTERS = 200  # file systems take 255, and there are endings
 
 
@@ -95,17 +96,28 @@ def of_folder(folder: Path) -> ModelSource:
     """The model in a folder, added or not. Raises UserError if it is none that guidance understands."""
     folder = home.expanded(folder).resolve()
     folders.check(folder)
-    files = folders.files(folder)
-    size = sum(path.stat().st_size for path in files)
-    return ModelSource(_name_of(folder), str(folder), folder, _digest(folder, files), "unknown", size)
+    return _described(folder, folders.files(folder))
+
+
+def offered(path: Path) -> ModelSource:
+    """What `add` would bring. Raises UserError if that is nothing that guidance understands."""
+    path = home.expanded(path).resolve()
+    if not mvdream.is_published(path):
+        return of_folder(path)
+    return _described(path, [path] if path.is_file() else folders.files(path))
+
+
+def _described(path: Path, files: list[Path]) -> ModelSource:
+    size = sum(file.stat().st_size for file in files)
+    return ModelSource(_name_of(path), str(path), path, _digest(path, files), "unknown", size)
 
 
 def _name_of(folder: Path) -> str:
-    """The folder's own name, or the id of the model whose snapshot it is: models--owner--name/snapshots/COMMIT."""
+    """Its own name, or the id of the model whose snapshot in the cache it is: models--owner--name/snapshots/COMMIT."""
     repository = folder.parent.parent.name
     if folder.parent.name == "snapshots" and repository.startswith("models--"):
         return repository.removeprefix("models--").replace("--", "/", 1)
-    return folder.name
+    return folder.stem if folder.is_file() else folder.name
 
 
 def resolve(wanted: str) -> ModelSource:
@@ -148,13 +160,67 @@ def check_new(name: str) -> None:
         )
 
 
-def add(folder: Path, name: str = "") -> ModelSource:
-    """Add the model in a folder under `name`, or its own, numbered if another folder's has it. Raises UserError."""
-    found = of_folder(folder)
+def add(path: Path, name: str = "") -> ModelSource:
+    """Add the model in a folder under `name`, or its own, numbered if another folder's has it. Raises UserError.
+
+    MVDream as it is published, which may be a file, is converted into a folder of the library's own.
+    """
+    path = home.expanded(path).resolve()
     for known in _records().values():
-        if known.folder == found.folder:
-            raise UserError(f'{found.folder} was added already, as "{known.name}"')
-    return record(replace(found, name=name or _unused(found.name)))
+        if str(path) in (known.origin, str(known.folder)):
+            raise UserError(f'{path} was added already, as "{known.name}"')
+    found = offered(path)
+    found = replace(found, name=name or _unused(found.name))
+    if mvdream.is_published(path):
+        check_new(found.name)
+        check_room(found.name, found.size)
+        found = replace(of_folder(settled(path, found.name)), name=found.name, origin=found.origin)
+    return record(found)
+
+
+def check_room(name: str, size: int) -> None:
+    """Raise UserError unless `size` bytes of the model `name` can be written into the library, and more besides."""
+    folder = models_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror}); set {home.VARIABLE} to a folder you own"
+        ) from error
+    if free < size + _SPARE_BYTES:
+        raise UserError(
+            f"{name} needs {size / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; "
+            f"make room, or set {home.VARIABLE} to a folder on another disk"
+        )
+
+
+def settled(source: Path, name: str) -> Path:
+    """The library's own folder for the model `name`: what is in `source`, converted if need be, or moved there whole.
+
+    Raises UserError for what guidance does not understand; then `source` is as it was.
+    """
+    final = models_folder() / slug(name)
+    if mvdream.is_published(source):
+        source = _converted(source, final.with_name(final.name + ".converted"))
+    else:
+        folders.check(source)
+    shutil.rmtree(final, ignore_errors=True)
+    source.rename(final)
+    return final
+
+
+def _converted(source: Path, target: Path) -> Path:
+    from backend.guidance import conversion  # it imports torch
+
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        conversion.convert(source, target)
+        folders.check(target)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    return target
 
 
 def _unused(name: str) -> str:
@@ -188,7 +254,7 @@ def remove(name: str) -> ModelSource:
         raise UserError(f'no added model is called "{name}"; there are: {added}')
     record_path(name).unlink()
     if found.downloaded:
-        rmtree(found.folder, ignore_errors=True)
+        shutil.rmtree(found.folder, ignore_errors=True)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +44,18 @@ def load(folder: Path, device: torch.device, precision: Precision, latent_field:
     diffusers_options = {"torch_dtype": dtype, "low_cpu_mem_usage": False}
     abar, prediction = noise_schedule(folder)
     try:
-        with _quiet():
+        with quiet():
             unet = _placed(_weights(UNet2DConditionModel, folder / "unet", **diffusers_options), device)
             parts = Parts(
                 unet=unet,
-                text=_text_encoder(folder, device, dtype),
+                text=_text_encoder(folder, precision),
                 abar=abar,
                 prediction=prediction,
                 vae=_placed(_weights(AutoencoderKL, folder / "vae", **diffusers_options), device)
                 if folders.is_latent(folder)
                 else None,
                 # A model that is told how pictures are taken was taught rigs of them, too.
-                rigs=join_views(unet) if folders.takes_views(folder) else None,
+                rigs=join_views(unet) if folders.takes_views(folder) or folders.is_multi_view(folder) else None,
             )
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -71,20 +70,15 @@ def noise_schedule(folder: Path) -> tuple[Float[Tensor, " T"], Prediction]:
     return torch.cumprod(1 - scheduler.betas.double(), 0), settings["prediction_type"]
 
 
-def _text_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -> TextEncoder:
-    kind = _TEXT_MODELS[folders.text_kind(folder)]
-    # It runs once per prompt: on a CPU single precision costs nothing that matters.
-    dtype = torch.float32 if device.type == "cpu" else dtype
+def _text_encoder(folder: Path, precision: Precision) -> TextEncoder:
+    """On the CPU: it is needed once, before the first step, and DeepFloyd IF's is larger than most cards."""
+    kind = folders.text_kind(folder)
+    # Single precision costs nothing that matters, but for that one: there it would take 19 GB.
+    dtype = torch.bfloat16 if kind == "t5" and precision != "fp32" else torch.float32
     path = folder / "text_encoder"
-    model = _weights(kind, path, dtype=dtype, trust_remote_code=False)
-    return TextEncoder(_tokenizer(folder / "tokenizer"), model.to(device).eval().requires_grad_(False))
-
-
-def _tokenizer(path: Path) -> Any:
-    pieces_only = (path / "spiece.model").is_file() and not (path / "tokenizer.json").is_file()
-    if pieces_only and find_spec("sentencepiece") is None:
-        raise UserError(f"the tokenizer in {path} needs one more package: pip install sentencepiece")
-    return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    model = _weights(_TEXT_MODELS[kind], path, dtype=dtype, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True, trust_remote_code=False)
+    return TextEncoder(tokenizer, model.eval().requires_grad_(False))
 
 
 def _weights(kind: Any, path: Path, **options: Any) -> Any:
@@ -116,8 +110,8 @@ def _placed(module: Any, device: torch.device) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Neither progress bars nor advice from the libraries while they load."""
+def quiet() -> Iterator[None]:
+    """Neither progress bars nor advice from the libraries."""
     libraries = (transformers.utils.logging, diffusers.utils.logging)
     before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
     for library in libraries:

@@ -11,6 +11,22 @@ from torch import Tensor
 from backend.guidance.folders import Prediction
 
 
+def target(
+    kind: Prediction,
+    clean: Float[Tensor, "B C h w"],
+    noise: Float[Tensor, "B C h w"],
+    abar: Float[Tensor, "B 1 1 1"],
+) -> Float[Tensor, "B C h w"]:
+    """The output of a model that knows what its noisy images were mixed of."""
+    match kind:
+        case "epsilon":
+            return noise
+        case "v_prediction":
+            return abar.sqrt() * noise - (1 - abar).sqrt() * clean
+        case "sample":
+            return clean
+
+
 @dataclass(frozen=True)
 class Predictions:
     """What a model makes of B noisy images under each of K conditionings, at one timestep.

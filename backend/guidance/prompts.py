@@ -25,8 +25,14 @@ SUFFIXES: dict[View, str] = {
     "above": ", overhead view",
 }
 
-_RAMP_DEGREES = (20.0, 60.0)
-"""Elevations where "above" sets in and is all: halfway at `cameras.ABOVE_FROM_DEGREES`."""
+Elevations = tuple[float, float]
+"""In degrees, at which "above" sets in and is all."""
+
+ABOVE: Elevations = (20.0, 60.0)
+"""Halfway at `cameras.ABOVE_FROM_DEGREES`, as the built-in model was taught."""
+
+OVERHEAD: Elevations = (60.0, 80.0)
+"""As photographs are described: an overhead view is one that looks down, and not just from above the horizon."""
 
 _UNHEARD = 0.02
 """A Perp-Neg weight below this size changes nothing that is seen."""
@@ -74,7 +80,8 @@ class ViewPrompts:
     """A prompt, encoded once for all views.
 
     views: embeddings per view, or the plain prompt alone when `mode` is "off". negative: the negative
-    prompt's. mode: "interpolated" mixes embeddings by angle, "nearest" takes that of the view's name.
+    prompt's. mode: "interpolated" mixes embeddings by angle, "nearest" takes that of the view's name. above: where
+    mixtures turn to the view from above.
     """
 
     views: Float[Tensor, "v L D"]
@@ -82,6 +89,7 @@ class ViewPrompts:
     mode: ViewMode = "interpolated"
     perp_neg: PerpNeg | None = None
     contrast: Contrast | None = None
+    above: Elevations = ABOVE
 
     def __post_init__(self) -> None:
         if self.mode not in VIEW_MODES:
@@ -101,12 +109,12 @@ class ViewPrompts:
         """Of embeddings for all views, that for each camera."""
         if self.mode == "off":
             return embeddings.expand(len(cameras.azimuth), -1, -1)
-        shares = view_shares(cameras) if self.mode == "interpolated" else _nearest(cameras)
+        shares = view_shares(cameras, self.above) if self.mode == "interpolated" else _nearest(cameras)
         return torch.einsum("bv,vld->bld", shares.to(embeddings.device), embeddings)
 
     def _kept_away(self, wishes: Wishes, perp_neg: PerpNeg, cameras: Cameras) -> Wishes:
         """With Perp-Neg's prompts, but for those that no camera needs to keep away from: each costs a prediction."""
-        weights = perp_neg.at(view_shares(cameras).to(self.views.device))
+        weights = perp_neg.at(view_shares(cameras, self.above).to(self.views.device))
         heard = [index for index, heard in enumerate((weights.abs() >= _UNHEARD).any(0).tolist()) if heard]
         if not heard:
             return wishes
@@ -121,23 +129,24 @@ def encode(
     mode: ViewMode = "interpolated",
     perp_neg: PerpNeg | None = None,
     contrast: tuple[str, str] | None = None,
+    above: Elevations = ABOVE,
 ) -> ViewPrompts:
     """`prompt` seen from every side, as `guidance` understands it. contrast: see `Contrast`; put after the prompt."""
     suffixes = [""] if mode == "off" else [SUFFIXES[view] for view in VIEWS]
-    texts = [prompt + words + suffix for words in ("", *(contrast or ())) for suffix in suffixes]
-    *embeddings, unwanted = guidance.encode([*texts, negative]).split(1)
+    endings = [words + suffix for words in ("", *(contrast or ())) for suffix in suffixes]
+    *embeddings, unwanted = guidance.encode([*[prompt] * len(endings), negative], [*endings, ""]).split(1)
     views, *sides = torch.cat(embeddings).split(len(suffixes))
-    return ViewPrompts(views, unwanted, mode, perp_neg, Contrast(*sides) if sides else None)
+    return ViewPrompts(views, unwanted, mode, perp_neg, Contrast(*sides) if sides else None, above)
 
 
-def view_shares(cameras: Cameras) -> Float[Tensor, "B 4"]:
+def view_shares(cameras: Cameras, elevations: Elevations = ABOVE) -> Float[Tensor, "B 4"]:
     """How much of each view a camera sees: not negative, sum 1, with continuous derivatives.
 
     Around: front cos^2 and side sin^2 of the azimuth, back cos^2 on the far side: halves where
-    `cameras.view_name` changes the name. Upwards all of them give way to "above".
+    `cameras.view_name` changes the name. Upwards all of them give way to "above", over `elevations`.
     """
     toward_front = torch.cos(cameras.azimuth)
-    low, high = map(math.radians, _RAMP_DEGREES)
+    low, high = map(math.radians, elevations)
     rise = ((cameras.elevation - low) / (high - low)).clamp(0, 1)
     above = rise.square() * (3 - 2 * rise)
     front, back = toward_front.clamp(min=0).square(), toward_front.clamp(max=0).square()

@@ -3,7 +3,8 @@
 Letters: B views.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from backend.engine.cameras import Cameras
 from backend.engine.shading import Lights
-from backend.guidance.folders import VIEW_FEATURES
+from backend.guidance.folders import CAMERA_NUMBERS, VIEW_FEATURES
 
 FEATURES = VIEW_FEATURES
 """Numbers that tell of one view."""
@@ -33,6 +34,21 @@ class Views:
         """Pictures in plain colours."""
         toward = torch.tensor([[0.0, 0.0, 1.0]], device=cameras.azimuth.device)
         return cls(cameras, Lights(toward.expand(len(cameras.azimuth), -1), torch.ones_like(cameras.azimuth)))
+
+    def told(self, numbers: int | None) -> Float[Tensor, "B n"]:
+        """What a model is told of each view that takes so many numbers: MVDream 16, the built-in one and rivals 12."""
+        return self.camera_matrices if numbers == CAMERA_NUMBERS else self.features
+
+    @property
+    def camera_matrices(self) -> Float[Tensor, "B 16"]:
+        """From camera to world, row by row, as MVDream was taught (arXiv 2308.16512, section 3.1): at distance 1.
+
+        Axes of the camera: right, up, backward; of the world: z up, and things mostly face +x, not -y as here.
+        """
+        cameras = replace(self.cameras, azimuth=self.cameras.azimuth + math.pi / 2)
+        matrices = torch.stack([*cameras.right_and_up, cameras.backward, cameras.backward], dim=2)
+        last = torch.tensor([0.0, 0.0, 0.0, 1.0], device=matrices.device).expand(len(matrices), -1)
+        return torch.cat([matrices.flatten(1), last], dim=1)
 
     @property
     def features(self) -> Float[Tensor, "B 12"]:

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from backend.engine.cameras import Cameras, ring
 from backend.engine.fields import Field
-from backend.engine.rendering import Occupancy, Rendering, render
+from backend.engine.occupancy import Occupancy
+from backend.engine.rendering import Rendering, render
 from backend.mesh.asset import TriangleMesh
 from backend.mesh.raycast import RayCaster, corner_normals, one_by_one
 from backend.mesh.texels import rasterised

@@ -14,13 +14,19 @@ from jaxtyping import Float, Float32, Float64
 from scipy.spatial import KDTree
 from torch import Tensor
 
+from backend.engine.cameras import ring
+from backend.engine.fields import Field
+from backend.engine.occupancy import Occupancy
+from backend.engine.rendering import render
 from backend.engine.shading import over
-from backend.mesh.asset import SMALLEST_AREA, TriangleMesh
+from backend.mesh import raycast
+from backend.mesh.asset import SMALLEST_AREA, Asset, TriangleMesh
 from backend.mesh.clean import components
-from backend.mesh.raycast import welded
 
 BACKGROUND = 0.5
 """Grey level behind both pictures: it is as far from dark objects as from bright ones."""
+
+_PIXELS = 256
 
 
 @runtime_checkable
@@ -77,9 +83,29 @@ def _on_grey(pictures: Pictures) -> Float[Tensor, "B 3 H W"]:
     return over(pictures.colour.cpu(), opacity, torch.full((len(opacity), 3), BACKGROUND))
 
 
+def to_field(asset: Asset, field: Field, device: torch.device) -> Fidelity:
+    """The mesh against the field's own renders, from eight sides. The field renders display colours on `device`."""
+    cameras = ring(8, elevation_degrees=20)
+    occupancy = Occupancy.of(field, 64, 0.1, device)
+    with torch.no_grad():  # one view at a time: the samples of all of them are gigabytes
+        views = [
+            render(field, camera.to(device), _PIXELS, occupancy, step=0.02) for camera in raycast.one_by_one(cameras)
+        ]
+    shown = _Views(torch.cat([view.colour for view in views]).cpu(), torch.cat([view.opacity for view in views]).cpu())
+    return compare(shown, raycast.render(asset, cameras, _PIXELS))
+
+
+@dataclass(frozen=True)
+class _Views:
+    """Pictures of a field, as `compare` wants them."""
+
+    colour: Float[Tensor, "B 3 H W"]
+    opacity: Float[Tensor, "B H W"]
+
+
 def topology(mesh: TriangleMesh) -> Topology:
     """Count what matters to whoever edits or prints the mesh. Vertices in the same place count as one."""
-    whole = welded(mesh)
+    whole = raycast.welded(mesh)
     start = whole.triangles.astype(np.int64)
     end = np.roll(start, -1, axis=1)
     count = len(whole.vertices)

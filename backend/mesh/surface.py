@@ -10,7 +10,8 @@ from torch import Tensor
 
 from backend.engine.cameras import ring
 from backend.engine.fields import BOUND, Field
-from backend.engine.rendering import Occupancy, march
+from backend.engine.occupancy import Occupancy
+from backend.engine.rendering import march
 from backend.errors import UserError
 from backend.mesh.asset import TriangleMesh
 from backend.mesh.marching import marching_cubes
@@ -145,8 +146,8 @@ def _on_grid(field: Field, wanted: Bool[Tensor, "G G G"], device: torch.device) 
 
 
 def _density(field: Field, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-    with torch.no_grad():
-        density = field.density(points)
+    with torch.no_grad():  # some at a time: of one point, a hash grid looks at the corners of sixteen cells
+        density = torch.cat([field.density(some) for some in points.split(_POINTS_AT_ONCE)])
     if not density.isfinite().all():
         raise UserError(_BROKEN)
     return density.float()

@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 
 from backend.errors import UserError
+from backend.guidance import folders
 from backend.prior.captions import COLOUR_WORDS, PATTERN_WORDS
 from backend.prior.catalogue import Entry
 from backend.prior.kinds import kinds
+from backend.prior.listing import MATERIAL_WORDS, Listing
 from backend.prior.wording import all_words, forms, words_of
 
-_FILE = "lexicon.json"
+FILE = folders.WORDS
 _NEAREST = 5
 _SILENT = frozenset({"my", "please", "one", "some", "two", "three", "this", "that", "very"})
 """Words outside the captions that are not worth a warning."""
@@ -25,13 +27,16 @@ _DEPICTIONS = frozenset({"picture", "photo", "photograph", "image", "drawing", "
 _PREPOSITIONS = frozenset({"with", "without", "on", "in", "of", "under", "beside", "near", "at", "by", "from", "for"})
 """What an object is described with follows these: a knight with a sword is a knight."""
 
+_FUNCTIONAL = frozenset({"and", "the", "its", "his", "her", "that", "where", "while", "each", "other", "like", "being"})
+"""What nobody would look for in a list."""
 
-class UnknownObjectError(ValueError):
+
+class UnknownObjectError(UserError):
     """The prompt names nothing that the model can make. `nearest`: known objects that come next to it."""
 
     def __init__(self, prompt: str, nearest: tuple[str, ...]) -> None:
         self.nearest = nearest
-        super().__init__(f'the built-in model knows no object in "{prompt}"; try one of: {", ".join(nearest)}')
+        super().__init__(f'the model knows no object in "{prompt}"; try one of: {", ".join(nearest)}')
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Understanding:
         """One line that names the words without effect, or None."""
         if not self.unknown:
             return None
-        return f"the built-in model does not know {', '.join(map(repr, self.unknown))}: no effect on the result"
+        return f"the model does not know {', '.join(map(repr, self.unknown))}: no effect on the result"
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,27 @@ class Lexicon:
         words = (word for part in self._parts(text) for word in words_of(part) if word.isalnum())
         return tuple(dict.fromkeys(word for word in words if word not in self._taught and word not in _SILENT))
 
+    def told(self, text: str) -> str:
+        """`text` in words that the model was taught, as far as it was."""
+        return " ".join(self._parts(text))
+
+    @cached_property
+    def listing(self) -> Listing:
+        """All that can be asked for; kinds, colours and other words in alphabetical order."""
+        kinds = {noun.noun: noun.names for noun in self.nouns}
+        colours, patterns = _all_words(COLOUR_WORDS, COLOUR_WORDS), _all_words(PATTERN_WORDS, self.patterns)
+        materials = tuple(word for word in MATERIAL_WORDS if word in self._taught)
+        listed = {*self._names, *_COLOURS, *_PATTERNS, *materials, *_PREPOSITIONS, *_FUNCTIONAL}
+        words = (word for word in self.words if word.isalpha() and len(word) > 2)
+        return Listing(
+            objects={group: tuple(kinds[noun] for noun in nouns) for group, nouns in self.groups.items()},
+            names=tuple(dict.fromkeys([*kinds, *(name for noun in self.nouns for name in noun.synonyms)])),
+            colours=colours,
+            patterns=patterns,
+            materials=materials,
+            others=tuple(word for word in words if listed.isdisjoint(forms(word))),
+        )
+
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
         """The nouns of each group, both in alphabetical order."""
@@ -189,7 +215,7 @@ class Lexicon:
     def _nearest(self, told: Sequence[str], unknown: Sequence[str]) -> tuple[str, ...]:
         """Known nouns: what an unknown word misspells, then what means something like it, then usual ones."""
         asked = " ".join(part for part in told if part not in _COLOURS and part not in _PATTERNS)
-        misspelt = [word for word in unknown if not kinds().meant(word)]
+        misspelt = [word for word in unknown if not kinds().meant(word)][:_NEAREST]
         close = [name for word in misspelt for name in get_close_matches(word, self._names, _NEAREST, cutoff=0.75)]
         meant = [
             min(self.right(self._names[name]), key=lambda noun: (noun != name, self.numbers[noun])) for name in close
@@ -202,13 +228,13 @@ class Lexicon:
 
     def save(self, folder: Path) -> None:
         """Write the lexicon into a model's folder."""
-        (folder / _FILE).write_text(json.dumps(asdict(self), separators=(",", ":")) + "\n", encoding="utf-8")
+        (folder / FILE).write_text(json.dumps(asdict(self), separators=(",", ":")) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Lexicon":
         """Read a model's lexicon back. Raises FileNotFoundError if there is none, and UserError for a damaged one."""
         try:
-            content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+            content = json.loads((folder / FILE).read_text(encoding="utf-8"))
             read = cls(
                 nouns=tuple(Noun(**{**kind, "synonyms": tuple(kind["synonyms"])}) for kind in content["nouns"]),
                 patterns=tuple(content["patterns"]),
@@ -221,7 +247,7 @@ class Lexicon:
         except FileNotFoundError:
             raise
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise UserError(f"{folder / _FILE} is damaged ({error}); take another copy of the model") from error
+            raise UserError(f"{folder / FILE} is damaged ({error}); take another copy of the model") from error
 
 
 def _noun(name: str, kind: list[Entry]) -> Noun:
@@ -232,6 +258,10 @@ def _noun(name: str, kind: list[Entry]) -> Noun:
 
 _COLOURS = {word: name for name, words in COLOUR_WORDS.items() for word in words}
 _PATTERNS = {word: name for name, words in PATTERN_WORDS.items() for word in words}
+
+
+def _all_words(table: Mapping[str, tuple[str, ...]], names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(word for name in names for word in table[name])
 
 
 def _depicts(parts: Sequence[str], place: int) -> bool:

@@ -1,5 +1,6 @@
 """Draw images from a trained prior: python -m backend.prior.sample "a red mug" --n 8 --out mugs.png."""
 
+from itertools import cycle
 from pathlib import Path
 
 import click
@@ -9,12 +10,13 @@ from torch import Tensor
 
 from backend.engine.cameras import CameraDistribution
 from backend.engine.shading import LightDistribution
+from backend.errors import UserError
 from backend.guidance.views import Views
-from backend.prior import model
-from backend.prior.captions import example_prompts
+from backend.prior import model, words
+from backend.prior.captions import with_articles
 from backend.prior.model import Prior
 from backend.prior.pictures import save_sheet
-from backend.prior.vocabulary import UnknownObjectError, Vocabulary
+from backend.prior.words import Words
 from shared.limits import PROMPT_CHARACTERS
 
 
@@ -66,18 +68,27 @@ def _denoise(prior: Prior, prompts: list[str], noise: Tensor, views: Tensor | No
     return ((torch.nn.functional.pixel_shuffle(image, prior.fold) + 1) / 2).clamp(0, 1)
 
 
-def _checked(prompt: str, vocabulary: Vocabulary) -> None:
-    """Refuse a prompt that the model cannot draw, and name the words that it will not heed."""
+def _checked(prompt: str, known: Words) -> str:
+    """The prompt as the model is told it. One that it cannot draw is refused; words that it will not heed are named."""
     if not prompt.strip():
         raise click.BadParameter('the prompt is empty; try "a red mug"')
     if len(prompt) > PROMPT_CHARACTERS:
         raise click.BadParameter(f"the prompt has {len(prompt)} characters; shorten it to {PROMPT_CHARACTERS}")
     try:
-        warning = vocabulary.knows(prompt).warning
-    except UnknownObjectError as error:
+        warning = known.knows(prompt).warning
+    except UserError as error:
         raise click.BadParameter(str(error)) from error
     if warning:
         click.echo(f"warning: {warning}", err=True)
+    return known.told(prompt)
+
+
+def _examples(known: Words) -> list[str]:
+    """One prompt per kind of object, going through the colours."""
+    nouns = (names[0] for kinds in known.listing.objects.values() for names in kinds)
+    return [
+        with_articles(f"{{article}} {colour} {noun}") for noun, colour in zip(nouns, cycle(known.colours), strict=False)
+    ]
 
 
 @click.command()
@@ -92,19 +103,16 @@ def _checked(prompt: str, vocabulary: Vocabulary) -> None:
 def main(
     prompt: str | None, everything: bool, n: int, out: Path, seed: int, steps: int, cfg: float, folder: Path
 ) -> None:
-    """Draw images of PROMPT with the built-in model."""
+    """Draw images of PROMPT with the built-in model, or another that was trained here."""
     if (prompt is None) != everything:
         raise click.UsageError('give either a prompt, such as "a red mug", or --everything')
+    known = words.of(folder)
+    if known is None:
+        raise click.BadParameter(f"{folder} holds no model; leave --model out for the built-in one")
+    told = [text for text in _examples(known) for _ in range(2)] if prompt is None else [_checked(prompt, known)] * n
+    images = sample(model.load(folder), told, torch.Generator().manual_seed(seed), steps, cfg)
     try:
-        vocabulary = Vocabulary.load(folder)
-    except FileNotFoundError as error:
-        raise click.BadParameter(f"{folder} holds no model; leave --model out for the built-in one") from error
-    if prompt is not None:
-        _checked(prompt, vocabulary)
-    prompts = [prompt] * n if prompt is not None else [text for text in example_prompts() for _ in range(2)]
-    images = sample(model.load(folder), prompts, torch.Generator().manual_seed(seed), steps, cfg)
-    try:
-        save_sheet(images, out, columns=min(len(prompts), 11))
+        save_sheet(images, out, columns=min(len(told), 11))
     except (OSError, ValueError) as error:
         raise click.BadParameter(f"cannot write {out}: {error}") from error
     click.echo(f"wrote {out}")

@@ -32,6 +32,7 @@ from backend.prior import model, network, pool
 from backend.prior.captions import COLOUR_WORDS
 from backend.prior.catalogue import Entry
 from backend.prior.drawing import Batch, Source, World
+from backend.prior.lexicon import Lexicon
 from backend.prior.model import Prior
 from backend.prior.network import Architecture
 from backend.prior.optimiser import Optimiser
@@ -235,11 +236,20 @@ def train(
         raise UserError(f"{pictures} holds other objects, too, or knows them by other words; remove it and start again")
     # A resumed run sees new pictures, not the ones it has seen.
     generator = torch.Generator().manual_seed(training.seed * 1_000_003 + trainer.step)
-    loop(trainer, Source(loaded.to(device), World(), generator), generator, run, sheet_prompts(loaded.entries))
+    lexicon = Lexicon.of(source.entry for source in sources)
+    drawn = Source(loaded.to(device), World(), generator)
+    loop(trainer, drawn, generator, run, sheet_prompts(loaded.entries), lexicon)
     return trainer.average
 
 
-def loop(trainer: Trainer, source: Source, generator: torch.Generator, run: Path, prompts: Sequence[str]) -> None:
+def loop(
+    trainer: Trainer,
+    source: Source,
+    generator: torch.Generator,
+    run: Path,
+    prompts: Sequence[str],
+    lexicon: Lexicon,
+) -> None:
     """Advance until the images are spent, with checkpoints, models and sample sheets on the way and at the end."""
     training = trainer.training
     smooth = math.nan
@@ -252,7 +262,7 @@ def loop(trainer: Trainer, source: Source, generator: torch.Generator, run: Path
             bar.update(trainer.images - bar.n)
             bar.set_postfix(step=trainer.step, loss=f"{smooth:.4f}", refresh=False)
             if _passed(trainer, training.checkpoint_every) or trainer.finished:
-                save_model(trainer.average, run)  # first: the checkpoint at the end says that all is done
+                save_model(trainer.average, lexicon, run)  # first: the checkpoint at the end says that all is done
                 checkpoints.write(run, trainer.checkpoint())
             if _passed(trainer, training.sheet_every) or trainer.finished:
                 write_sheet(trainer, run, prompts)
@@ -263,12 +273,13 @@ def _passed(trainer: Trainer, every: int) -> bool:
     return trainer.images // every > (trainer.images - trainer.training.batch) // every
 
 
-def save_model(prior: Prior, run: Path) -> None:
-    """Put a model into RUN/model, in place of the one before it."""
+def save_model(prior: Prior, lexicon: Lexicon, run: Path) -> None:
+    """Put a model and the words that it knows into RUN/model, in place of the one before it."""
     whole, beside, outdated = run / "model", run / "model.partial", run / "model.outdated"
     for leftover in (beside, outdated):
         shutil.rmtree(leftover, ignore_errors=True)
     model.save(prior, beside)
+    lexicon.save(beside)
     if whole.exists():
         whole.rename(outdated)
     beside.rename(whole)

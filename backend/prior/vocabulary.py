@@ -8,19 +8,13 @@ from pathlib import Path
 
 from backend.errors import UserError
 from backend.prior.captions import COLOUR_WORDS, OBJECT_WORDS, PATTERN_WORDS, Subject, all_words, words_of
+from backend.prior.lexicon import UnknownObjectError
+from backend.prior.listing import Listing
 
-_FILE = "vocabulary.json"
+FILE = "vocabulary.json"
 _NEAREST = 5
 _SILENT = frozenset({"my", "please", "one", "with", "in", "on", "and"})
 """Words outside the captions that are not worth a warning."""
-
-
-class UnknownObjectError(ValueError):
-    """The prompt names nothing that the model can make. `nearest`: known objects it may have meant."""
-
-    def __init__(self, prompt: str, nearest: tuple[str, ...]) -> None:
-        self.nearest = nearest
-        super().__init__(f'the built-in model knows no object in "{prompt}"; try one of: {", ".join(nearest)}')
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class Understanding:
         """One line that names the words without effect, or None."""
         if not self.unknown:
             return None
-        return f"the built-in model does not know {', '.join(map(repr, self.unknown))}: no effect on the result"
+        return f"the model does not know {', '.join(map(repr, self.unknown))}: no effect on the result"
 
 
 @dataclass(frozen=True)
@@ -68,6 +62,20 @@ class Vocabulary:
         words = (word for word in words_of(text) if word.isalnum())
         return tuple(dict.fromkeys(w for w in words if w not in self._meanings and w not in self._harmless))
 
+    def told(self, text: str) -> str:
+        """`text` as it is: the model was taught to pass over other words."""
+        return text
+
+    @property
+    def listing(self) -> Listing:
+        """All that can be asked for."""
+        return Listing(
+            objects={"objects": tuple(OBJECT_WORDS[name] for name in self.objects)},
+            names=self.object_words,
+            colours=tuple(word for name in self.colours for word in COLOUR_WORDS[name]),
+            patterns=tuple(word for name in self.patterns for word in PATTERN_WORDS[name]),
+        )
+
     @property
     def object_words(self) -> tuple[str, ...]:
         """All words that name an object, synonyms after each name."""
@@ -96,15 +104,7 @@ class Vocabulary:
 
     def save(self, folder: Path) -> None:
         """Write the vocabulary into a model's folder."""
-        (folder / _FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
-
-    @classmethod
-    def of(cls, folder: Path) -> "Vocabulary | None":
-        """The vocabulary of the model in `folder`, or None if it has none: a model that was taught on more."""
-        try:
-            return cls.load(folder)
-        except FileNotFoundError:
-            return None
+        (folder / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Vocabulary":
@@ -113,11 +113,11 @@ class Vocabulary:
         Raises FileNotFoundError if there is none, and UserError for a damaged one or one of words unknown here.
         """
         try:
-            content = json.loads((folder / _FILE).read_text("utf-8"))
+            content = json.loads((folder / FILE).read_text("utf-8"))
             read = cls(**{kind: tuple(names) for kind, names in content.items()})
             _ = read._meanings
         except FileNotFoundError:
             raise
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise UserError(f"{folder / _FILE} is damaged ({error}); take another copy of the model") from error
+            raise UserError(f"{folder / FILE} is damaged ({error}); take another copy of the model") from error
         return read

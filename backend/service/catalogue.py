@@ -1,10 +1,13 @@
 """What this machine offers, read anew when its models have changed."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from backend.errors import UserError
 from backend.guidance import library
 from backend.guidance.library import ModelSource
+from backend.service import wordlists
 from backend.service.estimates import Estimates
 from backend.service.offer import checked, offer
 from shared.messages import Generation
@@ -37,6 +40,14 @@ class Catalogue:
     def check(self, request: Generation) -> list[str]:
         """Warnings for the artist. Raises UserError for what cannot be done."""
         return checked(request, self._current())[1]
+
+    def words(self, sha256: str) -> bytes | None:
+        """The file of a model's words, by its digest; None if no model has it."""
+        for model in self._current():
+            with suppress(UserError):  # damaged words: the model is not offered, and the log says so
+                if (listed := wordlists.of(model.folder)) and listed.asset.sha256 == sha256:
+                    return listed.content
+        return None
 
     def _current(self) -> list[ModelSource]:
         fingerprint = library.fingerprint()

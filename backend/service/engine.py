@@ -16,7 +16,6 @@ from backend import machine
 from backend.engine import schedules
 from backend.engine.fields import Field
 from backend.engine.names import SCHEDULES
-from backend.engine.optimise import optimise
 from backend.errors import (
     DiskFullError,
     NotFiniteError,
@@ -26,28 +25,21 @@ from backend.errors import (
     UserError,
 )
 from backend.files import is_full, to_disk
-from backend.generate import (
-    CHECKPOINTS,
-    MESH,
-    PREVIEW,
-    REPORT,
-    STAGES,
-    TURNTABLE,
-    Status,
-    asked,
-    generate,
-    load_guidance,
-    make_field,
-    out_of_memory,
-)
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
-from backend.job import Job, planned
-from backend.request import Request
+from backend.pipeline.asking import asked, load_guidance
+from backend.pipeline.generate import PARTS, generate
+from backend.pipeline.job import Job, planned
+from backend.pipeline.keeping import CHECKPOINTS
+from backend.pipeline.pace import Pace
+from backend.pipeline.remedies import out_of_memory
+from backend.pipeline.request import Request
+from backend.pipeline.results import MESH, PREVIEW, REPORT, TURNTABLE
+from backend.pipeline.shape import Shape
+from backend.pipeline.stages import Status
 from backend.service import previews
 from backend.service.executor import Result
 from backend.service.offer import checked
-from backend.service.previews import Pace
 from backend.service.remaining import USUAL_SECONDS, Remaining
 from backend.service.worker import Listener, Standing, TaskError
 from shared.messages import Generation
@@ -62,8 +54,8 @@ OUT = "out"
 FILES = (MESH, PREVIEW, TURNTABLE, REPORT)
 
 _WARM_PROMPT, _WARM_STEPS = "a red mug", 4
-_AFTER = STAGES[STAGES.index("optimising") + 1 :]
-"""Stages without a report in between. They are this program's own work on numbers and files of its own, which may
+_AFTER = PARTS[PARTS.index("optimising") + 1 :]
+"""Parts without a report in between. They are this program's own work on numbers and files of its own, which may
 be broken off anywhere; libraries that load a model keep state that may not."""
 
 _CODES: dict[type[UserError], str] = {
@@ -96,14 +88,14 @@ class TorchEngine:
         begun = time.perf_counter()
         job, _ = planned(Request(_WARM_PROMPT, device=_kind(device)))
         guidance = load_guidance(job)
-        field = make_field(job, guidance.channels, guidance.device)
-        steps = optimise(field, guidance, asked(job, guidance), job.optimisation, job.seed)
+        optimisation = Shape(job, guidance, asked(job, guidance)).begin()
         seconds = []
         for _ in range(_WARM_STEPS):
             before = time.perf_counter()
-            next(steps)
+            next(optimisation.steps)
             seconds.append(time.perf_counter() - before)
         self._per_step = statistics.median(seconds[1:])
+        field = optimisation.shown()
         previews.picture(field, guidance.device)
         previews.coarse_mesh(field, guidance.device)
         return {
@@ -116,7 +108,7 @@ class TorchEngine:
     def carry_out(
         self, request: dict[str, Any], folder: Path, device: str, listen: Listener
     ) -> tuple[tuple[Result, ...], dict[str, Any]]:
-        """See `worker.Engine`. The report is `generate.Report`'s fields."""
+        """See `worker.Engine`. The report is `results.Report`'s fields."""
         torch.set_num_threads(self._threads)  # a resumed job may have set another number
         try:
             job, _ = planned(_request(request, device))
@@ -129,14 +121,14 @@ class TorchEngine:
             results = tuple(_result(out / name) for name in FILES)
             to_disk(out)
         except OutOfMemoryError as error:
-            raise TaskError("out_of_memory", _too_large(job, reporter.stage), spent=True) from error
+            raise TaskError("out_of_memory", _too_large(job, reporter.part), spent=True) from error
         except UserError as error:
             code = _CODES.get(type(error), "no_result")
             raise TaskError(code, _SENTENCES.get(code) or _for_artists(error)) from error
         except OSError as error:
             code = "disk_full" if is_full(error) else "unwritable"
             raise TaskError(code, f"the results cannot be read back ({error.strerror})") from error
-        self._took[_sort(job)] = {stage: report["seconds"].get(stage, 0.0) for stage in _AFTER}
+        self._took[_sort(job)] = {part: report["seconds"].get(part, 0.0) for part in _AFTER}
         return results, report
 
     def _remaining(self, job: Job) -> Remaining:
@@ -149,24 +141,24 @@ class _Reporter:
     """Turns what `generate` tells into what the worker tells, with previews now and then."""
 
     def __init__(self, job: Job, remaining: Remaining, listen: Listener) -> None:
-        self.stage = ""
+        self.part = ""
         self._device = torch.device(job.device)
         self._remaining = remaining
         self._listen = listen
-        self._pace = Pace()
+        self._pace = Pace(previews.SHARE, previews.LEAST_SECONDS)
 
     def __call__(self, status: Status) -> None:
-        self.stage = status.stage
+        self.part = status.part
         progress, now = status.progress, time.monotonic()
         if progress is None:
-            eta = self._remaining.at_stage(status.stage)
-            self._listen(Standing(status.stage, eta=eta, interruptible=status.stage in _AFTER))
+            eta = self._remaining.at_stage(status.part)
+            self._listen(Standing(status.part, eta=eta, interruptible=status.part in _AFTER))
             return
         eta = self._remaining.at_step(progress.step, now)
         picture, mesh = b"", b""
         if status.shown and (self._pace.due(now) or progress.step == progress.steps):
             picture, mesh = self._previews(status.shown)
-        self._listen(Standing(status.stage, progress.step, progress.steps, progress.t, eta, picture, mesh))
+        self._listen(Standing(status.part, progress.step, progress.steps, progress.t, eta, picture, mesh))
 
     def _previews(self, shown: Callable[[], Field]) -> tuple[bytes, bytes]:
         """A picture and a coarse mesh, or nothing: for want of memory for them no job has to end."""
@@ -186,7 +178,7 @@ class _Reporter:
 
 def _curves(guidance: DiffusionGuidance) -> dict[str, list[int]]:
     """The timesteps of the schedules that do not draw lots, at POINTS places."""
-    made = (schedules.make(name, guidance.abar, POINTS, guidance.size) for name in SCHEDULES)
+    made = (schedules.make(name, guidance.abar, POINTS, guidance.schedule_size) for name in SCHEDULES)
     return {table.name: list(table.timesteps) for table in made if isinstance(table, schedules.Table)}
 
 
@@ -233,10 +225,10 @@ def _sort(job: Job) -> tuple[Any, ...]:
     return job.model.name, job.field, job.mesh
 
 
-def _too_large(job: Job, stage: str) -> str:
-    """What was too large when memory ran out in `stage`."""
+def _too_large(job: Job, part: str) -> str:
+    """What was too large when memory ran out in `part`."""
     where = "GPU" if job.device == "cuda" else "machine"
-    if stage in _AFTER:
+    if part in _AFTER:
         what = f"{job.mesh.faces} faces and a texture of {job.mesh.texture}"
     else:
         what = f'the model "{job.model.name}"'

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backend.guidance.library import BUILTIN
-from backend.presets import preset
+from backend.pipeline.presets import preset
 
 LATEST = 20
 """Jobs that an estimate looks back on."""

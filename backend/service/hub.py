@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from backend.errors import UserError
+from backend.prior.lexicon import UnknownObjectError
 from backend.service.database import storage
 from backend.service.dispatch import Dispatcher
 from backend.service.quotas import Quotas
@@ -76,8 +77,8 @@ class _Poll:
 class Hub:
     """The backend as its clients see it.
 
-    offer: what can be asked for. check: warnings about a request, or UserError. clock: seconds since 1970; all
-    other times are monotonic seconds. version: of this program.
+    offer: what can be asked for. check: warnings about a request, or UserError. words: the file of a model's
+    words, by its digest. clock: seconds since 1970; all other times are monotonic seconds. version: of this program.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Hub:
         dispatcher: Dispatcher,
         offer: Callable[[], Offer],
         check: Callable[[Generation], list[str]],
+        words: Callable[[str], bytes | None],
         clock: Callable[[], float],
         version: str,
     ) -> None:
@@ -94,6 +96,7 @@ class Hub:
         self._dispatcher = dispatcher
         self._offer = offer
         self._check = check
+        self._words = words
         self._clock = clock
         self._version = version
         self._quotas = Quotas()
@@ -211,7 +214,8 @@ class Hub:
             warnings = self._check(message.request)
         except UserError as error:
             sentence, _, remedy = str(error).partition("; ")
-            raise Invalid(sentence, remedy) from error
+            nearest = error.nearest if isinstance(error, UnknownObjectError) else ()
+            raise Invalid(sentence, remedy, nearest) from error
         jobs = self._store.submit(owner, message.jobs, message.request, warnings)
         self._changed = True
         return Jobs(tuple(jobs))
@@ -222,6 +226,9 @@ class Hub:
 
     def _chunk(self, owner: str, message: Fetch) -> Chunk:
         found = self._store.results.find(owner, message.sha256)
+        if found is None and (words := self._words(message.sha256)) is not None:
+            part = words[message.offset : message.offset + message.length]
+            return Chunk(message.sha256, message.offset, len(words), part)
         if found is None:
             raise UnknownAsset(f"the backend has no file {message.sha256[:12]} of yours")
         path, size = found

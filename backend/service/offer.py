@@ -10,12 +10,13 @@ from backend.engine.names import FIELDS, SCHEDULES
 from backend.errors import UserError
 from backend.guidance import folders
 from backend.guidance.library import ModelSource
-from backend.presets import PRESETS, preset
-from backend.prior.vocabulary import Vocabulary
-from backend.request import RANGES, Request, check
+from backend.pipeline.presets import PRESETS, Preset, preset
+from backend.pipeline.request import RANGES, Request, check
+from backend.prior import words
+from backend.service import wordlists
 from shared.limits import HEADER_BYTES
 from shared.messages import Generation
-from shared.offer import Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
+from shared.offer import MODELS, Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ def offer(models: Sequence[ModelSource], device: str, estimate: Estimate, curves
 
     A model that cannot be used or does not fit into the message is left out, and named in the log.
     """
-    offered, room = [], MODELS_BYTES
+    offered: list[OfferedModel] = []
+    room = MODELS_BYTES
     for model in models:
         try:
             one = _offered(model, device, estimate)
@@ -41,7 +43,7 @@ def offer(models: Sequence[ModelSource], device: str, estimate: Estimate, curves
             logger.warning("the model %r is not offered: %s", model.name, error)
             continue
         room -= len(json.dumps(asdict(one)))
-        if room < 0:
+        if room < 0 or len(offered) == MODELS:
             logger.warning("the model %r and those after it are not offered: there are too many", model.name)
             break
         offered.append(one)
@@ -51,25 +53,23 @@ def offer(models: Sequence[ModelSource], device: str, estimate: Estimate, curves
 
 
 def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedModel:
-    """Raises UserError for a damaged vocabulary, and ValueError for what no client would take."""
-    vocabulary = Vocabulary.of(model.folder)
+    """Raises UserError for damaged words, and ValueError for what no client would take."""
+    small, listed = words.of(model.folder) is not None, wordlists.of(model.folder)
+    latent, multi_view = folders.is_latent(model.folder), folders.is_multi_view(model.folder)
     return OfferedModel(
         name=model.name,
         licence=model.licence,
         size=model.size,
-        latent=folders.is_latent(model.folder),
-        objects=vocabulary.objects if vocabulary else (),
-        words=vocabulary.object_words if vocabulary else (),
-        colours=vocabulary.colours if vocabulary else (),
-        patterns=vocabulary.patterns if vocabulary else (),
+        latent=latent,
+        words=listed.asset if listed else None,
         presets=tuple(
-            _offered_preset(name, vocabulary is not None, device, estimate(model.name, name)) for name in PRESETS
+            _offered_preset(name, preset(name, small, device, latent, multi_view), estimate(model.name, name))
+            for name in PRESETS
         ),
     )
 
 
-def _offered_preset(name: str, small: bool, device: str, seconds: float | None) -> OfferedPreset:
-    chosen = preset(name, small, device)
+def _offered_preset(name: str, chosen: Preset, seconds: float | None) -> OfferedPreset:
     return OfferedPreset(
         name=name,
         steps=chosen.steps,

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from backend.engine.cameras import framing
 from backend.engine.fields import BOUND, Field
-from backend.engine.rendering import Occupancy, render
+from backend.engine.occupancy import Occupancy
+from backend.engine.rendering import render
 from backend.engine.shading import over
 from backend.mesh import surface
 from backend.mesh.clean import decimated
@@ -34,22 +35,6 @@ _CELLS, _THRESHOLD = 32, 0.2  # of the occupancy grid
 _GRID = 40
 _FACES = 6_000
 """A closed mesh of so many triangles fits COARSE_BYTES, unless it is in very many pieces."""
-
-
-class Pace:
-    """Tells when another preview may be made. Times are seconds of one clock."""
-
-    def __init__(self, share: float = SHARE, least: float = LEAST_SECONDS) -> None:
-        self._share, self._least = share, least
-        self._next = -math.inf
-
-    def due(self, now: float) -> bool:
-        """Whether it is time for one."""
-        return now >= self._next
-
-    def made(self, begun: float, ended: float) -> None:
-        """Note what the last one took; the dearer it was, the later is the next."""
-        self._next = ended + max(self._least, (ended - begun) * (1 / self._share - 1))
 
 
 def picture(field: Field, device: torch.device) -> bytes:

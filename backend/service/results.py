@@ -12,7 +12,7 @@ from pathlib import Path
 from backend.files import to_disk, write_whole
 from backend.service import database
 from backend.service.executor import Result
-from shared.messages import Asset
+from shared.assets import Asset
 
 FOLDER = "assets"
 

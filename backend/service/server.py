@@ -69,7 +69,7 @@ def serve(
         catalogue = Catalogue(device, store.durations, workers.facts)
         version = importlib.metadata.version("dreamtime")
         dispatcher = Dispatcher(store, workers, keys.admits)
-        hub = Hub(store, dispatcher, catalogue.offer, catalogue.check, clock, version)
+        hub = Hub(store, dispatcher, catalogue.offer, catalogue.check, catalogue.words, clock, version)
         loop = Loop(socket, hub, gate)
         bound = Address(address.host, auth.port_of(socket))
         keys.local(addresses.from_here(bound.host), bound.port)

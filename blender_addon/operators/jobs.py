@@ -41,8 +41,7 @@ class DREAMTIME_OT_generate(bpy.types.Operator):
         if not settings.model:
             cls.poll_message_set("The backend has no such model: choose another")
             return False
-        model = book.model(settings.model)
-        if model and wording.nearest_objects(settings.prompt, model):
+        if book.nearest(settings.prompt, settings.model):
             cls.poll_message_set("The model knows none of these words for an object: choose one below")
             return False
         return True
@@ -66,11 +65,9 @@ class DREAMTIME_OT_use_object(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         settings = context.scene.dreamtime
-        known = runtime.current().book.model(settings.model)
-        colours = [
-            word for word in settings.prompt.lower().split() if known and word in (*known.colours, *known.patterns)
-        ]
-        settings.prompt = " ".join(["a", *colours, self.name])
+        known = runtime.current().book.completion(settings.model)
+        kept = [word for word in settings.prompt.lower().split() if known and word in known.words.adjectives]
+        settings.prompt = " ".join(["a", *kept, self.name])
         return {"FINISHED"}
 
 

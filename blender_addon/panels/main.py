@@ -85,14 +85,13 @@ def draw_start(layout: bpy.types.UILayout) -> None:
 
 
 def _draw_suggestions(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, book: Book) -> None:
-    model = book.model(settings.model)
-    nearest = wording.nearest_objects(settings.prompt, model) if model else ()
+    nearest = book.nearest(settings.prompt, settings.model)
     if not nearest:
         return
     layout.label(text="Not known to the model. Perhaps:", icon="QUESTION")
-    row = layout.row(align=True)
+    grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
     for name in nearest:
-        row.operator("dreamtime.use_object", text=name.capitalize()).name = name
+        grid.operator("dreamtime.use_object", text=name.capitalize()).name = name
 
 
 def _draw_running(layout: bpy.types.UILayout, entry: Entry) -> None:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..shared.errors import Trouble
+from ..shared.errors import Refusal, Trouble
 from ..shared.limits import SEEDS
 from ..shared.messages import Generation, JobState, Live, Welcome
 from ..shared.offer import OfferedModel, OfferedPreset
+from ..shared.prompts import tidied
 from ..shared.states import FINAL, State
-from .mailbox import Changed, Connected, Fetched, Gone, Lost, News, NotFetched, Progress, Refused
+from .completion import Completion
+from .mailbox import Changed, Connected, Fetched, Gone, Learnt, Lost, News, NotFetched, Progress, Refused
 from .records import Note
 
 SENDING, REFUSED, ASKING = "sending", "refused", "asking"
@@ -100,6 +102,8 @@ class Book:
         self.entries: dict[str, Entry] = {}
         self.welcome: Welcome | None = None
         self.trouble: Trouble | None = None
+        self._completions: dict[str, Completion] = {}
+        self._unknown: tuple[str, str, tuple[str, ...]] = "", "", ()
         self._forgotten: set[str] = set()
         for note in notes:
             entry = Entry(note.job, note.batch, note.request, note.created, imported=note.imported)
@@ -123,6 +127,16 @@ class Book:
         found = self.model(model)
         return next((preset for preset in found.presets if preset.name == name), None) if found else None
 
+    def completion(self, model: str) -> Completion | None:
+        """The words of a model, or None if it has none, or they are not here yet."""
+        found = self.model(model)
+        return self._completions.get(found.words.sha256) if found and found.words else None
+
+    def nearest(self, prompt: str, model: str) -> tuple[str, ...]:
+        """What the backend named instead, if `prompt` for `model` was the last one that it knew no object in, or ()."""
+        *refused, nearest = self._unknown
+        return nearest if refused == [tidied(prompt), model] else ()
+
     def mean(self, jobs: tuple[str, ...], request: Generation, created: float, scene: int = 0) -> None:
         """Note jobs that are about to be asked for, from a scene of that session_uid."""
         for index, job in enumerate(jobs):
@@ -132,6 +146,7 @@ class Book:
     def away(self) -> None:
         """The talk with the backend was ended: what is known of it may not hold of the next one."""
         self.welcome = self.trouble = None
+        self._unknown = "", "", ()
         for entry in self.running():
             entry.state, entry.live = ASKING, None
 
@@ -145,6 +160,8 @@ class Book:
         match news:
             case Connected(welcome):
                 self.welcome, self.trouble = welcome, None
+            case Learnt(sha256, completion):
+                self._completions[sha256] = completion
             case Lost(trouble):
                 self.trouble = trouble
             case Changed(state):
@@ -185,6 +202,8 @@ class Book:
     def _refused(self, jobs: tuple[str, ...], trouble: Trouble) -> None:
         for job in jobs:
             if entry := self.entries.get(job):
+                if isinstance(trouble, Refusal) and trouble.nearest:
+                    self._unknown = entry.request.prompt, entry.request.model, trouble.nearest
                 entry.trouble = (trouble.sentence, trouble.remedy)
                 if entry.state == SENDING:
                     entry.state = REFUSED

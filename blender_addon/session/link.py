@@ -21,6 +21,7 @@ from ..shared.client import Client
 from ..shared.errors import (
     LinkError,
     NotFinished,
+    ProtocolError,
     Refusal,
     Stopped,
     TransferError,
@@ -29,10 +30,11 @@ from ..shared.errors import (
     Unreachable,
     WrongBackend,
 )
-from ..shared.messages import Generation, JobState, News
+from ..shared.messages import Generation, JobState, News, Welcome
 from ..shared.pairing import Pairing
 from ..shared.states import FINAL, State
-from .mailbox import Changed, Connected, Fetched, Gone, Lost, Mailbox, NotFetched, Progress, Refused
+from .completion import Completion
+from .mailbox import Changed, Connected, Fetched, Gone, Learnt, Lost, Mailbox, NotFetched, Progress, Refused
 from .records import Note, Notes
 
 logger = logging.getLogger(__name__)
@@ -198,11 +200,13 @@ def _noted(command: Generate, backend: str) -> Iterator[Note]:
 class _Plans:
     """What outlives a connection. to_fetch: jobs whose results are wanted here, the most urgent first.
 
-    dropped: jobs to be deleted when they have ended; nobody wants to hear of them.
+    dropped: jobs to be deleted when they have ended; nobody wants to hear of them. learnt: digests of words that were
+    brought here.
     """
 
     to_fetch: list[str] = field(default_factory=list)
     dropped: set[str] = field(default_factory=set)
+    learnt: set[str] = field(default_factory=set)
 
 
 class _Conversation:
@@ -225,14 +229,16 @@ class _Conversation:
         self._mailbox = mailbox
         self._commands = commands
         self._notes = {note.job: note for note in notes.all() if note.backend == self._backend}
-        self._to_fetch, self._dropped = plans.to_fetch, plans.dropped
+        self._to_fetch, self._dropped, self._learnt = plans.to_fetch, plans.dropped, plans.learnt
 
     def go_on(self) -> None:
         """Until a Trouble is raised."""
         boot, cursor, live, greet_at = "", None, 0, 0.0
         while True:
             if time.monotonic() >= greet_at:
-                self._mailbox.put(Connected(self._client.hello()))
+                welcome = self._client.hello()
+                self._mailbox.put(Connected(welcome))
+                self._learn(welcome)
                 greet_at = time.monotonic() + HELLO_SECONDS
             news = self._client.news(cursor, live, 0.0 if cursor is None else NEWS_SECONDS)
             if news.boot != boot:
@@ -242,6 +248,19 @@ class _Conversation:
             self._hear(news)
             self._obey()
             self._fetch_one()
+
+    def _learn(self, welcome: Welcome) -> None:
+        """Bring the words here of models that are offered for the first time, or with other words than before."""
+        for file in (model.words for model in welcome.offer.models if model.words):
+            if file.sha256 in self._learnt:
+                continue
+            try:
+                words = self._client.words(file)
+            except (Refusal, TransferError, ProtocolError) as error:
+                logger.warning("the words of a model cannot be had: %s", error)
+            else:
+                self._learnt.add(file.sha256)
+                self._mailbox.put(Learnt(file.sha256, Completion(words)))
 
     def _reconcile(self) -> None:
         """What was meant is submitted, and what the backend says counts."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from ..shared.errors import Trouble
 from ..shared.messages import JobState, Live, Welcome
+from .completion import Completion
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,14 @@ class Connected:
     """The backend answers."""
 
     welcome: Welcome
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """The words of a model are here. sha256: of their file, by which the backend's offer names them."""
+
+    sha256: str
+    completion: Completion
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Progress:
     coarse: bytes = b""
 
 
-News = Connected | Lost | Changed | Refused | Fetched | NotFetched | Gone | Progress
+News = Connected | Learnt | Lost | Changed | Refused | Fetched | NotFetched | Gone | Progress
 
 
 class Mailbox:

@@ -1,10 +1,6 @@
 """What the panel says: states, times and troubles in a few words."""
 
-import re
-from difflib import get_close_matches
-
-from ..shared.offer import OfferedModel, OfferedPreset
-from ..shared.prompts import tidied
+from ..shared.offer import OfferedPreset
 from ..shared.states import State
 from .book import ASKING, REFUSED, SENDING, Book, Entry
 
@@ -32,9 +28,6 @@ _STATES = {
 }
 
 _NO_REMEDY = "run dreamtime doctor on the backend's machine, which looks for the cause"
-
-NEAREST = 4
-"""Objects offered instead of one that the model does not know."""
 
 
 def duration(seconds: float) -> str:
@@ -86,16 +79,6 @@ def status(book: Book) -> tuple[str, str]:
         return sentence(problem), sentence(remedy or _NO_REMEDY)
     devices = ", ".join(device.partition(":")[0] for device in book.welcome.devices)
     return f"{book.welcome.name} · {devices}", ""
-
-
-def nearest_objects(prompt: str, model: OfferedModel) -> tuple[str, ...]:
-    """Objects that the model knows, for a prompt that names none of them; () if it does, or if the model was taught on
-    more than one can list."""
-    words = re.findall(r"\w+", tidied(prompt).lower())
-    if not words or not model.words or any(word in model.words for word in words):
-        return ()
-    close = [match for word in words for match in get_close_matches(word, model.words, n=2, cutoff=0.6)]
-    return tuple(dict.fromkeys([*close, *model.objects]))[:NEAREST]
 
 
 def ended(prompt: str, problem: str, remedy: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from backend import machine
-from backend.bench_service import backend
+from backend.benches.service import backend
 from backend.home import VARIABLE
 from backend.mesh.asset import Asset, TriangleMesh
 from backend.mesh.glb import write_glb

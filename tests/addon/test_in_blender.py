@@ -26,6 +26,11 @@ def test_buttons_are_there_when_they_make_sense(blender: Path, run_blender: Run,
     assert "polls are right" in run_blender(blender, HERE / "polls.py", environment=environment)
 
 
+def test_words_are_offered_while_the_prompt_is_typed(blender: Path, run_blender: Run, host: Any) -> None:
+    environment = {"DREAMTIME_HOME": str(host.folder)}
+    assert "words are offered" in run_blender(blender, HERE / "words.py", environment=environment)
+
+
 def test_news_go_where_they_belong(blender: Path, run_blender: Run) -> None:
     assert "all in its place" in run_blender(blender, HERE / "whereto.py")
 

@@ -38,7 +38,7 @@ def submitted(run: Run, *arguments: str) -> str:
 def test_from_a_prompt_to_files(run: Run, tmp_path: Path) -> None:
     code, printed, complaint = run("submit", "a shiny red mug steps=3 note=slowly", "--follow")
     assert code == 0
-    assert complaint.count("warning: the built-in model does not know 'shiny'") == 1
+    assert complaint.count("warning: the model does not know 'shiny'") == 1
     assert complaint.count("warning: slowly") == 1
     job = printed.split()[0]
     assert f"job {job[:8]} is done; dreamtime fetch {job[:8]} brings it here" in printed

@@ -10,6 +10,8 @@ from huggingface_hub import HfApi, ModelInfo
 from backend.commands.models import models
 from backend.errors import UserError
 from backend.prior import model
+from backend.prior.catalogue import Entry
+from backend.prior.lexicon import Lexicon
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -162,6 +164,57 @@ def test_mistakes_are_user_errors(
     found = run(*arguments)
     assert isinstance(found.exception, UserError)
     assert says in str(found.exception)
+
+
+@pytest.fixture
+def animals(tmp_path: Path) -> Path:
+    """A model that was taught a catalogue."""
+    folder = Path(shutil.copytree(model.BUILTIN, tmp_path / "animals"))
+    entries = [
+        Entry("0", "cat", ("kitty", "pet"), ("a wooden cat with whiskers",), group="animals"),
+        Entry("1", "fox", group="animals"),
+        Entry("2", "pet bowl", ("bowl",), group="kitchen"),
+    ]
+    Lexicon.of(entries).save(folder)
+    return folder
+
+
+def test_words_are_listed_by_group_with_their_synonyms(animals: Path) -> None:
+    found = run("words", "--model", str(animals))
+    assert found.exit_code == 0
+    groups = dict(group.split("\n", 1) for group in found.stdout.rstrip("\n").split("\n\n"))
+    assert groups["animals"] == "  cat (kitty, pet), fox"
+    assert groups["kitchen"] == "  pet bowl (bowl)"
+    assert groups["colours"].startswith("  red, orange")
+    assert groups["materials"] == "  wooden"
+    assert "whiskers" in groups["other words"]
+    assert "patterns" not in groups
+
+
+def test_words_are_listed_by_a_part_of_them_or_of_their_group(animals: Path) -> None:
+    assert (
+        run("words", "PET", "--model", str(animals)).stdout
+        == "animals\n  cat (kitty, pet)\n\nkitchen\n  pet bowl (bowl)\n"
+    )
+    assert run("words", "anim", "--model", str(animals)).stdout == "animals\n  cat (kitty, pet), fox\n"
+
+
+def test_the_built_in_models_words_fit_a_terminal() -> None:
+    found = run("words")
+    assert found.exit_code == 0
+    assert "mug (cup), bowl (dish)" in found.stdout
+    assert max(map(len, found.stdout.splitlines())) < 80
+
+
+def test_where_no_word_matches_or_any_will_do_one_line_says_so(animals: Path, tmp_path: Path) -> None:
+    none = run("words", "gryphon", "--model", str(animals))
+    assert isinstance(none.exception, UserError)
+    assert str(none.exception) == 'animals knows no word with "gryphon" in it; try a shorter part, or none to see all'
+    (animals / "lexicon.json").unlink()
+    (animals / "vocabulary.json").unlink()
+    large = run("words", "--model", str(animals))
+    assert isinstance(large.exception, UserError)
+    assert "use any words" in str(large.exception)
 
 
 def test_a_missing_argument_is_clicks_own_error() -> None:

@@ -22,7 +22,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     def serve(*arguments: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [sys.executable, "-m", "backend", "serve", "--worker", "backend.bench_worker", *arguments],
+            [sys.executable, "-m", "backend", "serve", "--worker", "backend.benches.worker", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from backend.gallery import Marks, marks_for
+from backend.evaluation.gallery import Marks, marks_for
 from backend.guidance import library
 from backend.mesh.glb import read_glb
+from backend.pipeline.request import Request
 from backend.prior import judge
-from backend.request import Request
 
 pytestmark = pytest.mark.long
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from backend.checkpoints import newest
-from backend.generate import CHECKPOINTS
+from backend.pipeline.keeping import CHECKPOINTS
+from backend.pipeline.shape import Shape
 from shared.client import Client, Patience
 from shared.messages import Generation, JobState, Live, new_job_id
 from shared.states import State
@@ -26,10 +27,10 @@ def test_kill_nine_of_the_server_costs_what_came_after_the_last_checkpoint_and_c
     job = new_job_id()
     with Client(pairing, "tests", Patience(120.0)) as client:
         client.submit((job,), Generation(PROMPT, preset="draft", steps=STEPS, seed=SEED))
-        reached = reach(client, job, lambda: any(real_host.folder.rglob(f"{CHECKPOINTS}/step-*[0-9]")))
+        reached = reach(client, job, lambda: any(real_host.folder.rglob(f"{CHECKPOINTS}/{Shape.name}/step-*[0-9]")))
         real_host.end(signal.SIGKILL)
         (kept,) = real_host.folder.rglob(CHECKPOINTS)
-        found = newest(kept)
+        found = newest(kept / Shape.name)
         real_host.start()
         steps = [part.step for part in client.follow(job) if isinstance(part, Live) and part.step]
         state = client.state(job)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from backend.engine.cameras import Cameras
@@ -25,6 +25,7 @@ class GaussianGuidance:
     mean: tuple[float, float, float]
     spread: float = 0.01
     size: int = 12
+    schedule_size: int = 12
     channels: int = 3
     device: torch.device = CPU
 
@@ -32,8 +33,11 @@ class GaussianGuidance:
     def abar(self) -> Float[Tensor, " T"]:
         return stable_diffusion_abar()
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
         return NOTHING.expand(len(prompts), -1, -1)
+
+    def plain(self, colours: Float[Tensor, "B 3"]) -> Float[Tensor, "B c"]:
+        return colours
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         return 2 * images - 1
@@ -46,6 +50,46 @@ class GaussianGuidance:
         mean = (2 * torch.tensor(self.mean) - 1)[:, None, None]
         eps = (1 - abar) ** 0.5 * (noisy - abar**0.5 * mean) / (abar * self.spread**2 + 1 - abar)
         return Predictions(eps.expand(len(conditionings), *eps.shape), noisy, abar)
+
+
+class GaussianRival:
+    """Takes all renders for N(mean, spread^2), and learns the mean by what they show in their middle.
+
+    spoilt: in which lessons that fails.
+    """
+
+    def __init__(self, spoilt: Callable[[int], bool] = lambda lesson: False) -> None:
+        self.mean, self.momentum = torch.zeros(3), torch.zeros(3)
+        self.lessons: list[tuple[Tensor, Tensor]] = []
+        self._spoilt = spoilt
+
+    def predict(
+        self, noisy: Float[Tensor, "B C h w"], t: int, conditionings: Sequence[Float[Tensor, "B L D"]], views: Views
+    ) -> Predictions:
+        red, green, blue = ((self.mean + 1) / 2).tolist()
+        return GaussianGuidance((red, green, blue)).predict(noisy, t, conditionings, views)
+
+    def learn(
+        self,
+        clean: Float[Tensor, "B C h w"],
+        noise: Float[Tensor, "B C h w"],
+        t: Int[Tensor, " B"],
+        conditioning: Float[Tensor, "B L D"],
+        views: Views,
+    ) -> float:
+        self.lessons.append((clean, t))
+        if self._spoilt(len(self.lessons)):
+            return float("nan")
+        middle = clean[:, :, clean.shape[2] // 2, clean.shape[3] // 2].mean(0)
+        self.momentum = 0.5 * self.momentum + 0.5 * (middle - self.mean)
+        self.mean = self.mean + self.momentum
+        return float((middle - self.mean).square().mean())
+
+    def state(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "mean.momentum": self.momentum}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self.mean, self.momentum = state["mean"], state["mean.momentum"]
 
 
 class NoPrompts:
@@ -85,6 +129,11 @@ class ColouredBall(nn.Module):
 @pytest.fixture
 def gaussian() -> Callable[..., GaussianGuidance]:
     return GaussianGuidance
+
+
+@pytest.fixture
+def new_rival() -> Callable[..., GaussianRival]:
+    return GaussianRival
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from backend.engine.cameras import RIG_JITTER, CameraDistribution, Cameras, framing, ring, view_name
+from backend.engine.cameras import RIG_JITTER, CameraDistribution, Cameras, EvenRigs, framing, ring, view_name
 
 
 def camera(azimuth: float, elevation: float) -> Cameras:
@@ -141,6 +141,49 @@ def test_rigs_look_from_everywhere_and_their_cameras_differ_as_single_ones_do(ge
     assert cameras.margin.max() <= 1.2 + 1e-4
 
 
+def test_an_even_rig_differs_in_azimuth_alone_by_equal_turns(generator: torch.Generator) -> None:
+    cameras = EvenRigs().rigs(500, 4, generator)
+    azimuth, *others = (column.unflatten(0, (500, 4)) for column in cameras.columns)
+    turns = (azimuth.roll(-1, 1) - azimuth) % (2 * math.pi)
+    torch.testing.assert_close(turns, torch.full_like(turns, math.pi / 2))
+    for other in others:
+        assert torch.equal(other, other[:, :1].expand(-1, 4))
+    elevation, fov, distance = (other[:, 0] for other in others)
+    for drawn, least, most in (
+        (elevation.rad2deg(), 0, 30),
+        (fov.rad2deg(), 15, 60),
+        (distance * torch.tan(fov / 2), 0.6, 0.75),
+    ):
+        assert least - 1e-4 <= drawn.min() < least + 0.05 * (most - least)
+        assert most + 1e-4 >= drawn.max() > most - 0.05 * (most - least)
+    assert distance.min() > 1
+
+
+def test_cameras_of_even_rigs_stand_alone_where_no_rigs_are_wanted(generator: torch.Generator) -> None:
+    cameras = EvenRigs().sample(200, generator)
+    assert len(cameras.elevation.unique()) == len(cameras.azimuth.unique()) == 200
+
+
+def test_even_rigs_whose_cameras_would_stand_inside_the_sphere_are_refused() -> None:
+    with pytest.raises(ValueError, match="inside the unit sphere"):
+        EvenRigs(half_frame=(0.5, 0.7))
+
+
 def test_rigs_depend_on_the_generator_alone() -> None:
     first, again = (CameraDistribution().rigs(3, 4, torch.Generator().manual_seed(5)) for _ in range(2))
     torch.testing.assert_close(first.position, again.position, atol=0, rtol=0)
+
+
+def test_stratified_cameras_have_one_in_each_part_of_the_turn(generator: torch.Generator) -> None:
+    drawn = [CameraDistribution(stratified=True).sample(4, generator).azimuth for _ in range(200)]
+    azimuths = torch.stack(drawn).rad2deg()
+    quarters = torch.tensor([-180.0, -90.0, 0.0, 90.0])
+    assert ((azimuths >= quarters) & (azimuths < quarters + 90)).all()
+    # Uniform within each: 200 draws from 90 degrees have a mean within 3 standard errors (1.84 each) of the middle.
+    torch.testing.assert_close(azimuths.mean(0), quarters + 45, atol=5.6, rtol=0)
+
+
+def test_cameras_that_are_not_stratified_are_those_they_always_were() -> None:
+    draws = torch.Generator().manual_seed(0)
+    azimuth = 2 * math.pi * torch.rand(5, generator=torch.Generator().manual_seed(0)) - math.pi
+    assert torch.equal(CameraDistribution().sample(5, draws).azimuth, azimuth)

@@ -22,7 +22,7 @@ ABAR = stable_diffusion_abar()
 class OneLayer(nn.Module):
     """A UNet of one convolution, behind a linear map into its space; weights that could take gradients."""
 
-    channels, size, device, abar = 3, 8, torch.device("cpu"), ABAR
+    channels, size, schedule_size, device, abar = 3, 8, 8, torch.device("cpu"), ABAR
 
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()
@@ -31,8 +31,11 @@ class OneLayer(nn.Module):
         for parameter in self.conv.parameters():
             parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
         return torch.zeros(len(prompts), 1, 1)
+
+    def plain(self, colours: Float[Tensor, "B 3"]) -> Float[Tensor, "B c"]:
+        return colours
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         return torch.einsum("kc,bchw->bkhw", self.into, images)

@@ -1,5 +1,7 @@
 """The loop: what it reaches, that it repeats, that it can be stopped anywhere and go on, and when it gives up."""
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -12,12 +14,14 @@ from torch import Tensor
 from backend.engine.cameras import CameraDistribution, Cameras, ring
 from backend.engine.fields import Growth, VoxelField
 from backend.engine.finite import PATIENCE, NonFiniteError
+from backend.engine.names import RULES
 from backend.engine.optimise import Progress, Prompts, Resumption, optimise
 from backend.engine.randomness import generator
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Regularisation, Settings, Shading
 from backend.engine.shading import LightDistribution
-from backend.guidance.interface import Guidance
+from backend.engine.shots import groups
+from backend.guidance.interface import Guidance, Rival
 from backend.guidance.predictions import Predictions
 from backend.guidance.views import Views
 
@@ -262,7 +266,82 @@ def test_other_rules_lead_there_too(
     torch.testing.assert_close(ball.tint.detach(), torch.tensor([0.8, 0.3, 0.1]), atol=0.02, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["steps", "views", "joint_views", "learning_rate", "spacing"])
+AGAINST_A_RIVAL = replace(EVERYTHING, rule="vsd")
+
+
+def test_a_rival_that_learns_the_renders_leads_there_too(
+    ball: Any, gaussian: Callable[..., Guidance], no_prompts: Prompts, new_rival: Callable[..., Rival]
+) -> None:
+    settings = replace(
+        AGAINST_A_RIVAL,
+        steps=150,
+        learning_rate=0.05,
+        final_rate=0.02,
+        shading=Shading(),
+        regularisation=Regularisation(),
+    )
+    last(optimise(ball, gaussian(mean=(0.8, 0.3, 0.1)), no_prompts, settings, seed=0, rival=new_rival()))
+    torch.testing.assert_close(ball.tint.detach(), torch.tensor([0.8, 0.3, 0.1]), atol=0.02, rtol=0)
+
+
+def test_the_rival_learns_the_renders_of_every_step(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, new_rival: Callable[..., Any]
+) -> None:
+    rival = new_rival()
+    steps = list(optimise(small_field(), gaussian((0.5,) * 3), no_prompts, AGAINST_A_RIVAL, seed=0, rival=rival))
+    assert len(rival.lessons) == len(steps) == 9
+    assert all("rival" in progress.losses for progress in steps)
+    for clean, _ in rival.lessons:
+        assert clean.shape == (2, 3, 12, 12)
+        assert not clean.requires_grad
+    timesteps = torch.cat([t for _, t in rival.lessons]).tolist()
+    assert len(set(timesteps)) > 12
+    assert min(timesteps) < 200 < 800 < max(timesteps)
+
+
+@pytest.mark.parametrize("stop", [1, 4, 8])
+def test_a_resumed_run_goes_on_with_its_rival(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, new_rival: Callable[..., Rival], stop: int
+) -> None:
+    def run(resume: Resumption | None = None) -> Any:
+        guidance = gaussian((0.9, 0.2, 0.2))
+        return optimise(small_field(), guidance, no_prompts, AGAINST_A_RIVAL, 3, resume, new_rival())
+
+    states = {progress.step: progress.state() for progress in run()}
+    resumed, whole = last(run(Resumption(stop, states[stop]))).state(), states[9]
+    assert {name for name in whole if name.startswith("rival.")} == {"rival.mean", "rival.mean.momentum"}
+    assert not torch.equal(whole["rival.mean"], states[stop]["rival.mean"])
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_run_without_a_rival_keeps_nothing_of_one(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, new_rival: Callable[..., Rival]
+) -> None:
+    alone, against = (
+        last(optimise(small_field(), gaussian((0.5,) * 3), no_prompts, settings, seed=0, rival=rival)).state()
+        for settings, rival in ((EVERYTHING, None), (AGAINST_A_RIVAL, new_rival()))
+    )
+    assert alone.keys() == {name for name in against if not name.startswith("rival.")} < against.keys()
+
+
+def test_a_rival_learns_nothing_from_steps_in_which_a_view_is_not_finite(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, new_rival: Callable[..., Any]
+) -> None:
+    rival, guidance = new_rival(), heard(gaussian((0.5,) * 3), lambda call: [0] if call in (2, 3) else [])
+    last(optimise(small_field(), guidance, no_prompts, AGAINST_A_RIVAL, seed=0, rival=rival))
+    assert len(rival.lessons) == 7
+
+
+def test_a_rival_that_can_never_learn_ends_the_run(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, new_rival: Callable[..., Rival]
+) -> None:
+    settings, rival = replace(AGAINST_A_RIVAL, steps=40), new_rival(lambda lesson: lesson > 5)
+    with pytest.raises(NonFiniteError, match="the rival is not finite at step 24, for the 20th time"):
+        last(optimise(small_field(), gaussian((0.5,) * 3), no_prompts, settings, seed=0, rival=rival))
+
+
+@pytest.mark.parametrize("name", ["steps", "views", "joint_views", "learning_rate", "rival_rate", "spacing"])
 def test_settings_refuse_what_is_not_positive(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         replace(EVERYTHING, **{name: 0})
@@ -279,3 +358,88 @@ def test_views_that_see_each_other_are_whole_rigs() -> None:
 def test_shares_of_shading_are_shares() -> None:
     with pytest.raises(ValueError, match="shares"):
         Shading(lambertian=0.7, textureless=0.7)
+
+
+def gradient(
+    settings: Settings, guidance: Guidance, prompts: Prompts, at_once: int | None, rival: Rival | None = None
+) -> tuple[Tensor, Progress]:
+    """Of the grid, and what the step said: Adam's mean after one step is a tenth of it."""
+    (progress,) = optimise(small_field(), guidance, prompts, settings, seed=7, rival=rival, views_at_once=at_once)
+    return progress.state()["optimiser.0.exp_avg"], progress
+
+
+@pytest.mark.parametrize("rule", [name for name in RULES if name != "bridge"])  # which wants words
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_a_step_that_takes_its_views_after_each_other_has_the_same_gradient(
+    gaussian: Callable[..., Guidance],
+    no_prompts: Prompts,
+    new_rival: Callable[..., Rival],
+    rule: Any,
+    at_once: int,
+) -> None:
+    asked = replace(EVERYTHING.shading, begin=0.0)
+    settings = replace(EVERYTHING, steps=1, views=4, rule=rule, shading=asked)
+    whole, parts = (
+        gradient(settings, gaussian((0.9, 0.2, 0.2)), no_prompts, number, new_rival() if rule == "vsd" else None)
+        for number in (None, at_once)
+    )
+    assert whole[0].norm() > 1e-3
+    assert (parts[0] - whole[0]).norm() < 1e-5 * whole[0].norm()
+    assert parts[1].losses == pytest.approx(whole[1].losses, rel=1e-5)
+
+
+def test_what_a_view_takes_is_freed_before_the_next_one(gaussian: Callable[..., Guidance], no_prompts: Prompts) -> None:
+    shown: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+
+    @dataclass(frozen=True)
+    class Watching(Heard):
+        def model_space(self, images: Tensor) -> Tensor:
+            gc.collect()
+            alive.append(sum(len(seen) for reference in shown if (seen := reference()) is not None) + len(images))
+            shown.append(weakref.ref(images))
+            return self.guidance.model_space(images)
+
+    settings = replace(EVERYTHING, steps=2, views=4)
+    guidance = Watching(gaussian((0.9, 0.2, 0.2)), [], [])
+    last(optimise(small_field(), guidance, no_prompts, settings, seed=0, views_at_once=1))
+    assert alive == [1] * 8
+    assert [len(views.cameras.azimuth) for views in guidance.views] == [1] * 8
+
+
+def test_a_view_that_is_not_finite_is_left_out_wherever_it_is(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts
+) -> None:
+    settings = replace(EVERYTHING, steps=1, views=4)
+
+    def step(at_once: int | None, spoilt: Callable[[int], Sequence[int]]) -> tuple[Tensor, Progress]:
+        return gradient(settings, heard(gaussian((0.9, 0.2, 0.2)), spoilt), no_prompts, at_once)
+
+    whole, parts = step(None, lambda call: [1, 2]), step(1, lambda call: [0] if call in (1, 2) else [])
+    assert whole[1].left_out == parts[1].left_out == 2
+    assert (parts[0] - whole[0]).norm() < 1e-5 * whole[0].norm()
+    assert parts[1].losses == pytest.approx(whole[1].losses, rel=1e-5)
+
+
+def test_views_that_see_each_other_are_never_parted() -> None:
+    assert groups(4, None, 1) == [slice(0, 4)]
+    assert groups(5, 2, 1) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert groups(8, 1, 4) == [slice(0, 4), slice(4, 8)]
+
+
+@pytest.mark.parametrize(("joint", "different"), [(1, 8), (4, 2)])
+def test_views_that_see_each_other_have_one_background(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, joint: int, different: int
+) -> None:
+    corners: list[Tensor] = []
+
+    @dataclass(frozen=True)
+    class Watching(Heard):
+        def model_space(self, images: Tensor) -> Tensor:
+            corners.append(images[:, :, 0, 0].detach())
+            return self.guidance.model_space(images)
+
+    settings = replace(EVERYTHING, steps=1, views=8, rig=True, joint_views=joint)
+    last(optimise(small_field(), Watching(gaussian((0.5,) * 3), [], []), no_prompts, settings, seed=0))
+    assert len(corners[0].unique(dim=0)) == different
+    assert len(corners[0][:joint].unique(dim=0)) == 1

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from backend.engine.randomness import generator
+from backend.engine.randomness import generator, stage_seed
 
 
 def draws(seed: int, step: int, purpose: str) -> tuple[float, ...]:
@@ -52,3 +52,11 @@ def test_a_known_draw_stays_what_it_is() -> None:
     # A change here changes every job's result: old recipes would no longer give their meshes.
     assert generator(0, 0, "cameras").initial_seed() % 2**64 == 18398491283423992889  # BLAKE2b-64 of "0/0/cameras"
     assert generator(0, 0, "cameras", torch.device("cpu")).device.type == "cpu"
+
+
+def test_every_stage_has_its_own_draws_and_the_first_those_of_the_job() -> None:
+    seeds = {stage_seed(seed, stage) for seed in (0, 1, 12) for stage in ("shape", "paint", "mesh")}
+    assert len(seeds) == 9
+    assert stage_seed(7, "shape") == 7  # or old recipes would no longer give their meshes
+    assert draws(stage_seed(7, "paint"), 3, "noise") == draws(stage_seed(7, "paint"), 3, "noise")
+    assert draws(stage_seed(7, "paint"), 3, "noise") != draws(7, 3, "noise")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backend.engine.cameras import Cameras, framing, ring
 from backend.engine.fields import Field, Growth, VoxelField
-from backend.engine.rendering import Occupancy, march, render, render_weights
+from backend.engine.rendering import Occupancy, march, render, render_weights, stratified
 
 EVERYWHERE = Occupancy(torch.ones(8, 8, 8, dtype=torch.bool))
 RED = (0.9, 0.2, 0.1)
@@ -242,18 +242,6 @@ def test_rays_that_miss_the_sphere_or_touch_it_have_no_samples() -> None:
     assert len(march(origins[:2], ahead[:2], EVERYWHERE, 0.01, torch.full((2,), 0.5)).ray) == 0
 
 
-def test_occupied_cells_are_those_of_the_field_and_their_neighbours() -> None:
-    # Cells are 0.25 wide; the ball is inside the one from (0.5, -0.25, -1) to (0.75, 0, -0.75): number 6, 3, 0.
-    ball = Ball(1.0, 0.05, centre=(0.625, -0.125, -0.875))
-    cells = Occupancy.of(ball, 8, 0.5, torch.device("cpu")).cells
-    expected = torch.zeros(8, 8, 8, dtype=torch.bool)
-    expected[5:8, 2:5, 0:2] = True
-    assert torch.equal(cells, expected)
-    assert Occupancy(cells).share == pytest.approx(18 / 512)
-    assert Occupancy.of(ball, 8, 1.0, torch.device("cpu")).cells.any()
-    assert not Occupancy.of(ball, 8, 1.01, torch.device("cpu")).cells.any()
-
-
 @pytest.mark.parametrize("density", [0.3, 3.0, 30.0])
 def test_a_homogeneous_ball_is_as_opaque_as_its_diameter(density: float) -> None:
     # One pixel, so the ray runs through the middle: 1.0 metre of the ball, exactly 100 samples.
@@ -364,7 +352,7 @@ def test_stratified_samples_measure_thickness_without_bias(generator: torch.Gene
     # 64 x 64 rays through the middle, in effect, each with an offset of its own. The thickness of Fog along
     # them is the integral of 3 (1 - u^2) over [-1, 1], which is 4; 6.67 strata of 0.3 fit, the last one is cut.
     cameras = replace(camera(), fov=torch.tensor([1e-4], dtype=torch.float64))
-    opacity = render(Fog(), cameras, 64, EVERYWHERE, 0.3, generator).opacity
+    opacity = render(Fog(), cameras, 64, EVERYWHERE, 0.3, stratified(len(cameras.azimuth), 64, generator)).opacity
     thickness = -torch.log1p(-opacity)
     error = (thickness.std() / 64).item()
     assert 1e-4 < error < 0.01
@@ -375,7 +363,8 @@ def test_stratified_samples_measure_thickness_without_bias(generator: torch.Gene
 
 def test_stratified_pictures_come_from_the_generator_alone() -> None:
     pictures = [
-        render(Fog(), ring(1, 0), 8, EVERYWHERE, 0.2, torch.Generator().manual_seed(seed)).colour for seed in (1, 1, 2)
+        render(Fog(), ring(1, 0), 8, EVERYWHERE, 0.2, stratified(1, 8, torch.Generator().manual_seed(seed))).colour
+        for seed in (1, 1, 2)
     ]
     torch.testing.assert_close(pictures[0], pictures[1], atol=0, rtol=0)
     assert (pictures[0] - pictures[2]).abs().max() > 1e-4

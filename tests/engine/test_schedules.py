@@ -1,13 +1,17 @@
 """The tables against brute force, against the rows of a sheet computed by other means, and at their ends."""
 
+import hashlib
+from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from backend.engine import schedules
 from backend.engine.names import SCHEDULES
-from backend.engine.schedules import Table, TimePrior, Uniform, follow, make, stable_diffusion_abar
+from backend.engine.schedules import Table, TimePrior, Uniform, Window, follow, make, stable_diffusion_abar
 
 ABAR = stable_diffusion_abar()
 SHARES = (0.01, 0.10, 0.25, 0.50, 0.75, 0.90, 0.99)
@@ -78,7 +82,7 @@ def test_time_prior_weight_by_hand() -> None:
     torch.testing.assert_close(TimePrior().weight(t), torch.stack([half, one, one, one, half]))
 
 
-@pytest.mark.parametrize("name", [name for name in SCHEDULES if name != "uniform"])
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if name not in ("uniform", "window")])
 @pytest.mark.parametrize("steps", [1, 3, 60, 10_000])
 def test_deterministic_schedules_never_increase_and_stay_in_range(name: str, steps: int) -> None:
     t = table(name, steps)
@@ -96,6 +100,27 @@ def test_uniform_draws_evenly_from_the_generator_alone() -> None:
     assert max(draws[0]) <= 980
     # The mean of 4000 draws from 20..980 lies within 3 standard errors (4.4 each) of 500.
     assert sum(draws[0]) / 4000 == pytest.approx(500, abs=13.2)
+
+
+def test_the_window_falls_to_its_lower_half_by_four_fifths_of_the_run() -> None:
+    schedule = make("window", ABAR, 10_000)
+    assert isinstance(schedule, Window)
+    ends = [(schedule.lowest[i], schedule.highest[i]) for i in (0, 2000, 4000, 8000, 9999)]
+    assert ends == [(980, 980), (740, 860), (500, 740), (20, 500), (20, 500)]
+    assert all(later <= earlier for earlier, later in pairwise(schedule.lowest))
+    assert all(later <= earlier for earlier, later in pairwise(schedule.highest))
+
+
+def test_a_window_is_drawn_from_evenly_by_the_generator_alone() -> None:
+    schedule = make("window", ABAR, 10)
+    assert isinstance(schedule, Window)
+    draws = [[schedule.timestep(9, g) for _ in range(4000)] for g in (torch.Generator().manual_seed(1) for _ in "ab")]
+    assert draws[0] == draws[1]
+    assert 20 <= min(draws[0]) <= 24
+    assert 496 <= max(draws[0]) <= 500
+    # The mean of 4000 draws from 20..500 lies within 3 standard errors (2.2 each) of 260.
+    assert sum(draws[0]) / 4000 == pytest.approx(260, abs=6.6)
+    assert schedule.timestep(0, torch.Generator()) == 980
 
 
 def test_another_noise_schedule_gets_timesteps_of_equal_noise() -> None:
@@ -130,3 +155,51 @@ def test_bad_requests_are_refused() -> None:
         make("linear", ABAR, 0)
     with pytest.raises(ValueError, match="increase"):
         Table("linear", (5, 6))
+
+
+COSINE = torch.cos(torch.linspace(0, 1, 1000, dtype=torch.float64) * torch.pi / 2).square().clamp(1e-5, 1 - 1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if name not in ("uniform", "window")])
+@pytest.mark.parametrize(("abar", "size"), [(ABAR, size) for size in (16, 32, 96, 128, 256)] + [(COSINE, 64)])
+def test_translated_schedules_do_not_pile_up_at_an_end(name: Any, abar: Tensor, size: int) -> None:
+    found = make(name, abar, 5000, size)
+    assert isinstance(found, Table)
+    spent = Counter(found.timesteps)
+    assert max(found.timesteps) <= 980
+    for end in (max(spent), min(spent)):
+        assert spent[end] <= 0.015 * 5000
+
+
+@pytest.mark.parametrize("size", [16, 32, 96, 128])
+def test_uniform_draws_no_timestep_twice_as_often_as_another(size: int) -> None:
+    found = make("uniform", ABAR, 10, size)
+    assert isinstance(found, Uniform)
+    assert len(set(found.candidates)) == len(found.candidates)
+    assert max(found.candidates) <= 980
+
+
+def test_a_schedule_over_what_is_left_of_the_range_dwells_where_its_weight_is_large() -> None:
+    """At 128 the noisiest timesteps have no equal: the run begins at the noisiest that has one."""
+    t = schedules.common(ABAR, 128)
+    assert t[0] == 20
+    assert 800 < t[-1] < 900
+    by_hand = follow(TimePrior().weight(t), 200, int(t[-1]))
+    found = make("time_prior", ABAR, 200, 128)
+    assert isinstance(found, Table)
+    assert found.timesteps == schedules.translated(by_hand, ABAR, 128)
+    assert found.timesteps[0] == 980
+
+
+def test_a_model_without_such_noise_is_refused() -> None:
+    with pytest.raises(ValueError, match="some of Stable Diffusion's noise"):
+        make("linear", torch.full((1000,), 1e-12, dtype=torch.float64), 10)
+
+
+@pytest.mark.parametrize(
+    ("steps", "digest"), [(60, "cb1b26a96ecd7493"), (180, "f9d570984d0020dc"), (500, "b385f5da96ab77d1")]
+)
+def test_the_schedules_of_a_model_of_32_pixels_are_what_they_were(steps: int, digest: str) -> None:
+    names = ("time_prior", "time_prior_ddpm", "linear", "sqrt")
+    tables = [make(name, ABAR, steps, 32).timesteps for name in names]  # type: ignore[union-attr]
+    assert hashlib.sha256(repr(tables).encode()).hexdigest()[:16] == digest

@@ -18,7 +18,7 @@ from backend.evaluation.report import Found
 from backend.evaluation.rows import Row, Rows
 from backend.evaluation.runs import ABLATION_PROMPTS, PROMPTS, Run, Suite, planned_runs
 from backend.evaluation.tables import brackets
-from backend.presets import PRESETS
+from backend.pipeline.presets import PRESETS
 
 FACTS = {
     "model": "builtin",

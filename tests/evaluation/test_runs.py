@@ -31,7 +31,7 @@ def test_the_prompts_are_known_and_many_of_them_are_hard() -> None:
 
 def test_every_pair_is_complete() -> None:
     runs = planned_runs("3d", 4, 2, SCHEDULES, (30, 60))
-    assert len(set(runs)) == len(runs) == 4 * 2 * 5 * 2
+    assert len(set(runs)) == len(runs) == 4 * 2 * len(SCHEDULES) * 2
     pairs = Counter((run.prompt, run.seed, run.steps) for run in runs)
     assert set(pairs.values()) == {len(SCHEDULES)}
     assert len({picture_of(run, Path("out")) for run in runs}) == len(runs)
@@ -66,7 +66,7 @@ def test_sixty_of_the_fields_become_meshes() -> None:
     drawn = meshed(runs)
     assert len(drawn) == 60
     assert drawn == meshed(runs)
-    assert len({run.schedule for run in drawn}) == 5
+    assert len({run.schedule for run in drawn}) == len(SCHEDULES)
     assert meshed(planned_runs("2d", 2, 1, SCHEDULES, (30,))) == set()
 
 

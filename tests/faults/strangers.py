@@ -104,7 +104,7 @@ def calling(context: "zmq.Context[zmq.Socket[bytes]]", port: int, caller: Caller
     client.connect(f"tcp://127.0.0.1:{port}")
     try:
         with suppress(zmq.Again):  # it was refused already
-            client.send_multipart([b"DT\0\1", b"{}"], zmq.NOBLOCK)
+            client.send_multipart([b"DT\0\2", b"{}"], zmq.NOBLOCK)
         yield client
     finally:
         client.disable_monitor()
@@ -141,12 +141,12 @@ def command(name: bytes, data: bytes) -> bytes:
     return bytes([4, len(body)]) + body if len(body) < 256 else b"\6" + len(body).to_bytes(8, "big") + body
 
 
-MESSAGE = b"\1\4DT\0\1\0\2{}"
+MESSAGE = b"\1\4DT\0\2\0\2{}"
 READY = command(b"READY", b"\x0bSocket-Type\0\0\0\6DEALER\x08Identity\0\0\0\0")
 HELLO = b"\1\0" + bytes(72)  # version and padding; a client's temporary key, a nonce and a box would follow
 PLAINLY = [
     [greeting(b"NULL"), READY, MESSAGE],
-    [b"\1\0", b"\5\1DT\0\1", b"\3\0{}"],  # ZMTP 1.0: an identity, then a message; it knows no encryption
+    [b"\1\0", b"\5\1DT\0\2", b"\3\0{}"],  # ZMTP 1.0: an identity, then a message; it knows no encryption
     [b"\xff" + bytes(8) + b"\x7f\1", b"\5\0\0", MESSAGE],  # nor does ZMTP 2.0
 ]
 """What a socket without locks takes for a message."""
@@ -213,7 +213,7 @@ def good_client_works(backend: Backend) -> bool:
     """Whether a paired client gets an answer."""
     caller = Caller(lambda: backend.good, lambda: backend.ring.server[0])
     with zmq.Context() as context, calling(context, backend.port, caller) as client:
-        return bool(client.poll(PATIENCE_SECONDS * 1000)) and client.recv_multipart() == [b"DT\0\1", b"{}"]
+        return bool(client.poll(PATIENCE_SECONDS * 1000)) and client.recv_multipart() == [b"DT\0\2", b"{}"]
 
 
 def kinds(backend: Backend, draw: random.Random) -> dict[str, Callable[[int], int]]:

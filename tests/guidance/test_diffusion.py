@@ -287,3 +287,23 @@ def test_eps_is_a_constant_in_single_precision(
     found = eps(guidance, noisy, 10, wishes(guidance, "a mug"), 100.0)
     assert found.dtype == torch.float32
     assert not found.requires_grad
+
+
+@pytest.mark.parametrize(("kind", "size"), [("sd1", 64), ("sd2", 64), ("if", 8), ("prior", 32), ("told", 64)])
+def test_timesteps_are_translated_by_the_size_of_pictures_and_not_of_latents(
+    kind: str, size: int, guidances: dict[str, DiffusionGuidance]
+) -> None:
+    assert guidances[kind].schedule_size == size
+
+
+def test_the_background_of_a_latent_field_is_what_a_plain_picture_is_to_the_model(
+    folders: dict[str, Path], pipelines: dict[str, Any]
+) -> None:
+    guidance = load(folders["sd1"], CPU, "fp32", latent_field=True)
+    colours = torch.tensor([[0.2, 0.5, 0.9], [0.7, 0.7, 0.7]])
+    found = guidance.plain(colours)
+    pictures = colours[:, :, None, None].expand(-1, -1, 64, 64)
+    with torch.no_grad():
+        latents = pipelines["sd1"].vae.encode(2 * pictures - 1).latent_dist.mean * 0.18215
+    torch.testing.assert_close(found, latents.mean((2, 3)), atol=1e-5, rtol=1e-5)
+    assert torch.equal(load(folders["sd1"], CPU, "fp32").plain(colours), colours)

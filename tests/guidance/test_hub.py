@@ -93,6 +93,7 @@ def test_a_model_is_looked_up_fetched_at_one_commit_and_recorded(offered: Path, 
 def test_half_precision_weights_are_preferred_part_by_part() -> None:
     names = [
         "model_index.json",
+        "lexicon.json",
         "unet/config.json",
         "unet/diffusion_pytorch_model.fp16.safetensors",
         "unet/diffusion_pytorch_model.safetensors",
@@ -110,6 +111,7 @@ def test_half_precision_weights_are_preferred_part_by_part() -> None:
         "vae/notes/readme.txt",
     ]
     assert hub.needed(ID, names) == (
+        "lexicon.json",
         "model_index.json",
         "scheduler/scheduler_config.json",
         "text_encoder/config.json",
@@ -252,3 +254,16 @@ def test_a_home_that_cannot_be_written_is_one_line(offered: Path, home: Path) ->
     home.write_text("a file")
     with pytest.raises(UserError, match="set DREAMTIME_HOME"):
         hub.fetch(FakeHub(offered), offer)
+
+
+def test_packages_that_its_tokenizer_needs_are_asked_for_before_anything_is_downloaded(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(folders["if"], tmp_path / "if"))
+    (folder / "tokenizer" / "tokenizer.json").rename(folder / "tokenizer" / "spiece.model")
+    monkeypatch.setattr("backend.guidance.folders.find_spec", lambda name: None)
+    api = FakeHub(folder)
+    with pytest.raises(UserError, match="needs more packages: pip install sentencepiece protobuf"):
+        hub.look_up(api, ID)
+    monkeypatch.setattr("backend.guidance.folders.find_spec", lambda name: name)
+    assert "tokenizer/spiece.model" in hub.look_up(api, ID).files

@@ -64,7 +64,10 @@ def test_the_revision_follows_contents_and_names_but_not_unrelated_files(folder:
     assert after.revision != before.revision
     stem = folder / "unet" / "diffusion_pytorch_model"
     stem.with_suffix(".safetensors").rename(stem.with_suffix(".fp16.safetensors"))
-    assert library.of_folder(folder).revision not in (before.revision, after.revision)
+    renamed = library.of_folder(folder)
+    assert renamed.revision not in (before.revision, after.revision)
+    (folder / "lexicon.json").write_text("{}")
+    assert library.of_folder(folder).revision != renamed.revision, "words decide what the model is told"
 
 
 def test_files_that_changed_or_went_after_adding_are_noticed(folder: Path) -> None:

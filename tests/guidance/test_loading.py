@@ -1,8 +1,10 @@
 """Real folders, as diffusers writes them."""
 
+import gc
 import json
 import logging
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,14 +165,52 @@ def test_damaged_weights_are_one_line(folder: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_tokenizer_that_needs_another_package_says_which(
-    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("installed", "lacking"),
+    [
+        ([], "sentencepiece protobuf"),
+        (["sentencepiece"], "protobuf"),
+        (["google"], "sentencepiece protobuf"),
+    ],
+)
+def test_a_tokenizer_that_needs_other_packages_says_which(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: list[str], lacking: str
 ) -> None:
     folder = shutil.copytree(folders["if"], tmp_path / "if")
     (folder / "tokenizer" / "tokenizer.json").rename(folder / "tokenizer" / "spiece.model")
-    monkeypatch.setattr("backend.guidance.loading.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install sentencepiece"):
+
+    def found(name: str) -> object:
+        if name == "google.protobuf" and "google" not in installed:
+            raise ModuleNotFoundError  # as find_spec does where the parent is not there
+        return name if name in installed else None
+
+    monkeypatch.setattr("backend.guidance.folders.find_spec", found)
+    with pytest.raises(UserError, match=f"pip install {lacking}$"):
         load(folder, CPU, "fp32")
+
+
+def test_the_text_encoder_stays_off_the_gpu_and_only_t5_in_half_precision(folders: dict[str, Path]) -> None:
+    for kind, precision, dtype in (
+        ("sd1", "bf16", torch.float32),
+        ("if", "bf16", torch.bfloat16),
+        ("if", "fp32", torch.float32),
+    ):
+        text = load(folders[kind], torch.device("meta"), precision)._parts.text._model
+        assert text is not None
+        assert (text.device, text.dtype) == (CPU, dtype)
+
+
+def test_without_its_text_encoder_guidance_encodes_no_more_and_predicts_as_before(folders: dict[str, Path]) -> None:
+    guidance, noisy = load(folders["sd1"], CPU, "fp32"), torch.ones(1, 4, 8, 8)
+    text = guidance.encode(["a mug"])
+    before = guidance.predict(noisy, 10, [text], VIEW).outputs
+    model = weakref.ref(guidance._parts.text._model)
+    guidance.drop_text_encoder()
+    gc.collect()
+    assert model() is None
+    assert torch.equal(guidance.predict(noisy, 10, [text], VIEW).outputs, before)
+    with pytest.raises(RuntimeError, match="the text encoder was dropped"):
+        guidance.encode(["a mug"])
 
 
 def test_what_the_machine_or_the_model_cannot_do_is_refused(folders: dict[str, Path]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from backend.guidance.folders import Prediction
-from backend.guidance.predictions import Predictions
+from backend.guidance.predictions import Predictions, target
 
 
 @pytest.mark.parametrize("kind", get_args(Prediction))
@@ -19,6 +19,7 @@ def test_every_kind_of_output_tells_noise_and_image_apart(abar: float, kind: Any
     said = Predictions(output[None], noisy, abar, kind)
     torch.testing.assert_close(said.eps(output), eps)
     torch.testing.assert_close(said.clean(output), clean)
+    torch.testing.assert_close(target(kind, clean, eps, torch.full((1, 1, 1, 1), abar, dtype=torch.float64)), output)
 
 
 @pytest.mark.parametrize("kind", get_args(Prediction))

@@ -184,3 +184,16 @@ def test_the_built_in_model_knows_every_word_of_the_view_phrases(guidances: dict
 def test_contradictory_wishes_are_refused() -> None:
     with pytest.raises(ValueError, match="view-dependent"):
         embedded("off", PerpNeg())
+
+
+def test_an_overhead_view_is_one_from_more_than_sixty_degrees_for_a_model_of_photographs() -> None:
+    upward = torch.linspace(-90, 90, 181)
+    shares = view_shares(cameras([30.0] * 181, upward.tolist()), prompts.OVERHEAD)
+    assert torch.equal(shares[upward <= 60, 3], torch.zeros(151))
+    torch.testing.assert_close(shares[upward >= 80, 3], torch.ones(11))
+    seen = cameras([30, 30], [55, 90])
+    found = ViewPrompts(torch.eye(4)[:, None], torch.zeros(1, 1, 4), "interpolated", PerpNeg(), above=prompts.OVERHEAD)
+    torch.testing.assert_close(found.at(seen).positive[:, 0], torch.tensor([[0.75, 0.25, 0, 0], [0, 0, 0, 1.0]]))
+    weights = found.at(seen).against_weights
+    assert weights is not None
+    torch.testing.assert_close(weights[0], PerpNeg().at(view_shares(cameras([30.0])))[0])

@@ -1,4 +1,7 @@
 import logging
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import pytest
 import torch
@@ -51,3 +54,61 @@ def test_a_prompts_embedding_does_not_depend_on_its_neighbours(guidances: dict[s
         encode = guidances[kind].encode
         together = encode(["a mug", "a red car, side view"])
         torch.testing.assert_close(together[:1], encode(["a mug"]), atol=1e-5, rtol=1e-5)
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """A tokenizer that is called through a function."""
+
+    tokenizer: Any
+    call: Any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tokenizer, name)
+
+    def __call__(self, texts: Any, **options: Any) -> Any:
+        return self.call(texts, **options)
+
+
+LONG = "a red mug on a table " * 30
+VIEWS = [", front view", ", side view", ", back view", ", overhead view"]
+
+
+@pytest.mark.parametrize("kind", ["sd1", "if", "prior"])
+def test_the_words_of_the_view_survive_a_long_prompt(
+    kind: str, guidances: dict[str, DiffusionGuidance], caplog: pytest.LogCaptureFixture
+) -> None:
+    text = guidances[kind]._parts.text
+    encoded: list[str] = []
+    tokenizer = text._tokenizer
+
+    def remember(texts: Any, **options: Any) -> Any:
+        found = tokenizer(texts, **options)
+        if "padding" in options:
+            encoded.extend(tokenizer.batch_decode(found.input_ids, skip_special_tokens=True))
+        return found
+
+    with pytest.MonkeyPatch.context() as patched, caplog.at_level(logging.WARNING):
+        patched.setattr(text, "_tokenizer", Wrapped(tokenizer, remember))
+        found = guidances[kind].encode([LONG] * 4, VIEWS)
+    assert found.shape[1] == text.tokens
+    apart = [(first - second).abs().max() for first, second in combinations(found, 2)]
+    assert min(apart) > 1e-3
+    plain = [words.replace(" ", "") for words in encoded]
+    assert [words.endswith(view.replace(" ", "")) for words, view in zip(plain, VIEWS, strict=True)] == [True] * 4
+    kept = {words.removesuffix(view.replace(" ", "")) for words, view in zip(plain, VIEWS, strict=True)}
+    assert len(kept) == 1  # what is left of the prompt is the same from all sides
+    assert kept.pop().startswith("ared")
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.endswith('on a table"')
+
+
+def test_a_prompt_of_one_endless_word_leaves_room_as_well(guidances: dict[str, DiffusionGuidance]) -> None:
+    front, side = guidances["sd1"].encode(["mug" * 90] * 2, VIEWS[:2])
+    assert (front - side).abs().max() > 1e-3
+
+
+def test_a_prompt_that_fits_is_encoded_with_its_ending_as_one_text(guidances: dict[str, DiffusionGuidance]) -> None:
+    for kind in ("sd1", "if", "prior"):
+        parts = guidances[kind].encode(["a red mug", "a car", ""], [", back view", "", ""])
+        assert torch.equal(parts, guidances[kind].encode(["a red mug, back view", "a car", ""]))

@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from backend.engine.cameras import CameraDistribution, framing
+from backend.engine.cameras import CameraDistribution, EvenRigs, framing
 from backend.engine.shading import LightDistribution, Lights
 from backend.guidance.views import FEATURES, Views
 
@@ -26,6 +26,31 @@ def test_the_numbers_of_a_view_are_those_worked_out_by_hand() -> None:
     found = Views(cameras, lights).features
     assert found.shape == (2, FEATURES)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_a_camera_matrix_is_worked_out_by_looking_from_its_place_at_the_origin(generator: torch.Generator) -> None:
+    cameras = EvenRigs().rigs(25, 4, generator)
+    found = Views.unlit(cameras).camera_matrices
+    x, y, z = torch.nn.functional.normalize(cameras.position, dim=1).unbind(1)
+    place = torch.stack([-y, x, z], dim=1)  # a quarter turn: what faces -y here faces +x there
+    right = torch.linalg.cross(-place, torch.tensor([[0.0, 0.0, 1.0]]))
+    right = torch.nn.functional.normalize(right, dim=1)
+    up = torch.linalg.cross(right, -place)
+    last = torch.tensor([[0.0, 0.0, 0.0, 1.0]]).expand(100, -1)
+    expected = torch.cat([torch.stack([right, up, place, place], dim=2).flatten(1), last], dim=1)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_the_front_camera_stands_on_plus_x_where_mvdream_has_its_fronts() -> None:
+    front = framing(torch.zeros(1), torch.zeros(1), torch.tensor([0.7]), torch.tensor([1.1]))
+    matrix = torch.tensor([[0, 0, 1, 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]).float()
+    torch.testing.assert_close(Views.unlit(front).camera_matrices, matrix.reshape(1, 16), atol=1e-6, rtol=0)
+
+
+def test_a_model_is_told_as_many_numbers_as_it_takes(generator: torch.Generator) -> None:
+    views = Views.unlit(EvenRigs().rigs(1, 4, generator))
+    assert torch.equal(views.told(12), views.features)
+    assert torch.equal(views.told(16), views.camera_matrices)
 
 
 def test_they_are_of_about_unit_size(generator: torch.Generator) -> None:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from backend.engine.cameras import Cameras, framing
-from backend.engine.rendering import Occupancy, render
+from backend.engine.occupancy import Occupancy
+from backend.engine.rendering import render
 from backend.mesh import raycast
 from backend.mesh.asset import Asset, TriangleMesh
 from backend.mesh.bake import Photos, along_normals, bake, in_sight, looked_up

@@ -1,11 +1,13 @@
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from backend.mesh.asset import TriangleMesh
-from backend.mesh.fidelity import compare, f_scores, on_surface, topology
+from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.fidelity import compare, f_scores, on_surface, to_field, topology
 from backend.mesh.raycast import MeshRendering
 
 CUBE = TriangleMesh(
@@ -18,6 +20,25 @@ CUBE = TriangleMesh(
         np.int32,
     ),
 )
+
+
+@dataclass(frozen=True)
+class Block:
+    """The field that CUBE is the surface of: green all through."""
+
+    def density(self, x: Tensor) -> Tensor:
+        return 400.0 * (x.abs().amax(-1) < 0.5)
+
+    def colour(self, x: Tensor) -> Tensor:
+        return torch.tensor([0.0, 1.0, 0.0]).expand_as(x)
+
+    def density_and_colour(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.density(x), self.colour(x)
+
+
+def painted(mesh: TriangleMesh, colour: tuple[int, int, int]) -> Asset:
+    uvs = np.full((len(mesh.triangles), 3, 2), 0.5, np.float32)
+    return Asset(mesh, uvs, np.full((4, 4, 3), colour, np.uint8))
 
 
 def pictures(colour: torch.Tensor, opacity: torch.Tensor) -> MeshRendering:
@@ -49,6 +70,18 @@ def test_psnr_counts_the_pixels_that_either_shows_and_no_others() -> None:
     # Over grey 1/2: one pixel differs by 0.3, one by 0.1, one by 0.2; the fourth is nobody's.
     assert found.psnr == pytest.approx(-10 * math.log10((0.09 + 0.01 + 0.04) / 3), abs=1e-4)
     assert found.silhouette_iou == pytest.approx(1 / 3)
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_a_mesh_is_compared_with_the_field_it_was_made_from() -> None:
+    same, discoloured = (
+        to_field(painted(CUBE, colour), Block(), torch.device("cpu")) for colour in ((0, 255, 0), (0, 0, 0))
+    )
+    assert same.silhouette_iou > 0.95
+    assert discoloured.silhouette_iou == same.silhouette_iou
+    assert same.psnr > discoloured.psnr + 10
+    half = TriangleMesh(CUBE.vertices * np.float32(0.5), CUBE.triangles)
+    assert to_field(painted(half, (0, 255, 0)), Block(), torch.device("cpu")).silhouette_iou < 0.4
 
 
 def test_soft_pixels_belong_to_the_outline_from_one_half_on() -> None:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from backend.engine.cameras import ring
 from backend.engine.fields import Blob, Growth, VoxelField
-from backend.engine.rendering import Occupancy, render
+from backend.engine.occupancy import Occupancy
+from backend.engine.rendering import render
 from backend.errors import UserError
 from backend.mesh.asset import TriangleMesh
 from backend.mesh.raycast import RayCaster

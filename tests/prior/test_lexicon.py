@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from backend.errors import UserError
-from backend.prior import catalogue
+from backend.prior import catalogue, lexicon
 from backend.prior.catalogue import Entry
 from backend.prior.lexicon import Lexicon, UnknownObjectError
 
@@ -96,6 +96,12 @@ def test_a_prompt_is_told_in_words_that_were_taught() -> None:
     assert known.warning is None
 
 
+def test_any_text_can_be_put_in_words_that_were_taught() -> None:
+    assert LEXICON.told("Cats") == "cat"
+    assert LEXICON.told("blurry Chairs") == "blurry chair"
+    assert LEXICON.told("") == ""
+
+
 def test_unknown_words_are_named_once_and_in_order() -> None:
     known = LEXICON.knows("a fluffy, fluffy red dog with spikes")
     assert known.unknown == ("fluffy", "spikes")
@@ -130,6 +136,33 @@ def test_a_prompt_without_any_object_still_gets_suggestions(prompt: str) -> None
     with pytest.raises(UnknownObjectError) as caught:
         LEXICON.knows(prompt)
     assert caught.value.nearest == ("chair", "armchair", "cat", "crate of apples", "crystal ball")
+
+
+def test_a_prompt_of_nothing_but_misspelt_words_is_looked_up_for_the_first_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_up = []
+    monkeypatch.setattr(lexicon, "get_close_matches", lambda word, *given, **limits: looked_up.append(word) or [])
+    with pytest.raises(UnknownObjectError):
+        LEXICON.knows(" ".join(f"w{index}x" for index in range(60)))
+    assert len(looked_up) == 5
+
+
+def test_it_lists_kinds_with_their_synonyms_and_all_other_words() -> None:
+    listing = LEXICON.listing
+    assert listing.objects["animals"] == (
+        ("cat", "kitty", "animal"),
+        ("dog", "animal"),
+        ("siamese cat", "cat", "animal"),
+    )
+    assert listing.names[:3] == ("chair", "armchair", "cat")
+    assert len(set(listing.names)) == len(listing.names)
+    assert {"kitty", "wooden chair"} < set(listing.names)
+    assert listing.colours[:2] == ("red", "orange")
+    assert listing.patterns == ("striped", "stripy")
+    assert listing.materials == ("wooden",)
+    assert "legs" in listing.others
+    assert not {"with", "and", "a", "red", "wooden", "shoe", "cat"} & set(listing.others)
 
 
 def test_nouns_are_listed_by_group() -> None:

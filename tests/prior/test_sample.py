@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from backend.engine.cameras import ring
 from backend.engine.shading import Lights
 from backend.guidance.views import Views
 from backend.prior import model, network, sample
+from backend.prior.catalogue import Entry
+from backend.prior.lexicon import Lexicon
 from backend.prior.network import Architecture
 from backend.prior.vocabulary import Vocabulary
 
@@ -79,6 +82,29 @@ def test_bad_input_is_one_line_with_the_remedy(arguments: list[str], remedy: str
     assert remedy in output
     assert "Traceback" not in output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def animals(folder: Path, tmp_path: Path) -> Path:
+    """The same model with the words of a catalogue."""
+    other = Path(shutil.copytree(folder, tmp_path / "animals"))
+    Lexicon.of([Entry("0", "cat", ("pet",)), Entry("1", "fox")]).save(other)
+    return other
+
+
+def test_a_model_of_a_catalogue_is_told_its_own_words(
+    animals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[str]] = []
+    drawn = sample.sample
+    monkeypatch.setattr(
+        sample, "sample", lambda prior, prompts, *given: told.append(prompts) or drawn(prior, prompts, *given)
+    )
+    code, output = invoke(animals, "Two shiny Cats", "--n", "2", "--out", str(tmp_path / "cats.png"))
+    assert code == 0, output
+    assert "'shiny'" in output
+    assert invoke(animals, "--everything", "--out", str(tmp_path / "all.png"))[0] == 0
+    assert told == [["two shiny cat"] * 2, ["a red cat"] * 2 + ["an orange fox"] * 2]
 
 
 def test_an_unwritable_place_is_named(folder: Path, tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from backend.engine.cameras import CameraDistribution
 from backend.engine.shading import Lights
 from backend.errors import UserError
 from backend.guidance.views import Views
-from backend.prior import model, network, train
+from backend.prior import model, network, train, words
 from backend.prior.catalogue import Entry
 from backend.prior.drawing import Batch
+from backend.prior.lexicon import Lexicon
 from backend.prior.network import Architecture
 from backend.prior.pool import RIG
 from backend.prior.train import Trainer, Training
@@ -31,6 +32,7 @@ CPU = torch.device("cpu")
 SMALL = Architecture(channels=(16, 32, 32), heads=2, text_width=32, text_layers=1)
 TINY = Training(images=1000, size=32, small=16, batch=8, warm_up=16, pictures=8, architecture=SMALL)
 WORDS = ["a", "mug", "red"]
+KNOWN = Lexicon.of([Entry("0", "mug")])
 
 
 def batch(seed: int = 0, rig: int = 1, size: int = 32) -> Batch:
@@ -254,6 +256,7 @@ import sys
 from pathlib import Path
 import torch
 from backend.prior import pool
+from backend.prior.lexicon import Lexicon
 from backend.prior.network import Architecture
 from backend.prior.train import Training, train
 small = Architecture(channels=(16, 32, 32), heads=2, text_width=32, text_layers=1)
@@ -293,7 +296,7 @@ def _told(entry: Entry) -> dict[str, object]:
 
 def test_a_model_is_put_in_place_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (network.build(32, WORDS, SMALL, seed) for seed in (1, 2))
-    train.save_model(first, tmp_path)
+    train.save_model(first, KNOWN, tmp_path)
 
     def full(prior: model.Prior, folder: Path) -> None:
         folder.mkdir()
@@ -303,13 +306,14 @@ def test_a_model_is_put_in_place_whole(tmp_path: Path, monkeypatch: pytest.Monke
     with monkeypatch.context() as patched:
         patched.setattr(model, "save", full)
         with pytest.raises(OSError, match="No space"):
-            train.save_model(second, tmp_path)
+            train.save_model(second, KNOWN, tmp_path)
     kept = model.load(tmp_path / "model").unet.conv_in.weight
     torch.testing.assert_close(kept, first.unet.conv_in.weight, atol=1e-3, rtol=0)
-    train.save_model(second, tmp_path)
+    train.save_model(second, KNOWN, tmp_path)
     kept = model.load(tmp_path / "model").unet.conv_in.weight
     torch.testing.assert_close(kept, second.unet.conv_in.weight, atol=1e-3, rtol=0)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert words.of(tmp_path / "model") == KNOWN
 
 
 def test_a_sheet_goes_through_the_catalogue_with_and_without_colours() -> None:
@@ -335,9 +339,13 @@ def test_a_folder_of_objects_becomes_a_model(taken: Taken, tmp_path: Path, monke
     code, output = invoke("--objects", taken.objects, "--run", run, "--images", 16, "--no-solids")
     assert code == 0, output
     assert f"wrote {run / 'model'}" in output
-    known = model.load(run / "model").tokenizer.get_vocab()
-    assert {"box", "ball", "post"} <= set(known)
-    assert "mushroom" not in known
+    tokens = model.load(run / "model").tokenizer.get_vocab()
+    assert {"box", "ball", "post"} <= set(tokens)
+    assert "mushroom" not in tokens
+    known = words.of(run / "model")
+    assert isinstance(known, Lexicon)
+    assert [noun.noun for noun in known.nouns] == ["ball", "post", "red box"]
+    assert set(known.words) == {token for token in tokens if not token.startswith("[")}
 
 
 def test_what_is_wrong_with_objects_or_models_is_one_line(taken: Taken, tmp_path: Path) -> None:

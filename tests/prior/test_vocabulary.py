@@ -71,4 +71,4 @@ def test_it_is_kept_with_the_model(tmp_path: Path) -> None:
 def test_a_damaged_one_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "vocabulary.json").write_text(content)
     with pytest.raises(UserError, match=r"vocabulary\.json is damaged"):
-        Vocabulary.of(tmp_path)
+        Vocabulary.load(tmp_path)

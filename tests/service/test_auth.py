@@ -502,7 +502,7 @@ def test_raw_connections_that_speak_without_locks_would_reach_a_socket_without_l
                 strangers["send"](raw, pieces)
                 assert strangers["hung_up"](raw)
             if router is open_router:
-                assert [frame.bytes for frame in received(router)[1:]] == [b"DT\0\1", b"{}"]
+                assert [frame.bytes for frame in received(router)[1:]] == [b"DT\0\2", b"{}"]
     assert not locked.poll(SILENCE_MILLISECONDS)
 
 

@@ -10,6 +10,7 @@ from backend.guidance import library
 from backend.home import VARIABLE
 from backend.service.catalogue import Catalogue
 from shared.messages import Generation
+from shared.words import Words
 
 
 @pytest.fixture
@@ -52,6 +53,15 @@ def test_models_are_read_once(catalogue: Catalogue, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(library, "usable", lambda: pytest.fail("read again"))
     catalogue.offer()
     catalogue.check(Generation("a red mug"))
+
+
+def test_words_of_offered_models_are_there_by_their_digest(catalogue: Catalogue) -> None:
+    (builtin,) = catalogue.offer().models
+    assert builtin.words
+    content = catalogue.words(builtin.words.sha256)
+    assert content
+    assert "mug" in Words.unpack(content).names
+    assert catalogue.words("ab" * 32) is None
 
 
 def test_a_path_is_no_model(catalogue: Catalogue) -> None:

@@ -15,11 +15,17 @@ from typing import Any
 import pytest
 import torch
 
-from backend import generate as generating
 from backend.checkpoints import newest
+from backend.engine.fields import VoxelField
 from backend.errors import DiskFullError, NotFiniteError, OutOfMemoryError, UnwritableError, UserError
-from backend.generate import CHECKPOINTS, MESH, STAGES, Remedies
 from backend.mesh import charts
+from backend.pipeline import generate as generating
+from backend.pipeline import keeping, meshing
+from backend.pipeline.generate import PARTS
+from backend.pipeline.keeping import CHECKPOINTS
+from backend.pipeline.results import MESH
+from backend.pipeline.shape import Shape
+from backend.pipeline.stages import Work
 from backend.service import engine as module
 from backend.service.engine import FILES, OUT, TorchEngine
 from backend.service.executor import Advanced, Crashed, Stopped, Task, Update
@@ -48,7 +54,7 @@ def test_a_task_becomes_files_with_previews_on_the_way(engine: TorchEngine, tmp_
         assert result.path == tmp_path / OUT / result.name
         assert result.size == result.path.stat().st_size
     assert report == json.loads((tmp_path / OUT / "report.json").read_text())
-    assert [one.stage for one in heard if one.step is None] == list(STAGES)
+    assert [one.stage for one in heard if one.step is None] == list(PARTS)
     assert [one.step for one in heard if one.step] == list(range(1, 9))
     first, *_, last = [one for one in heard if one.step]
     assert first.preview.startswith(b"\x89PNG")
@@ -94,15 +100,15 @@ def begun(engine: TorchEngine, folder: Path, request: dict[str, Any], after: int
 def test_a_checkpoint_of_other_settings_or_versions_is_left_behind(
     engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generating, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "CHECKPOINT_SECONDS", 0.0)
     begun(engine, tmp_path, REQUEST, after=4)
-    found = newest(tmp_path / OUT / CHECKPOINTS)
+    found = newest(tmp_path / OUT / CHECKPOINTS / Shape.name)
     assert found is not None
     assert found.step == 3
     assert begun(engine, tmp_path, REQUEST)[-1].step == 4
     assert begun(engine, tmp_path, {**REQUEST, "seed": 4}, after=3)[0].step is None
     assert begun(engine, tmp_path, {**REQUEST, "seed": 4})[-1].step == 3
-    monkeypatch.setattr("backend.job.versions", lambda: {"torch": "0"})
+    monkeypatch.setattr("backend.pipeline.job.versions", lambda: {"torch": "0"})
     assert begun(engine, tmp_path, {**REQUEST, "seed": 4})[-1].step == 1
 
 
@@ -210,10 +216,11 @@ def test_memory_that_runs_out_is_told_by_the_setting_to_lower(
         except Exception as cause:  # as loading a model puts it
             raise UserError("cannot load the model") from cause
 
-    monkeypatch.setattr(generating, where, hungry)
     if where == "build":
-        monkeypatch.setattr(generating, "_optimised", lambda *_: (None, {}, Remedies()))
-        monkeypatch.setattr(generating, "displayed", lambda *_: None)
+        monkeypatch.setattr(Shape, "carry_out", lambda *_: Work(field=VoxelField()))
+        monkeypatch.setattr(meshing, where, hungry)
+    else:
+        monkeypatch.setattr(generating, where, hungry)
     with pytest.raises(TaskError, match=settings) as caught:
         engine.carry_out(REQUEST, tmp_path, "cpu", ignored)
     assert (caught.value.code, caught.value.spent) == ("out_of_memory", True)
@@ -232,8 +239,8 @@ def test_for_want_of_memory_a_preview_is_left_out(
 
 # A worker as it is, but for checkpoints of every step.
 WORKER = """
-from backend import generate
-generate.CHECKPOINT_SECONDS = 0.0
+from backend.pipeline import keeping
+keeping.CHECKPOINT_SECONDS = 0.0
 from backend.service import worker
 worker.main(worker._torch_engine)
 """

@@ -1,6 +1,6 @@
 import pytest
 
-from backend.presets import PRESETS
+from backend.pipeline.presets import PRESETS
 from backend.service.estimates import LATEST, Estimates
 
 

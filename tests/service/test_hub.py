@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from backend.errors import UserError
+from backend.prior.lexicon import UnknownObjectError
 from backend.service.dispatch import Dispatcher
 from backend.service.executor import Advanced, Finished
 from backend.service.hub import Hub, Reply
@@ -38,9 +39,12 @@ from shared.offer import Offer
 ANA, BEN = "a" * 40, "b" * 40
 MUG = Generation("a red mug")
 OFFER = Offer((), (), (), ())
+WORDS = {"ab" * 32: b"0123456789"}
 
 
 def check(request: Generation) -> list[str]:
+    if "griffin" in request.prompt:
+        raise UnknownObjectError(request.prompt, ("lion", "eagle"))
     if "unicorn" in request.prompt:
         raise UserError("the model knows no unicorn; try a mug")
     return ["shiny has no effect"] if "shiny" in request.prompt else []
@@ -80,7 +84,7 @@ def revoked() -> set[str]:
 @pytest.fixture
 def desk(store: Store, scripted: Any, clock: Any, revoked: set[str]) -> Desk:
     dispatcher = Dispatcher(store, scripted, lambda owner: owner not in revoked)
-    return Desk(Hub(store, dispatcher, lambda: OFFER, check, clock, "0.1.0"))
+    return Desk(Hub(store, dispatcher, lambda: OFFER, check, WORDS.get, clock, "0.1.0"))
 
 
 def test_hello_is_answered_with_all_that_a_client_needs(desk: Desk, clock: Any) -> None:
@@ -112,6 +116,20 @@ def test_warnings_come_with_the_job_and_refusals_with_a_remedy(desk: Desk) -> No
     assert desk.ask(Submit((new_job_id(),), Generation("a unicorn"))) == Refused(
         "invalid", "the model knows no unicorn", "try a mug"
     )
+
+
+def test_an_unknown_object_is_refused_with_the_nearest_in_a_sentence_and_by_themselves(desk: Desk) -> None:
+    refused = desk.ask(Submit((new_job_id(),), Generation("a griffin")))
+    assert refused == Refused(
+        "invalid", 'the model knows no object in "a griffin"', "try one of: lion, eagle", ("lion", "eagle")
+    )
+
+
+def test_anybody_may_fetch_the_words_of_models(desk: Desk) -> None:
+    for owner in (ANA, BEN):
+        assert desk.ask(Fetch("ab" * 32, 2, 5), owner) == Chunk("ab" * 32, 2, 10, b"23456")
+    assert desk.ask(Fetch("ab" * 32, 8, 5)) == Chunk("ab" * 32, 8, 10, b"89")
+    assert desk.ask(Fetch("cd" * 32, 0, 5)).code == "unknown_asset"
 
 
 def test_an_artist_does_not_see_anothers(desk: Desk) -> None:

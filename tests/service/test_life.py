@@ -89,7 +89,15 @@ class Life(RuleBasedStateMachine):
         self.store = Store(Path(self.home.name), lambda: self.now)
         self.store.recover()
         dispatcher = Dispatcher(self.store, self.executor, lambda owner: True)
-        self.hub = Hub(self.store, dispatcher, lambda: Offer((), (), (), ()), lambda request: [], lambda: self.now, "1")
+        self.hub = Hub(
+            self.store,
+            dispatcher,
+            lambda: Offer((), (), (), ()),
+            lambda request: [],
+            lambda sha256: None,
+            lambda: self.now,
+            "1",
+        )
 
     def teardown(self) -> None:
         self.store.close()

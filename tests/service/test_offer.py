@@ -9,11 +9,13 @@ import pytest
 from backend.errors import UserError
 from backend.guidance import library
 from backend.guidance.library import ModelSource
-from backend.prior.vocabulary import Vocabulary
+from backend.service import wordlists
 from backend.service.offer import MODELS_BYTES, checked, offer
+from shared.limits import NAME_CHARACTERS
 from shared.messages import Generation
-from shared.offer import Offer
+from shared.offer import MODELS, Offer
 from shared.records import from_json
+from shared.words import Words
 
 MUG = Generation("a red mug")
 
@@ -26,7 +28,9 @@ def builtin() -> ModelSource:
 @pytest.fixture
 def large(tmp_path: Path) -> ModelSource:
     """A latent model without a vocabulary, as far as an offer looks at it."""
-    (tmp_path / "vae").mkdir()
+    for part in ("vae", "unet"):
+        (tmp_path / part).mkdir()
+    (tmp_path / "unet" / "config.json").write_text("{}")
     return ModelSource("owner/name", "owner/name", tmp_path, "c" * 40, "openrail", 4_000_000_000)
 
 
@@ -38,7 +42,10 @@ def test_everything_that_is_offered_can_be_asked_for(builtin: ModelSource) -> No
     offered = offer([builtin], "cpu", lambda model, preset: len(model) + len(preset), {"linear": [900, 20]})
     (model,) = offered.models
     assert (model.name, model.licence, model.size, model.latent) == ("builtin", builtin.licence, builtin.size, False)
-    assert asdict(Vocabulary()) == {"objects": model.objects, "colours": model.colours, "patterns": model.patterns}
+    listed = wordlists.of(builtin.folder)
+    assert listed
+    assert listed.asset == model.words
+    words = Words.unpack(listed.content)
     assert [(preset.name, preset.seconds) for preset in model.presets] == [
         ("draft", 12),
         ("standard", 15),
@@ -50,7 +57,7 @@ def test_everything_that_is_offered_can_be_asked_for(builtin: ModelSource) -> No
     for preset in model.presets:
         for schedule in offered.schedules:
             for field in offered.fields:
-                prompt = f"a {model.patterns[0]} {model.colours[-1]} {model.objects[-1]}"
+                prompt = f"a {words.adjectives[0]} {words.adjectives[-1]} {words.names[-1]}"
                 asked = Generation(prompt, model=model.name, preset=preset.name, schedule=schedule.name, field=field)
                 assert checked(asked, [builtin])[1] == []
 
@@ -74,13 +81,20 @@ def test_ranges_are_the_ones_that_requests_are_held_to(builtin: ModelSource) -> 
                     checked(with_number(limits.name, value), [builtin])
 
 
-def test_a_large_model_is_offered_by_what_the_device_can_do(large: ModelSource) -> None:
+def test_a_large_model_is_offered_with_a_hash_grid_on_every_device(large: ModelSource) -> None:
     on_cpu, on_gpu = (offer([large], device, unknown, {}).models[0] for device in ("cpu", "cuda"))
     assert on_cpu.latent
-    assert (on_cpu.objects, on_cpu.colours, on_cpu.patterns) == ((), (), ())
+    assert on_cpu.words is None
     assert {preset.field for preset in on_cpu.presets} == {"voxel"}
     assert {preset.field for preset in on_gpu.presets} == {"hashgrid"}
     assert all(preset.cfg == 100 and preset.seconds is None for preset in on_cpu.presets)
+
+
+def test_a_multi_view_model_is_offered_by_its_own_presets(large: ModelSource) -> None:
+    told = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 16}
+    (large.folder / "unet" / "config.json").write_text(json.dumps(told))
+    presets = offer([large], "cuda", unknown, {}).models[0].presets
+    assert {(preset.cfg, preset.schedule) for preset in presets} == {(50, "window")}
 
 
 def test_an_offer_survives_the_wire(builtin: ModelSource, large: ModelSource) -> None:
@@ -95,7 +109,6 @@ def test_an_offer_survives_the_wire(builtin: ModelSource, large: ModelSource) ->
         ("[]", "damaged"),
         ('{"things": ["mug"]}', "damaged"),
         ('{"objects": ["gryphon"]}', "damaged"),
-        (json.dumps({"objects": ["mug"] * 300}), "objects is"),
     ],
 )
 def test_a_model_with_a_bad_vocabulary_is_left_out(
@@ -117,12 +130,20 @@ def test_a_model_whose_name_cannot_be_sent_is_left_out(builtin: ModelSource, lar
 def test_models_beyond_the_room_of_a_message_are_left_out(
     builtin: ModelSource, caplog: pytest.LogCaptureFixture
 ) -> None:
-    copies = [replace(builtin, name=f"copy {number}") for number in range(60)]
+    copies = [replace(builtin, name=f"{number:0{NAME_CHARACTERS}}") for number in range(MODELS)]
     with caplog.at_level(logging.WARNING):
         offered = offer([builtin, *copies], "cpu", unknown, {})
     assert 20 < len(offered.models) < 60
     assert 0.9 * MODELS_BYTES < len(json.dumps([asdict(model) for model in offered.models])) < 1.01 * MODELS_BYTES
     assert "too many" in caplog.text
+
+
+def test_no_more_models_are_offered_than_clients_take(builtin: ModelSource, caplog: pytest.LogCaptureFixture) -> None:
+    copies = [replace(builtin, name=f"copy {number}") for number in range(MODELS)]
+    with caplog.at_level(logging.WARNING):
+        offered = offer([builtin, *copies], "cpu", unknown, {})
+    assert len(offered.models) == MODELS
+    assert "'copy 63' and those after it are not offered" in caplog.text
 
 
 def test_a_request_arrives_as_it_was_made(builtin: ModelSource) -> None:

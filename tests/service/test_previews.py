@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from backend.mesh.pictures import BACKGROUND
-from backend.service.previews import PIXELS, Pace, coarse_mesh, picture
+from backend.service.previews import PIXELS, coarse_mesh, picture
 from shared.coarse import unpack
 from shared.limits import COARSE_BYTES, PREVIEW_BYTES
 
@@ -86,14 +86,3 @@ def test_a_coarse_mesh_has_the_field_s_size_and_colours(radius: float) -> None:
 @pytest.mark.parametrize("field", [Ball(most=0.0), Ball(most=0.3), Ball(most=float("nan"))])
 def test_where_nothing_can_be_seen_there_is_no_coarse_mesh(field: Ball) -> None:
     assert coarse_mesh(field, CPU) == b""
-
-
-def test_the_first_preview_is_due_at_once_and_the_others_by_their_price() -> None:
-    pace = Pace(share=0.05, least=1.0)
-    assert pace.due(-1e9)
-    pace.made(10.0, 10.01)  # cheap: but not more often than once a second
-    assert not pace.due(11.0)
-    assert pace.due(11.01)
-    pace.made(20.0, 21.0)  # one second of twenty
-    assert not pace.due(39.9)
-    assert pace.due(40.0)

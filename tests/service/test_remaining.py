@@ -1,7 +1,7 @@
 import pytest
 
-from backend.generate import STAGES
-from backend.presets import PRESETS
+from backend.pipeline.generate import PARTS
+from backend.pipeline.presets import PRESETS
 from backend.service.remaining import USUAL_SECONDS, Remaining
 
 AFTER = {"surface": 2.0, "baking": 3.0, "writing": 5.0}
@@ -10,7 +10,7 @@ AFTER = {"surface": 2.0, "baking": 3.0, "writing": 5.0}
 def test_there_is_a_time_for_every_stage_of_every_preset() -> None:
     assert set(USUAL_SECONDS) == set(PRESETS)
     for stages in USUAL_SECONDS.values():
-        assert ("loading", "optimising", *stages) == STAGES
+        assert ("loading", "optimising", *stages) == PARTS
 
 
 def test_without_a_pace_nothing_is_said() -> None:

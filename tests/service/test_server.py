@@ -75,14 +75,19 @@ def test_welcome_tells_all_that_a_panel_needs(client: Client) -> None:
     welcome = client.hello()
     assert welcome.trouble == ()
     model = welcome.offer.models[0]
-    assert (model.name, "mug" in model.objects, "red" in model.colours) == ("builtin", True, True)
+    assert model.name == "builtin"
+    assert model.words
+    words = client.words(model.words)
+    assert {"mug", "cup"} < set(words.names)
+    assert {"red", "striped"} < set(words.adjectives)
     assert [preset.name for preset in model.presets] == ["draft", "standard", "high"]
     assert abs(welcome.clock - time.time()) < 60
 
 
 def test_an_unknown_object_is_refused_with_known_ones(client: Client) -> None:
-    with pytest.raises(Invalid, match="try one of: cone, sphere"):
+    with pytest.raises(Invalid, match="try one of: cone, sphere") as caught:
         submitted(client, "a unicorn")
+    assert caught.value.nearest[:2] == ("cone", "sphere")
     assert list(client.jobs()) == []
 
 
@@ -188,7 +193,7 @@ def test_another_version_is_told_so(host: Any) -> None:
         client.hello()
         link = client._connected()
         frames = encode(Hello("9"), 7)
-        link.send([b"DT\0\2", *frames[1:]], DEADLINE)
+        link.send([b"DT\0\3", *frames[1:]], DEADLINE)
         number, answer = decode(link.receive(time.monotonic() + DEADLINE))
         assert number == 0
         assert isinstance(answer, Refused)

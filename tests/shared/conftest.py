@@ -2,9 +2,9 @@
 
 import pytest
 
+from shared.assets import Asset
 from shared.messages import (
     Acknowledge,
-    Asset,
     Cancel,
     Chunk,
     Delete,
@@ -54,10 +54,7 @@ OFFER = Offer(
             "GPL",
             5,
             False,
-            ("mug",),
-            ("mug", "cup"),
-            ("red",),
-            (),
+            Asset("words.json", SHA, 70),
             (OfferedPreset("draft", 60, 9, 9, "voxel", "x", 7.5, None),),
         ),
     ),
@@ -83,5 +80,5 @@ def one_of_each() -> list[Message]:
         Jobs((STATE,), more=True),
         News(JOB, 9, 8, (Event(1, JOB, "done", 1, 1.0),), (Live(JOB, 1, "optimising", 1, 2, 3, 4.0, 2, 3),), b"ppccc"),
         Chunk(SHA, 512, 1024, b"bytes"),
-        Refused("invalid", "no", "ask for something else"),
+        Refused("invalid", "no", "ask for something else", ("mug", "cup")),
     ]

@@ -15,6 +15,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85
 
 from shared import limits
+from shared.assets import Asset
 from shared.client import Client, Patience
 from shared.errors import (
     ConnectionLost,
@@ -30,7 +31,6 @@ from shared.errors import (
 )
 from shared.messages import (
     Acknowledge,
-    Asset,
     Chunk,
     Event,
     Fetch,
@@ -51,6 +51,7 @@ from shared.messages import (
     new_job_id,
 )
 from shared.pairing import Pairing
+from shared.words import Words
 
 Script = Callable[[Message], Message | None]
 JOB, BOOT = new_job_id(), new_job_id()
@@ -163,6 +164,31 @@ def test_hello_tells_the_version(client: Client, backend: Backend, one_of_each: 
     assert backend.heard == [Hello("0.1.0")]
 
 
+def test_words_are_fetched_and_read(client: Client, backend: Backend) -> None:
+    known = Words(tuple(f"object {number}" for number in range(15_000)), ("red",), ())
+    content = known.pack()
+    digest = hashlib.sha256(content).hexdigest()
+    assert len(content) > limits.CHUNK_BYTES
+
+    def script(message: Message) -> Message:
+        assert isinstance(message, Fetch)
+        part = content[message.offset : message.offset + message.length]
+        return Chunk(digest, message.offset, len(content), part)
+
+    backend.script = script
+    assert client.words(Asset("words.json", digest, len(content))) == known
+
+
+def test_words_other_than_promised_are_refused(client: Client, backend: Backend) -> None:
+    backend.script = lambda message: Chunk("ab" * 32, 0, 2, b"{}")
+    with pytest.raises(TransferError, match="other bytes"):
+        client.words(Asset("words.json", "ab" * 32, 2))
+    digest = hashlib.sha256(b"{}").hexdigest()
+    backend.script = lambda message: Chunk(digest, 0, 2, b"{}")
+    with pytest.raises(ProtocolError, match="these are no words"):
+        client.words(Asset("words.json", digest, 2))
+
+
 def test_lists_are_read_page_by_page(client: Client, backend: Backend) -> None:
     pages = {None: Jobs((state(number=5), state(number=4)), more=True), 4: Jobs((state(number=3),))}
     backend.script = lambda message: pages[message.before] if isinstance(message, GetList) else None
@@ -172,9 +198,10 @@ def test_lists_are_read_page_by_page(client: Client, backend: Backend) -> None:
 
 
 def test_a_refusal_is_raised(client: Client, backend: Backend) -> None:
-    backend.script = lambda message: Refused("invalid", "no", "yes")
-    with pytest.raises(Invalid, match="no; yes"):
+    backend.script = lambda message: Refused("invalid", "no", "yes", ("mug",))
+    with pytest.raises(Invalid, match="no; yes") as caught:
         client.state(JOB)
+    assert caught.value.nearest == ("mug",)
 
 
 def test_a_message_that_could_not_be_read_is_raised_too(client: Client, backend: Backend) -> None:
@@ -196,7 +223,7 @@ def test_an_answer_of_another_kind_is_a_protocol_error(client: Client, backend: 
 
 
 def test_what_is_no_message_is_a_protocol_error(client: Client, backend: Backend) -> None:
-    backend.before = [[b"DT\0\1", b"nonsense"]]
+    backend.before = [[b"DT\0\2", b"nonsense"]]
     with pytest.raises(ProtocolError):
         client.state(JOB)
 

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from shared.limits import NAME_CHARACTERS
-from shared.offer import MODELS, PRESETS, RANGES, WORDS, Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
+from shared.assets import Asset
+from shared.limits import NAME_CHARACTERS, WORDS_BYTES
+from shared.offer import FIELDS, MODELS, PRESETS, RANGES, Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
 from shared.records import from_json, to_json
 
 DRAFT = OfferedPreset("draft", 60, 5_000, 512, "voxel", "time_prior", 7.5, None)
@@ -13,10 +14,7 @@ SMALL = OfferedModel(
     licence="MIT",
     size=12,
     latent=False,
-    objects=("mug",),
-    words=("mug", "cup"),
-    colours=("red",),
-    patterns=(),
+    words=Asset("words.json", "ab" * 32, 70),
     presets=(DRAFT,),
 )
 OFFER = Offer((SMALL,), (OfferedSchedule("time_prior", (900, 20)),), ("voxel",), (Range("steps", 1.0, 100.0),))
@@ -68,9 +66,8 @@ LONG = "x" * (NAME_CHARACTERS + 1)
         ("size", 2**53),
         ("size", True),
         ("latent", 0),
-        ("objects", ["mug"] * (WORDS + 1)),
-        ("colours", [""]),
-        ("patterns", None),
+        ("words", ["mug"]),
+        ("words", {"name": "words.json", "sha256": "ab" * 32, "size": WORDS_BYTES + 1}),
         ("presets", [{}]),
         ("presets", to_json(DRAFT)),
         ("presets", [to_json(DRAFT)] * (PRESETS + 1)),
@@ -79,7 +76,7 @@ LONG = "x" * (NAME_CHARACTERS + 1)
 def test_a_model_that_cannot_be_is_refused(name: str, value: object) -> None:
     content = as_sent()
     content["models"][0][name] = value
-    with pytest.raises(ValueError, match="presets|Preset" if name == "presets" else name):
+    with pytest.raises(ValueError, match={"presets": "presets|Preset", "words": "words|Asset"}.get(name, name)):
         from_json(Offer, content)
 
 
@@ -108,7 +105,7 @@ def test_a_preset_that_cannot_be_is_refused(name: str, value: object) -> None:
 @pytest.mark.parametrize("name", ["models", "ranges", "schedules", "fields"])
 def test_long_lists_are_refused_and_the_longest_are_not(name: str) -> None:
     content = as_sent()
-    most = {"models": MODELS, "ranges": RANGES, "schedules": PRESETS}.get(name, WORDS)
+    most = {"models": MODELS, "ranges": RANGES, "schedules": PRESETS}.get(name, FIELDS)
     content[name] *= most
     assert len(getattr(from_json(Offer, content), name)) == most
     content[name].append(content[name][0])

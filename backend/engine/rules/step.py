@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backend.guidance.interface import Guidance, Wishes
+from backend.guidance.interface import Guidance, Rival, Wishes
 from backend.guidance.predictions import Predictions
 from backend.guidance.views import Views
 
@@ -20,7 +20,7 @@ class Step:
     """One step of distillation.
 
     clean: the images in the model's space. noise: of unit variance, what hides them at timestep `t`. wishes, views: of
-    each image. draws: a generator for each purpose that a rule draws for.
+    each image. draws: a generator for each purpose that a rule draws for. rival: for a rule that wants one.
     """
 
     guidance: Guidance
@@ -31,6 +31,7 @@ class Step:
     views: Views
     cfg: float
     draws: Callable[[str], torch.Generator]
+    rival: Rival | None = None
 
     def abar(self, t: int) -> float:
         """The share of the images in the power of what is noisy at timestep `t`."""

@@ -10,13 +10,11 @@ settings = bpy.context.scene.dreamtime
 for name in dir(bpy.ops.dreamtime):
     getattr(bpy.ops.dreamtime, name).poll()
 assert not bpy.ops.dreamtime.generate.poll()
-settings.prompt = "a unicorn"
+unknown = generate("a unicorn")
+until(lambda: book().entries[unknown].state == "refused")
 assert not bpy.ops.dreamtime.generate.poll()
 assert bpy.ops.dreamtime.use_object(name="mug") == {"FINISHED"}
 assert settings.prompt == "a mug"
-settings.prompt = "a striped red unicorn"
-bpy.ops.dreamtime.use_object(name="hat")
-assert settings.prompt == "a striped red hat"
 assert bpy.ops.dreamtime.generate.poll()
 assert (settings.model, settings.preset, settings.schedule) == ("builtin", "standard", "preset")
 
@@ -36,7 +34,7 @@ until(lambda: book().entries[job].state == "cancelled")
 assert bpy.ops.dreamtime.copy_settings(job=job) == {"FINISHED"}
 assert (settings.seed, settings.lock_seed) == (7, True)
 bpy.ops.dreamtime.generate_again(job=job)
-(again,) = set(book().entries) - {job}
+(again,) = set(book().entries) - {job, unknown}
 assert book().entries[again].request == book().entries[job].request
 until(lambda: book().entries[again].state != "sending")
 bpy.ops.dreamtime.cancel(job=again)

@@ -2,12 +2,12 @@
 
 from desk import book, module, until
 
-module("shared.wire").VERSION = 2
+module("shared.wire").VERSION = 3
 runtime = module("runtime").current()
 runtime.connect(remote=False)
 until(lambda: book().trouble is not None and "protocol" in book().trouble.sentence)
 assert module("session.wording").status(book()) == (
-    "The other side speaks protocol 1 and this one 2",
+    "The other side speaks protocol 2 and this one 3",
     "Update DreamTime on the other side",
 )
 print("versions are told apart")

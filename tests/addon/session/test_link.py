@@ -101,6 +101,36 @@ def test_the_backend_and_what_it_offers_are_known(desk: Desk) -> None:
     assert desk.book.model("none") is None
 
 
+def test_the_words_of_a_model_are_brought_here_once(desk: Desk) -> None:
+    desk.until(lambda: desk.book.completion("builtin") is not None)
+    assert "a red mug" in desk.book.completion("builtin").prompts("a red m")
+    assert desk.book.completion("none") is None
+    assert len(desk.link._plans.learnt) == 1
+
+
+def test_words_that_cannot_be_had_keep_nobody_from_working(
+    open_desk: Callable[..., Desk], module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(client: Any, file: Any) -> Any:
+        raise module("shared.errors").UnknownAsset("the backend has no such file")
+
+    monkeypatch.setattr(module("shared.client").Client, "words", refuse)
+    desk = open_desk()
+    (job,) = desk.generate("a red mug steps=1")
+    desk.until(lambda: desk.state(job) == "done")
+    assert desk.book.completion("builtin") is None
+
+
+def test_the_nearest_objects_are_there_while_the_prompt_is_the_one_that_was_refused(desk: Desk) -> None:
+    (job,) = desk.generate("a unicorn")
+    desk.until(lambda: desk.state(job) == "refused")
+    assert desk.book.nearest(" a  unicorn ", "builtin")[:2] == ("cone", "sphere")
+    assert desk.book.nearest("a unicorns", "builtin") == ()
+    assert desk.book.nearest("a unicorn", "other") == ()
+    desk.book.away()
+    assert desk.book.nearest("a unicorn", "builtin") == ()
+
+
 def test_variations_have_seeds_of_their_own(desk: Desk) -> None:
     jobs = desk.generate("a red mug steps=1", count=3, seed=7)
     desk.until(lambda: all(desk.state(job) == "done" for job in jobs))

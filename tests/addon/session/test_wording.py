@@ -16,50 +16,12 @@ def wording(module: Module) -> ModuleType:
     return module("session.wording")
 
 
-@pytest.fixture
-def model(module: Module) -> Any:
-    return module("shared.offer").OfferedModel(
-        "builtin",
-        "GPL",
-        1,
-        False,
-        ("mug", "boat", "car", "hat", "cone"),
-        ("mug", "cup", "boat", "ship", "car", "hat"),
-        (),
-        (),
-        (),
-    )
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.2, "1 s"), (12.4, "12 s"), (89, "89 s"), (95, "2 min"), (3540, "59 min"), (4800, "1 h 20 min")],
 )
 def test_times_are_short(wording: ModuleType, seconds: float, text: str) -> None:
     assert wording.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("prompt", "nearest"),
-    [
-        ("", ()),
-        ("a red mug", ()),
-        ("a CUP, please", ()),
-        ("a m\u00adug\u200b", ()),
-        ("a bot", ("boat", "mug", "car", "hat")),
-        ("a unicorn", ("mug", "boat", "car", "hat")),
-        ("shi", ("ship", "mug", "boat", "car")),
-    ],
-)
-def test_the_nearest_objects_are_offered(
-    wording: ModuleType, model: Any, prompt: str, nearest: tuple[str, ...]
-) -> None:
-    assert wording.nearest_objects(prompt, model) == nearest
-
-
-def test_a_model_that_knows_everything_gets_no_suggestions(wording: ModuleType, model: Any) -> None:
-    everything = type(model)("sd", "x", 1, True, (), (), (), (), ())
-    assert wording.nearest_objects("a unicorn", everything) == ()
 
 
 def entry(module: Module, **facts: Any) -> Any:

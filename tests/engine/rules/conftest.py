@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from backend.engine.cameras import ring
@@ -29,11 +29,15 @@ class LinearGaussian:
     asked: list[tuple[int, list[float]]] = field(default_factory=list)
     abar: Tensor = field(default_factory=lambda: ABAR)
     size: int = 2
+    schedule_size: int = 2
     channels: int = 3
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "n L D"]:
+    def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
         raise NotImplementedError
+
+    def plain(self, colours: Float[Tensor, "B 3"]) -> Float[Tensor, "B c"]:
+        return colours
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
         return images
@@ -57,9 +61,48 @@ class LinearGaussian:
         return negative + cfg * (positive - negative)
 
 
+@dataclass
+class Knowing:
+    """A rival that knows the renders to be N(mean, spread^2), and what it was given to learn."""
+
+    mean: float = 0.1
+    spread: float = 0.7
+    asked: list[tuple[Tensor, int, list[float]]] = field(default_factory=list)
+    learnt: list[tuple[Tensor, Tensor, Tensor, Tensor, Views]] = field(default_factory=list)
+
+    def predict(
+        self, noisy: Float[Tensor, "B C h w"], t: int, conditionings: Sequence[Float[Tensor, "B L D"]], views: Views
+    ) -> Predictions:
+        self.asked.append((noisy, t, [round(text.mean().item(), 3) for text in conditionings]))
+        eps = LinearGaussian(self.spread).eps(noisy, t, self.mean)
+        return Predictions(eps.expand(len(conditionings), *eps.shape), noisy, float(ABAR[t]))
+
+    def learn(
+        self,
+        clean: Float[Tensor, "B C h w"],
+        noise: Float[Tensor, "B C h w"],
+        t: Int[Tensor, " B"],
+        conditioning: Float[Tensor, "B L D"],
+        views: Views,
+    ) -> float:
+        self.learnt.append((clean, noise, t, conditioning, views))
+        return 0.25
+
+    def state(self) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        raise NotImplementedError
+
+
 @pytest.fixture
 def model() -> LinearGaussian:
     return LinearGaussian()
+
+
+@pytest.fixture
+def rival() -> Knowing:
+    return Knowing()
 
 
 def texts(number: float, count: int) -> Tensor:
@@ -67,20 +110,20 @@ def texts(number: float, count: int) -> Tensor:
 
 
 @pytest.fixture
-def step(model: LinearGaussian) -> Callable[..., Step]:
-    """A step with three images, in double precision."""
+def step(model: LinearGaussian, rival: Knowing) -> Callable[..., Step]:
+    """A step with a few images, in double precision."""
 
-    def make(t: int = 500, cfg: float = 7.5, seed: int = 0, perp_neg: bool = False) -> Step:
-        clean, noise = torch.randn(2, 3, 3, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    def make(t: int = 500, cfg: float = 7.5, seed: int = 0, perp_neg: bool = False, count: int = 3) -> Step:
+        clean, noise = torch.randn(2, count, 3, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         wishes = Wishes(
-            texts(POSITIVE, 3),
-            texts(NEGATIVE, 3),
-            texts(0.2, 3)[:, None] if perp_neg else None,
-            torch.full((3, 1), -1.0, dtype=torch.float64) if perp_neg else None,
-            texts(BETTER, 3),
-            texts(WORSE, 3),
+            texts(POSITIVE, count),
+            texts(NEGATIVE, count),
+            texts(0.2, count)[:, None] if perp_neg else None,
+            torch.full((count, 1), -1.0, dtype=torch.float64) if perp_neg else None,
+            texts(BETTER, count),
+            texts(WORSE, count),
         )
-        views = Views.unlit(ring(3, 20))
-        return Step(model, clean, noise, t, wishes, views, cfg, lambda purpose: generator(seed, 0, purpose))
+        views = Views.unlit(ring(count, 20))
+        return Step(model, clean, noise, t, wishes, views, cfg, lambda purpose: generator(seed, 0, purpose), rival)
 
     return make

@@ -16,6 +16,7 @@ from backend.engine.rules.csd import csd
 from backend.engine.rules.sdi import sdi
 from backend.engine.rules.sds import sds
 from backend.engine.rules.step import Rule, Step
+from backend.engine.rules.vsd import vsd
 from backend.engine.rules.x0 import x0
 from backend.engine.schedules import T_MIN
 
@@ -119,6 +120,7 @@ def test_x0_rescaled_all_the_way_has_the_contrast_of_the_plain_prediction(
         (sdi, [[NEGATIVE, POSITIVE]] * 4),
         (bridge, [[WORSE, BETTER]]),
         (x0, [[NEGATIVE, POSITIVE]]),
+        (vsd, [[NEGATIVE, POSITIVE]]),
     ],
 )
 def test_a_rule_calls_the_model_as_often_as_it_must(
@@ -128,7 +130,7 @@ def test_a_rule_calls_the_model_as_often_as_it_must(
     assert [asked for _, asked in model.asked] == calls
 
 
-@pytest.mark.parametrize("which", [sds, csd, asd, sdi, x0])
+@pytest.mark.parametrize("which", [sds, csd, asd, sdi, x0, vsd])
 def test_perp_neg_is_a_part_of_every_guided_rule(model: Any, step: Steps, which: Rule) -> None:
     plain, other = which(step()), which(step(perp_neg=True))
     assert model.asked[-1][1] in ([NEGATIVE, POSITIVE, PERP_NEG], [POSITIVE])
@@ -137,7 +139,7 @@ def test_perp_neg_is_a_part_of_every_guided_rule(model: Any, step: Steps, which:
 
 
 def test_rules_that_sharpen_follow_upon_sds() -> None:
-    assert [rule(name, 0.0) for name in ("sds", "csd", "asd", "x0")] == [sds, csd, asd, x0]
+    assert [rule(name, 0.0) for name in ("sds", "csd", "asd", "x0", "vsd")] == [sds, csd, asd, x0, vsd]
     for name, late in (("sdi", sdi), ("bridge", bridge)):
         assert rule(name, LATE - 1e-6) is sds
         assert rule(name, LATE) is late

@@ -1,0 +1,1 @@
+"""How fast this machine is, and the service on it: dreamtime bench."""

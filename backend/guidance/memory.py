@@ -1,0 +1,62 @@
+"""How much memory a step takes, and how many of its views are to be taken at once.
+
+Estimated before the first step, not tried: on Windows the driver may move what does not fit to main memory without a
+word, and steps then take minutes. The numbers are of Stable Diffusion 1.5 in half precision: its VAE on 512 x 512
+pixels, counted by what autograd keeps, and its UNet on 64 x 64 latents, estimated from the sizes of its layers.
+
+Letters: B views, K conditionings.
+"""
+
+from dataclasses import dataclass
+
+from backend.engine.names import FieldName
+
+GIB = 2**30
+
+ENCODER_BYTES = 1.55 * GIB / 512**2 / 128 / 2
+"""What the VAE's encoder keeps for its gradient: per pixel, channel of its first block and byte of a number."""
+
+NETWORK_BYTES = 1.2 * GIB / 16 / 64**2 / 320 / 2
+"""What one prediction takes while it is made: per pixel, channel of the UNet's first block and byte of a number."""
+
+SAMPLE_BYTES: dict[FieldName, float] = {"voxel": 100, "hashgrid": 1000}
+"""What rendering keeps for its gradient, per pixel and sample that its ray may have, normals included."""
+
+TRAINING_BYTES: dict[FieldName, float] = {"voxel": 2e6, "hashgrid": 146e6}
+"""What a field's gradient and Adam's two means take."""
+
+USABLE = 0.9
+"""The share of the free memory that is planned with: allocators leave gaps, and kernels want room."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes that a step takes besides weights. fixed: however many views it has.
+
+    Of each view, field: what rendering it keeps; encoder: what encoding it keeps; network: what its predictions take.
+    """
+
+    fixed: float
+    field: float
+    encoder: float
+    network: float
+
+    def of(self, at_once: int, joint: int) -> float:
+        """The most that is needed at a time, `at_once` views taken together and `joint` never parted."""
+        rendered = -(-at_once // joint) * joint
+        return self.fixed + rendered * self.field + at_once * (self.encoder + self.network)
+
+    def views_at_once(self, free: float, views: int, joint: int) -> int | None:
+        """How many of the views fit into `free` bytes at a time, in groups of nearly one size; None: all.
+
+        1 where not even one of them fits: the estimate may be too high.
+        """
+        groups = sorted({-(-views // count) for count in range(1, views + 1)}, reverse=True)
+        fitting = next((size for size in groups if self.of(size, joint) <= USABLE * free), 1)
+        return None if fitting == views else fitting
+
+
+def needs(field: FieldName, pixels: int, spacing: float, encoder: float, network: float) -> Needs:
+    """Of a step with views of pixels x pixels and samples every `spacing` metres of two."""
+    rendered = SAMPLE_BYTES[field] * pixels**2 * 2 / spacing
+    return Needs(TRAINING_BYTES[field], rendered, encoder, network)

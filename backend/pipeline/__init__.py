@@ -1,0 +1,1 @@
+"""The way through the house: a request becomes a job, a job its stages, and these the files of an object."""

@@ -1,0 +1,124 @@
+"""Everything that the answer to a request depends on.
+
+`planned` turns what an artist asks for into a `Job`, which holds every choice that was left open, so
+that the same job on the same machine gives the same object.
+"""
+
+import importlib.metadata
+import platform
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from backend.engine.names import FieldName
+from backend.engine.settings import Settings, Shading
+from backend.errors import UserError
+from backend.guidance import folders, library
+from backend.guidance.library import ModelSource
+from backend.guidance.precision import Precision, best_precision
+from backend.guidance.prompts import Elevations, ViewMode
+from backend.mesh import marching
+from backend.mesh.asset import MeshSettings
+from backend.pipeline.presets import preset
+from backend.pipeline.request import Request, check, check_values
+from backend.pipeline.tuning import tuned
+from backend.prior import words
+
+_PACKAGES = ("torch", "diffusers", "transformers", "tinycudann", marching.PACKAGE, "xatlas", "fast-simplification")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a result depends on, but for the versions of the programs.
+
+    threads: CPU threads, because sums come out differently with another number of them.
+    """
+
+    prompt: str
+    negative: str
+    seed: int
+    preset: str
+    model: ModelSource
+    field: FieldName
+    latent_field: bool
+    view_mode: ViewMode
+    perp_neg: bool
+    above: Elevations
+    device: str
+    precision: Precision
+    threads: int
+    optimisation: Settings
+    mesh: MeshSettings
+
+    def recipe(self) -> dict[str, Any]:
+        """The job as JSON-compatible facts, with the versions of what will carry it out."""
+        # Where the model lies is this machine's business.
+        model = {"name": self.model.name, "revision": self.model.revision, "licence": self.model.licence}
+        return {**asdict(self), "model": model, "versions": versions()}
+
+    def with_numerics_of(self, recipe: dict[str, Any]) -> "Job":
+        """This job, computed in the precision and with the threads that `recipe` names."""
+        return replace(self, precision=recipe["precision"], threads=recipe["threads"])
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of the program and of the packages that results depend on; those installed."""
+    found = {"python": platform.python_version()}
+    for name in ("dreamtime", *_PACKAGES):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def planned(request: Request) -> tuple[Job, list[str]]:
+    """The job that answers `request`, and warnings for the artist. Raises UserError for what cannot be done."""
+    check_values(request)  # at once: to look through a large model's files takes a while
+    model = library.resolve(request.guidance)
+    warnings = check(request, model)
+    device = chosen_device(request.device)
+    small, multi_view = words.of(model.folder) is not None, folders.is_multi_view(model.folder)
+    latent = folders.is_latent(model.folder)
+    chosen = replace(preset(request.preset, small, device.type, latent, multi_view), **_overrides(request))
+    tuning = tuned(chosen, small, folders.takes_views(model.folder), multi_view)
+    rule: dict[str, Any] = {} if request.rule is None else {"rule": request.rule}
+    optimisation = replace(tuning.optimisation, **rule)
+    if request.latent_field:  # the channels of latents are no colours, so light means nothing to them
+        optimisation = replace(optimisation, shading=Shading())
+    job = Job(
+        prompt=request.prompt,
+        negative=request.negative,
+        seed=request.seed,
+        preset=request.preset,
+        model=model,
+        field=chosen.field,
+        latent_field=request.latent_field,
+        view_mode=tuning.view_mode,
+        perp_neg=tuning.perp_neg,
+        above=tuning.above,
+        device=device.type,
+        precision=best_precision(device),
+        threads=torch.get_num_threads(),
+        optimisation=optimisation,
+        mesh=MeshSettings(chosen.resolution, chosen.faces, chosen.texture, request.level),
+    )
+    return job, warnings
+
+
+def _overrides(request: Request) -> dict[str, Any]:
+    """What the request says otherwise than the preset."""
+    names = ("steps", "schedule", "field", "cfg", "faces", "texture")
+    return {name: value for name in names if (value := getattr(request, name)) is not None}
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device that `name` means here. Raises UserError if this machine lacks it."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("no CUDA device here; use --device cpu, or see dreamtime doctor")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise UserError("no Metal device here; use --device cpu, or see dreamtime doctor")
+    return torch.device(name)

@@ -1,0 +1,57 @@
+"""Draft, Standard and High: how much work goes into an object, by the kind of model and device.
+
+What an artist sees of it; how the optimisation is tuned besides is `tuning`'s business. Nothing here
+imports torch: the server offers presets, too.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from backend.engine.names import FieldName, ScheduleName
+
+PresetName = Literal["draft", "standard", "high"]
+PRESETS: tuple[PresetName, ...] = get_args(PresetName)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a preset's name stands for. resolution, faces, texture: see `MeshSettings`."""
+
+    steps: int
+    cfg: float
+    field: FieldName
+    resolution: int
+    faces: int
+    texture: int
+    schedule: ScheduleName = "time_prior"
+
+
+_SMALL_STEPS = {"draft": 60, "standard": 180, "high": 500}
+_SMALL_CFG = 4.0
+_LARGE_STEPS = {"draft": 1_500, "standard": 5_000, "high": 10_000}
+_LATENT_CFG = 100.0
+_PIXEL_CFG = 20.0
+"""As threestudio has it for DeepFloyd IF."""
+_MULTI_VIEW_CFG = 50.0
+
+_RESOLUTION = {"draft": 128, "standard": 256, "high": 256}
+_FACES = {"draft": 5_000, "standard": 20_000, "high": 50_000}
+_TEXTURE = {"draft": 512, "standard": 1024, "high": 2048}
+
+
+def preset(name: str, small: bool, device: str, latent: bool = True, multi_view: bool = False) -> Preset:
+    """The preset `name` on a `device` of the kind "cpu", "cuda" or "mps".
+
+    small: for a model like the built-in one, which was taught a vocabulary of its own, not for a large one. latent:
+    whether a large one diffuses latents. multi_view: whether it draws rigs of views (see `folders.is_multi_view`).
+    """
+    chosen = Preset(
+        steps=(_SMALL_STEPS if small else _LARGE_STEPS)[name],
+        cfg=_SMALL_CFG if small else _LATENT_CFG if latent else _PIXEL_CFG,
+        # In plain torch the hash grid takes gigabytes for the views of a step, and more for those of a finished mesh.
+        field="voxel" if small or device != "cuda" else "hashgrid",
+        resolution=_RESOLUTION[name],
+        faces=_FACES[name],
+        texture=_TEXTURE[name],
+    )
+    return replace(chosen, cfg=_MULTI_VIEW_CFG, schedule="window") if multi_view else chosen

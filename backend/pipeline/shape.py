@@ -1,0 +1,78 @@
+"""The first stage: a field that looks like what is asked for from every side."""
+
+import logging
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+import torch
+
+from backend.engine.fields import TrainableField, VoxelField
+from backend.engine.hashgrid import HashGridField
+from backend.engine.latents import displayed
+from backend.engine.names import FieldName
+from backend.engine.optimise import Resumption, optimise
+from backend.engine.randomness import generator, stage_seed
+from backend.engine.rules.choice import by_view
+from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
+from backend.guidance import memory
+from backend.guidance.diffusion import DiffusionGuidance
+from backend.guidance.lora import LoraRival
+from backend.guidance.prompts import ViewPrompts
+from backend.machine import free_memory
+from backend.pipeline.job import Job
+from backend.pipeline.stages import Desk, Optimisation, Work
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """See `stages.Stage` and `stages.Optimising`: from nothing to a field."""
+
+    job: Job
+    guidance: DiffusionGuidance
+    texts: ViewPrompts
+
+    name: ClassVar[str] = "shape"
+    parts: ClassVar[tuple[str, ...]] = ("optimising",)
+
+    @property
+    def views(self) -> int:
+        return self.job.optimisation.views
+
+    def fitting_views(self) -> int | None:
+        settings, predictions = self.job.optimisation, 4 if self.job.perp_neg else 2
+        sizes = self.guidance.view_bytes(predictions)
+        needs = memory.needs(self.job.field, self.guidance.size, settings.spacing, *sizes)
+        together = settings.joint_views if by_view(settings.rule, 1.0) else settings.views
+        free = free_memory(self.guidance.device)
+        fitting = needs.views_at_once(free, settings.views, together)
+        if fitting is not None:
+            logger.warning("%d MiB of memory are free: taking views %d at a time", free >> 20, fitting)
+        return fitting
+
+    def carry_out(self, work: Work, desk: Desk) -> Work:
+        with desk.part("optimising"):
+            optimisation = desk.optimised(self)
+        return replace(work, field=optimisation.shown())
+
+    def begin(self, views_at_once: int | None = None, resume: Resumption | None = None) -> Optimisation:
+        seed = stage_seed(self.job.seed, self.name)
+        field = as_new(self.job.field, self.guidance.channels, seed, self.guidance.device)
+        model = self.guidance if views_at_once is None else self.guidance.lean(views_at_once)
+        settings, rival = self.job.optimisation, None
+        if settings.rule == "vsd":
+            rival = LoraRival(model, generator(seed, 0, "rival"), settings.rival_rate)
+        steps = optimise(field, model, self.texts, settings, seed, resume, rival, views_at_once)
+        return Optimisation(steps, partial(displayed, field, self.guidance))
+
+
+def as_new(kind: FieldName, channels: int, seed: int, device: torch.device) -> TrainableField:
+    """The field before the first step."""
+    if kind == "voxel":
+        return VoxelField(channels).to(device)
+    draws = generator(seed, 0, "field", device)
+    if device.type == "cuda" and missing() is None:
+        return tcnn_hash_grid_field(draws, channels)
+    return HashGridField(draws, channels)

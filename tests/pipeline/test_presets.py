@@ -1,0 +1,34 @@
+import pytest
+
+from backend.engine import schedules
+from backend.engine.schedules import stable_diffusion_abar
+from backend.pipeline.presets import PRESETS, preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_only_a_large_model_on_cuda_gets_a_hash_grid(name: str) -> None:
+    devices = ("cpu", "cuda", "mps")
+    fields = {(small, device): preset(name, small, device).field for small in (True, False) for device in devices}
+    assert {kind for kind, field in fields.items() if field == "hashgrid"} == {(False, "cuda")}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_large_model_takes_more_steps_and_more_guidance_to_the_same_mesh(name: str) -> None:
+    small, large = preset(name, small=True, device="cpu"), preset(name, small=False, device="cpu")
+    assert large.steps > 10 * small.steps
+    assert large.cfg > small.cfg
+    assert (large.faces, large.texture, large.resolution) == (small.faces, small.texture, small.resolution)
+
+
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_preset_draws_its_timesteps_by_lot(name: str, small: bool) -> None:
+    chosen = preset(name, small, device="cpu")
+    assert isinstance(schedules.make(chosen.schedule, stable_diffusion_abar(), chosen.steps), schedules.Table)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_large_model_of_pixels_is_asked_with_less_guidance_than_one_of_latents(name: str) -> None:
+    assert preset(name, small=False, device="cuda", latent=False).cfg == 20
+    assert preset(name, small=False, device="cuda").cfg == 100
+    assert preset(name, small=True, device="cuda", latent=False) == preset(name, small=True, device="cuda")
