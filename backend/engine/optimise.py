@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,27 +17,17 @@ from backend.engine import distillation, regularisers, schedules
 from backend.engine.cameras import Cameras
 from backend.engine.fields import TrainableField
 from backend.engine.finite import LeftOut
-from backend.engine.lighting import Lighting
 from backend.engine.normals import Surface, normal_image, surface
 from backend.engine.occupancy import Densities, Occupancy
 from backend.engine.randomness import generator
-from backend.engine.rendering import Rendering, render, stratified
+from backend.engine.rendering import Rendering, render
 from backend.engine.rules import vsd
 from backend.engine.rules.choice import by_view, rule
 from backend.engine.rules.step import Step
 from backend.engine.settings import Settings
 from backend.engine.shading import over
-from backend.engine.shots import Shots, groups
-from backend.guidance.interface import Guidance, Rival, Wishes
-
-
-@runtime_checkable
-class Prompts(Protocol):
-    """What is asked for, seen from where: see `guidance.prompts`."""
-
-    def at(self, cameras: Cameras) -> Wishes:
-        """What is asked for from each camera."""
-        ...
+from backend.engine.shots import Prompts, Shots, groups
+from backend.guidance.interface import Guidance, Rival
 
 
 @dataclass(frozen=True)
@@ -148,10 +137,9 @@ class _Run:
         self.field.refine(progress)
         if self.step % settings.occupancy_every == 0:
             self._look_around()
-        cameras = self._cameras()
-        lighting = Lighting.draw(settings.shading, settings.lights, cameras, progress, self._generator("lights"))
+        shots = Shots.draw(settings, self.guidance, self.prompts, progress, self._generator)
         t = self.schedule.timestep(self.step, self._generator("timestep"))
-        losses = self._improve(self._shots(cameras, lighting), t, progress)
+        losses = self._improve(shots, t, progress)
         self.step += 1
         return Progress(self.step, settings.steps, t, losses, self.left_out.total, self.render, self.state)
 
@@ -162,14 +150,6 @@ class _Run:
         else:
             self.densities = Densities.of(self.field, settings.occupancy_resolution, self.guidance.device)
         self.occupancy = self.densities.occupancy(settings.occupancy_threshold)
-
-    def _cameras(self) -> Cameras:
-        drawn, views, draws = self.settings.cameras, self.settings.views, self._generator("cameras")
-        return drawn.rigs(1, views, draws) if self.settings.rig else drawn.sample(views, draws)
-
-    def _shots(self, cameras: Cameras, lighting: Lighting) -> Shots:
-        offsets = stratified(len(cameras.azimuth), self.guidance.size, self._generator("samples"))
-        return Shots(cameras, lighting, self._backgrounds(), offsets, self.prompts.at(cameras))
 
     def _improve(self, shots: Shots, t: int, progress: float) -> dict[str, float]:
         """One step of Adam, of the views whose numbers are finite; returns the terms of the loss that are."""
@@ -252,12 +232,6 @@ class _Run:
         if seen is not None:
             terms["orientation"] = (share * asked.orientation.at(progress), partial(seen.facing_away, rendering))
         return {name: weight * term() for name, (weight, term) in terms.items() if weight}
-
-    def _backgrounds(self) -> Float[Tensor, "B c"]:
-        settings = self.settings
-        rigs = settings.views // settings.joint_views  # whose views were taught to have one background
-        colours = settings.backgrounds.sample(rigs, self._generator("backgrounds"))
-        return self.guidance.plain(colours).repeat_interleave(settings.joint_views, dim=0)
 
     def _descend(self, progress: float) -> str | None:
         """One step of Adam; not taken where the gradient is not finite, whose name is returned."""

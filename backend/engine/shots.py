@@ -5,14 +5,28 @@ So a step may take its views all at once or some after the other, and is the sam
 Letters: B views, c colour channels, P pixels of a view, L tokens of width D.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from backend.engine.cameras import Cameras
 from backend.engine.lighting import Lighting
-from backend.guidance.interface import Wishes
+from backend.engine.rendering import stratified
+from backend.engine.settings import Settings
+from backend.guidance.interface import Guidance, Wishes
+
+
+@runtime_checkable
+class Prompts(Protocol):
+    """What is asked for, seen from where: see `guidance.prompts`."""
+
+    def at(self, cameras: Cameras) -> Wishes:
+        """What is asked for from each camera."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,25 @@ class Shots:
     backgrounds: Float[Tensor, "B c"]
     offsets: Float[Tensor, "B P"]
     wishes: Wishes
+
+    @classmethod
+    def draw(
+        cls,
+        settings: Settings,
+        guidance: Guidance,
+        prompts: Prompts,
+        progress: float,
+        draws: Callable[[str], torch.Generator],
+    ) -> "Shots":
+        """Those of one step. draws: a generator for each purpose."""
+        views, drawn = settings.views, settings.cameras
+        cameras = drawn.rigs(1, views, draws("cameras")) if settings.rig else drawn.sample(views, draws("cameras"))
+        lighting = Lighting.draw(settings.shading, settings.lights, cameras, progress, draws("lights"))
+        rigs = views // settings.joint_views  # whose views were taught to have one background
+        colours = guidance.plain(settings.backgrounds.sample(rigs, draws("backgrounds")))
+        offsets = stratified(views, guidance.size, draws("samples"))
+        backgrounds = colours.repeat_interleave(settings.joint_views, dim=0)
+        return cls(cameras, lighting, backgrounds, offsets, prompts.at(cameras))
 
     def part(self, views: slice) -> "Shots":
         """Some of them."""

@@ -15,12 +15,12 @@ from backend.engine.cameras import CameraDistribution, Cameras, ring
 from backend.engine.fields import Growth, VoxelField
 from backend.engine.finite import PATIENCE, NonFiniteError
 from backend.engine.names import RULES
-from backend.engine.optimise import Progress, Prompts, Resumption, optimise
+from backend.engine.optimise import Progress, Resumption, optimise
 from backend.engine.randomness import generator
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Regularisation, Settings, Shading
 from backend.engine.shading import LightDistribution
-from backend.engine.shots import groups
+from backend.engine.shots import Prompts, groups
 from backend.guidance.interface import Guidance, Rival
 from backend.guidance.predictions import Predictions
 from backend.guidance.views import Views
