@@ -18,6 +18,9 @@ from backend.engine.cameras import Cameras
 from backend.engine.fields import BOUND, Field
 from backend.engine.occupancy import Occupancy
 
+POINTS_AT_ONCE = 1 << 18
+"""Looked up together where no gradient is wanted: for each, a hash grid looks at the corners of sixteen cells."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -117,9 +120,18 @@ def render(
     offset = torch.full((count,), 0.5, device=origins.device) if offsets is None else offsets.flatten()
     directions = directions.reshape(-1, 3)
     samples = march(origins.repeat_interleave(size * size, dim=0), directions, occupancy, step, offset)
-    density, colour = field.density_and_colour(samples.points)
+    density, colour = _looked_up(field, samples.points)
     weights = render_weights(density, samples.ray, step)
     values = torch.cat([colour, torch.ones_like(weights)[:, None], samples.distance[:, None]], dim=-1)
     pixels = weights.new_zeros(count, values.shape[-1]).index_add(0, samples.ray, weights[:, None] * values)
     image = pixels.reshape(views, size, size, -1).permute(0, 3, 1, 2)
     return Rendering(image[:, :-2], image[:, -2], image[:, -1], samples, weights, directions)
+
+
+def _looked_up(field: Field, points: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c"]]:
+    """Density and colour there; without a gradient, which keeps all of it anyway, some points at a time."""
+    if torch.is_grad_enabled():
+        return field.density_and_colour(points)
+    parts = [field.density_and_colour(some) for some in points.split(POINTS_AT_ONCE)]
+    densities, colours = zip(*parts, strict=True)
+    return torch.cat(densities), torch.cat(colours)

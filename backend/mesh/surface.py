@@ -11,7 +11,7 @@ from torch import Tensor
 from backend.engine.cameras import ring
 from backend.engine.fields import BOUND, Field
 from backend.engine.occupancy import Occupancy
-from backend.engine.rendering import march
+from backend.engine.rendering import POINTS_AT_ONCE, march
 from backend.errors import UserError
 from backend.mesh.asset import TriangleMesh
 from backend.mesh.marching import marching_cubes
@@ -32,7 +32,6 @@ _CLEAR, _OPAQUE = 0.05, 0.95
 _SOFTENING = 0.05
 """Densities well below this share of the level are all alike to the extraction."""
 _CLEARANCE = 1e-3
-_POINTS_AT_ONCE = 1 << 18
 _EMPTY = "nothing is left of the object: try more steps, another seed, or a lower --level"
 _FULL = "the object is fog that fills the whole scene: try more steps, another seed, or a higher --level"
 _BROKEN = "the field holds values that are not finite: try another seed"
@@ -136,7 +135,7 @@ def _on_grid(field: Field, wanted: Bool[Tensor, "G G G"], device: torch.device) 
     in_ball = square[:, None, None] + square[:, None] + square < 1
     index = (wanted & in_ball).flatten().nonzero()[:, 0]
     density = torch.zeros(wanted.numel())
-    for some in index.split(_POINTS_AT_ONCE):
+    for some in index.split(POINTS_AT_ONCE):
         column = some // len(wanted)
         points = torch.stack(
             [axis[column // len(wanted)], axis[column % len(wanted)], axis[some % len(wanted)]], dim=-1
@@ -146,8 +145,8 @@ def _on_grid(field: Field, wanted: Bool[Tensor, "G G G"], device: torch.device) 
 
 
 def _density(field: Field, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-    with torch.no_grad():  # some at a time: of one point, a hash grid looks at the corners of sixteen cells
-        density = torch.cat([field.density(some) for some in points.split(_POINTS_AT_ONCE)])
+    with torch.no_grad():
+        density = torch.cat([field.density(some) for some in points.split(POINTS_AT_ONCE)])
     if not density.isfinite().all():
         raise UserError(_BROKEN)
     return density.float()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from backend.engine import rendering
 from backend.engine.cameras import Cameras, framing, ring
 from backend.engine.fields import Field, Growth, VoxelField
 from backend.engine.rendering import Occupancy, march, render, render_weights, stratified
@@ -394,3 +395,25 @@ def test_opacity_of_a_picture_grows_with_the_density_of_the_field() -> None:
     assert views[0].max() == 0
     assert all((b >= a).all() for a, b in pairwise(views))
     assert views[-1].max() <= 1 + 1e-6
+
+
+class Counting(Fog):
+    """Fog that remembers how many points it was asked for at once, at most."""
+
+    most = 0
+
+    def density_and_colour(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        object.__setattr__(self, "most", max(self.most, len(x)))
+        return super().density_and_colour(x)
+
+
+def test_without_a_gradient_points_are_looked_up_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a whole picture, what a hash grid takes is gigabytes."""
+    monkeypatch.setattr(rendering, "POINTS_AT_ONCE", 1000)
+    whole, some = Counting(), Counting()
+    together = render(whole, camera(), 16, EVERYWHERE, 0.05)
+    with torch.no_grad():
+        parted = render(some, camera(), 16, EVERYWHERE, 0.05)
+    assert whole.most == len(together.samples.ray) > 3000
+    assert some.most == 1000
+    assert torch.allclose(parted.colour, together.colour)

@@ -11,6 +11,7 @@ from backend.engine.fields import Blob, Growth, VoxelField
 from backend.engine.occupancy import Occupancy
 from backend.engine.rendering import render
 from backend.errors import UserError
+from backend.mesh import surface
 from backend.mesh.asset import TriangleMesh
 from backend.mesh.raycast import RayCaster
 from backend.mesh.surface import extract, find_level, sample_density, silhouette_agreement
@@ -195,3 +196,20 @@ def test_values_that_are_not_finite_are_refused(value: float) -> None:
         sample_density(Constant(value), 16, 1.0, CPU)
     with pytest.raises(UserError, match="not finite"):
         find_level(Constant(value), CPU)
+
+
+def test_the_level_is_looked_for_with_some_points_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Counting(Balls):
+        def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+            asked.append(len(x))
+            return super().density(x)
+
+    field = Counting(((0.0, 0.0, 0.0), 0.5))
+    whole = find_level(field, CPU)
+    monkeypatch.setattr(surface, "POINTS_AT_ONCE", 1000)
+    assert max(asked) > 3000
+    asked.clear()
+    assert find_level(field, CPU) == pytest.approx(whole)
+    assert max(asked) == 1000
