@@ -7,7 +7,7 @@ through the model that predicts.
 Letters: B views, C x h x w what the model diffuses, abar = alphas_cumprod.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,6 @@ from torch import Tensor
 from backend.engine.rules.step import Rule, Step
 
 WeightName = Literal["one", "sds"]
-WEIGHTS: tuple[WeightName, ...] = get_args(WeightName)
 
 
 def gradient_weight(name: WeightName, abar: float) -> float:
