@@ -43,6 +43,8 @@ from backend.prior.wording import all_words
 
 logger = logging.getLogger(__name__)
 
+_EMBEDDINGS = "text_encoder.embeddings.token_embedding.weight"
+
 
 @dataclass(frozen=True)
 class Training:
@@ -100,15 +102,18 @@ class Trainer:
         self.step = self.images = 0
 
     def begin_with(self, folder: Path) -> None:
-        """Take over the weights of a model. Raises ValueError if it is another network or knows other words."""
+        """Take over the weights of a model, and what it makes of the words that both know.
+
+        Raises ValueError if it is another network.
+        """
         saved = model.load(folder)
-        if saved.tokenizer.get_vocab() != self.prior.tokenizer.get_vocab():
-            raise ValueError(f"the model in {folder} knows other words than the objects; start without it")
-        try:
-            for prior in (self.prior, self.average):
-                prior.modules().load_state_dict(saved.modules().state_dict())
-        except RuntimeError as error:
-            raise ValueError(f"the model in {folder} is another network; start without it") from error
+        weights = saved.modules().state_dict()
+        for prior in (self.prior, self.average):
+            weights[_EMBEDDINGS] = embeddings_for(prior, saved)
+            try:
+                prior.modules().load_state_dict(weights)
+            except RuntimeError as error:
+                raise ValueError(f"the model in {folder} is another network; start without it") from error
 
     @property
     def finished(self) -> bool:
@@ -189,6 +194,18 @@ def v_loss(
     noise = torch.randn(clean.shape, generator=generator).to(device)
     tokens, views = prior.tokens(captions).to(device), batch.views.features.to(device)
     return velocity_error(prior, clean, noise, t.to(device), tokens, views, abar)
+
+
+def embeddings_for(prior: Prior, saved: Prior) -> Float[Tensor, "w D"]:
+    """The embeddings of all words that `prior` knows: those of `saved`, and its own of words that are new to that."""
+    mine, other = (one.text_encoder.get_input_embeddings().weight.detach() for one in (prior, saved))
+    if mine.shape[1] != other.shape[1]:
+        return other  # of another network, which is refused
+    known = saved.tokenizer.get_vocab()
+    shared = {place: known[word] for word, place in prior.tokenizer.get_vocab().items() if word in known}
+    found = mine.clone()
+    found[list(shared)] = other[list(shared.values())].to(found)
+    return found
 
 
 def velocity_error(

@@ -22,6 +22,7 @@ from backend.prior import model, network, train, words
 from backend.prior.catalogue import Entry
 from backend.prior.drawing import Batch
 from backend.prior.lexicon import Lexicon
+from backend.prior.model import Prior
 from backend.prior.network import Architecture
 from backend.prior.pool import RIG
 from backend.prior.train import Trainer, Training
@@ -162,13 +163,26 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     trainer = Trainer(TINY, WORDS, CPU)
     with pytest.raises(FileNotFoundError, match="holds no model"):
         trainer.begin_with(tmp_path)
-    model.save(network.build(32, [*WORDS, "teapot"], SMALL, seed=0), tmp_path / "words")
-    with pytest.raises(ValueError, match="other words"):
-        trainer.begin_with(tmp_path / "words")
-    larger = dataclasses.replace(SMALL, channels=(16, 32, 48))
-    model.save(network.build(32, WORDS, larger, seed=0), tmp_path / "larger")
-    with pytest.raises(ValueError, match="another network"):
-        trainer.begin_with(tmp_path / "larger")
+    for name, other in (("deeper", {"channels": (16, 32, 48)}), ("wordier", {"text_width": 64})):
+        model.save(network.build(32, WORDS, dataclasses.replace(SMALL, **other), seed=0), tmp_path / name)
+        with pytest.raises(ValueError, match="another network"):
+            trainer.begin_with(tmp_path / name)
+
+
+def test_words_that_a_model_knows_mean_the_same_to_a_run_that_starts_from_it(tmp_path: Path) -> None:
+    other = network.build(32, ["aardvark", *WORDS[1:]], SMALL, seed=9)
+    model.save(other, tmp_path)
+    trainer = Trainer(TINY, WORDS, CPU)
+    new = embedding(trainer.prior, WORDS[0]).clone()
+    trainer.begin_with(tmp_path)
+    for prior in (trainer.prior, trainer.average):
+        for word in WORDS[1:]:
+            torch.testing.assert_close(embedding(prior, word), embedding(other, word), atol=1e-3, rtol=1e-3)
+        assert torch.equal(embedding(prior, WORDS[0]), new)
+
+
+def embedding(prior: Prior, word: str) -> torch.Tensor:
+    return prior.text_encoder.get_input_embeddings().weight[prior.tokenizer.get_vocab()[word]]
 
 
 def run_of(taken: Taken, folder: Path) -> Path:
@@ -257,6 +271,7 @@ from pathlib import Path
 import torch
 from backend.prior import pool
 from backend.prior.lexicon import Lexicon
+from backend.prior.model import Prior
 from backend.prior.network import Architecture
 from backend.prior.train import Training, train
 small = Architecture(channels=(16, 32, 32), heads=2, text_width=32, text_layers=1)
@@ -355,7 +370,7 @@ def test_what_is_wrong_with_objects_or_models_is_one_line(taken: Taken, tmp_path
     for arguments, remedy in (
         (("--objects", empty, "--run", tmp_path / "run"), "put GLB files into it"),
         (("--objects", taken.objects, "--run", tmp_path / "run", "--start", empty), "name a trained model's folder"),
-        (("--objects", taken.objects, "--run", tmp_path / "run", "--start", model.BUILTIN), "other words"),
+        (("--objects", taken.objects, "--run", tmp_path / "run", "--start", model.BUILTIN), "another network"),
         (("--objects", taken.objects, "--run", blocked / "run"), "file"),
     ):
         code, output = invoke(*arguments)
