@@ -11,7 +11,7 @@ from torch import Tensor
 
 from backend.engine.fields import Field
 from backend.engine.regularisers import orientation
-from backend.engine.rendering import Rendering
+from backend.engine.rendering import Rendering, looked_up
 
 VISIBLE = 0.01
 """Samples that send a smaller share of their ray's light have no say in the normals."""
@@ -38,7 +38,7 @@ def surface(field: Field, rendering: Rendering, reach: float = 0.04) -> Surface:
     index = (rendering.weights.detach() > VISIBLE).nonzero()[:, 0]
     points = rendering.samples.points[index]
     corners = points.new_tensor([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
-    density = field.density((points + reach * corners[:, None]).flatten(0, 1)).unflatten(0, (4, -1))
+    density = looked_up(field.density, (points + reach * corners[:, None]).flatten(0, 1)).unflatten(0, (4, -1))
     # Falling density in logarithms: it points the same way and does not overflow inside dense matter.
     rise = torch.einsum("km,kd->md", torch.log(density + 1e-6), corners)
     return Surface(index, -torch.nn.functional.normalize(rise, dim=-1))
