@@ -15,7 +15,7 @@ from torch import Tensor
 
 from backend.engine import distillation, regularisers, schedules
 from backend.engine.cameras import Cameras
-from backend.engine.fields import TrainableField
+from backend.engine.fields import DistanceField, TrainableField
 from backend.engine.finite import LeftOut
 from backend.engine.normals import Surface, normal_image, surface
 from backend.engine.occupancy import Densities, Occupancy
@@ -229,6 +229,8 @@ class _Run:
         if views.start == 0:  # it is the field's, not a view's
             draws = self._generator("roughness")
             terms["roughness"] = (asked.roughness.at(progress), partial(self.field.roughness, draws))
+            if isinstance(self.field, DistanceField):
+                terms["eikonal"] = (asked.eikonal.at(progress), partial(_unevenness, self.field, draws))
         if seen is not None:
             terms["orientation"] = (share * asked.orientation.at(progress), partial(seen.facing_away, rendering))
         return {name: weight * term() for name, (weight, term) in terms.items() if weight}
@@ -275,6 +277,10 @@ class _Run:
         self.densities = Densities(tensors["densities"])
         self.occupancy = self.densities.occupancy(self.settings.occupancy_threshold)
         self.left_out = LeftOut(*tensors["left_out"].tolist())
+
+
+def _unevenness(field: DistanceField, draws: torch.Generator) -> Tensor:
+    return regularisers.eikonal(field.slopes(draws))
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

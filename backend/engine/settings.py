@@ -32,12 +32,13 @@ class Shading:
 
 @dataclass(frozen=True)
 class Regularisation:
-    """Weights of the regularisers over the run; see `regularisers` for what each one asks."""
+    """Weights of the regularisers over the run; see `regularisers` for what each one asks, eikonal of an sdf alone."""
 
     opacity: Ramp = field(default_factory=Ramp)
     entropy: Ramp = field(default_factory=Ramp)
     orientation: Ramp = field(default_factory=Ramp)
     roughness: Ramp = field(default_factory=Ramp)
+    eikonal: Ramp = field(default_factory=Ramp)
 
 
 @dataclass(frozen=True)

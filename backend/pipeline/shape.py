@@ -14,6 +14,7 @@ from backend.engine.names import FieldName
 from backend.engine.optimise import Resumption, optimise
 from backend.engine.randomness import generator, stage_seed
 from backend.engine.rules.choice import by_view
+from backend.engine.sdf import SdfField
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
 from backend.guidance import memory
 from backend.guidance.diffusion import DiffusionGuidance
@@ -72,6 +73,8 @@ def as_new(kind: FieldName, channels: int, seed: int, device: torch.device) -> T
     """The field before the first step."""
     if kind == "voxel":
         return VoxelField(channels).to(device)
+    if kind == "sdf":
+        return SdfField(channels).to(device)
     draws = generator(seed, 0, "field", device)
     if device.type == "cuda" and missing() is None:
         return tcnn_hash_grid_field(draws, channels)
