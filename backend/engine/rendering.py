@@ -1,8 +1,8 @@
 """Volume rendering by emission and absorption, only where there is something.
 
 Rays are cut to the unit sphere and sampled at a fixed step with one random offset per ray; samples
-in empty cells of the occupancy grid are never shown to the field. The rest is kept packed, ray after
-ray, as in nerfacc.
+in empty cells of the occupancy grid are never shown to the field, and those behind what is opaque have no part in a
+gradient. The rest is kept packed, ray after ray, as in nerfacc.
 
 Letters: B views, P pixels of a view, R rays, n kept samples, c colour channels, G occupancy cells per axis,
 w rendering weights: the share of a ray's light that a sample sends.
@@ -148,7 +148,8 @@ def render(
 def _seen(field: Field, samples: Samples, step: float) -> Samples:
     """Those that are not behind what is opaque: of an object, most of its inside is."""
     density = looked_up(field.density, samples.points)
-    kept = (transmittance(density, samples.ray, step) > HIDDEN).nonzero()[:, 0]
+    # Written so that what is not a number is seen: it must not vanish from sight.
+    kept = (~(transmittance(density, samples.ray, step) <= HIDDEN)).nonzero()[:, 0]
     return Samples(samples.ray[kept], samples.distance[kept], samples.points[kept])
 
 

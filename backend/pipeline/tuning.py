@@ -25,6 +25,7 @@ _SMALL = Settings(
 )
 
 _GROWING = Ramp(0.0, 0.1)
+# A tenth, as in VolSDF, of what weighs the mean over pixels: of a sum over some thousand of them. Not measured.
 _EIKONAL = Ramp(100.0, 100.0)
 
 # The common ground of the published SDS programs on Stable Diffusion; nothing here was measured yet. Elevations are

@@ -479,6 +479,13 @@ def test_the_weights_of_what_is_seen_are_those_among_all(
     assert whole.weights[~seen].max() < 1e-7
 
 
+def test_what_is_not_a_number_is_not_hidden() -> None:
+    field = VoxelField(growth=Growth((4,), (0.0,)))
+    with torch.no_grad():
+        field.levels[0][0, 0] = torch.nan
+    assert render(field, ring(1, 20), 5, EVERYWHERE, 0.1).colour.isnan().any()
+
+
 class CountingVoxels(VoxelField):
     """Remembers how many points it was asked for, each time."""
 
