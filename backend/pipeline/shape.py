@@ -45,7 +45,7 @@ class Shape:
     def fitting_views(self) -> int | None:
         settings, predictions = self.job.optimisation, 4 if self.job.perp_neg else 2
         sizes = self.guidance.view_bytes(predictions)
-        needs = memory.needs(self.job.field, self.guidance.size, settings.spacing, *sizes)
+        needs = memory.needs(self.job.field, *settings.finest(self.guidance.size), *sizes)
         together = settings.joint_views if by_view(settings.rule, 1.0) else settings.views
         free = free_memory(self.guidance.device)
         fitting = needs.views_at_once(free, settings.views, together)
