@@ -25,7 +25,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "Compare the schedules as the paper does, and say what holds here."),
     "fetch": ("jobs", "Bring the results of a job here, checked byte for byte."),
     "follow": ("jobs", "Show the progress of a job until it is finished."),
-    "gallery": ("gallery", "Make one object of each kind that the built-in model knows, and judge them."),
+    "gallery": ("gallery", "Make objects drawn from all that the built-in model knows, and judge them."),
     "generate": ("generate", "Turn a prompt into a textured mesh."),
     "jobs": ("jobs", "List your jobs on the backend."),
     "models": ("models", "List, add and remove diffusion models."),

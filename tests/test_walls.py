@@ -104,7 +104,6 @@ def test_what_every_room_uses_uses_none(name: str) -> None:
     [
         "backend.guidance.library",
         "backend.prior.lexicon",
-        "backend.prior.vocabulary",
         "backend.pipeline.request",
         "backend.prior.words",
         "backend.service.offer",

@@ -40,7 +40,7 @@ from backend.pipeline.results import MESH
 from backend.pipeline.shape import Shape, as_new
 from backend.pipeline.tuning import tuned
 from backend.prior import judge
-from backend.prior.judge import judging_views
+from backend.prior.judge import judging_views, ranks, right_answers
 
 PROMPT = "a red mug"
 _LOOK_EVERY = 10
@@ -143,14 +143,14 @@ def mesh_rows() -> list[Row]:
 def recognition_row(job: Job, guidance: DiffusionGuidance) -> Row:
     """Seconds of optimisation until the judge names the object from eight views of the field."""
     net = judge.load(library.builtin().folder)
-    subject = net.vocabulary.objects.index(net.vocabulary.knows(job.prompt).subject.shape)
+    right = right_answers(net.lexicon)[[net.lexicon.numbers[net.lexicon.knows(job.prompt).name]]]
     steps = Shape(job, guidance, asked(job, guidance)).begin().steps
     spent, begun = 0.0, time.perf_counter()
     for progress in steps:
         spent += time.perf_counter() - begun
         if progress.step % _LOOK_EVERY == 0:
             seen = net(_pictures(progress.render(judging_views(), judge.SIZE))).together()
-            if seen.objects[0].argmax().item() == subject:
+            if ranks(seen.nouns, right).item() == 0:
                 return (f"{job.prompt}: judged right", f"after {progress.step} steps, {spent:.1f} s")
         begun = time.perf_counter()
     return (f"{job.prompt}: judged right", f"not within {job.optimisation.steps} steps")

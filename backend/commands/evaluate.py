@@ -11,8 +11,9 @@ from backend import machine
 from backend.engine.names import SCHEDULES, ScheduleName
 from backend.errors import UserError
 from backend.evaluation import report
+from backend.evaluation.prompts import COMPARED
 from backend.evaluation.rows import Rows
-from backend.evaluation.runs import PROMPTS, SUITES, Suite, planned_runs
+from backend.evaluation.runs import SUITES, Suite, planned_runs
 from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_out, facts_of, prepared
 from backend.pipeline.remedies import trouble
 from backend.pipeline.request import RANGES
@@ -30,12 +31,13 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
     show_default=True,
     help="The next four are of 2d and 3d; ablations and presets have their own.",
 )
-@click.option("--prompts", type=click.IntRange(1, len(PROMPTS)), default=len(PROMPTS), show_default=True)
+@click.option("--prompts", type=click.IntRange(1, COMPARED), default=COMPARED, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many for each prompt.")
 @click.option("--schedules", default=",".join(_COMPARED), show_default=True, help="Their names, with commas.")
 @click.option("--budgets", default="30,60,120", show_default=True, help="Numbers of steps, with commas.")
 @click.option("--guidance", default="builtin", show_default=True, help="builtin, an added model, or a folder.")
 @click.option("--clip", type=_FOLDER, help="A CLIP model, in transformers' layout, that judges as well.")
+@click.option("--objects", type=_FOLDER, help="True shapes to measure against, as backend.prior.train takes them.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/evaluation"), show_default=True)
 @click.option("--resume", is_flag=True, help="Go on with the rows in OUT.")
@@ -48,6 +50,7 @@ def evaluate(
     budgets: str,
     guidance: str,
     clip: Path | None,
+    objects: Path | None,
     device: str,
     out: Path,
     resume: bool,
@@ -58,12 +61,12 @@ def evaluate(
     with trouble(out):
         if not report_only:
             prepare_folder(out)
-            bench = prepared(guidance, device, clip)
+            bench = prepared(guidance, device, clip, objects)
             suites = SUITES if suite == "all" else (cast(Suite, suite),)
             # What would be refused is refused now, not in hours.
             kept = {name: Rows(out, name, facts_of(bench, name), resume) for name in suites}
             for name, rows in kept.items():
-                runs = planned_runs(name, prompts, seeds, names, steps, bench.small)
+                runs = planned_runs(name, bench.asked, prompts, seeds, names, steps, bench.small)
                 _follow(name, carried_out(bench, runs, rows, out), len(runs))
                 if name == "2d":
                     _follow("gradients", all_gradients(bench, out), GRADIENT_PROMPTS)

@@ -1,4 +1,4 @@
-"""dreamtime gallery: one object of each kind, judged and on one sheet."""
+"""dreamtime gallery: many objects, judged and on one sheet."""
 
 from pathlib import Path
 
@@ -7,34 +7,46 @@ import torch
 from tqdm import tqdm
 
 from backend.evaluation.gallery import marks_for, save, shown, table
+from backend.evaluation.prompts import PRESETS, Prompts
+from backend.evaluation.references import References
 from backend.guidance import library
 from backend.pipeline.request import Request
 from backend.pipeline.results import MESH
 from backend.prior import judge
-from backend.prior.captions import example_prompts
 from backend.prior.pictures import save_sheet
+
+_COLUMNS = 12
 
 
 @click.command()
 @click.option("--preset", default="standard", show_default=True, help="draft, standard or high.")
 @click.option("--schedule", help="Another schedule than the preset's.")
 @click.option("--steps", type=int, help="Another length than the preset's.")
-@click.option("--prompts", "count", type=click.IntRange(1, 22), default=22, show_default=True, help="How many of them.")
+@click.option(
+    "--prompts", "count", type=click.IntRange(1, PRESETS), default=48, show_default=True, help="How many of them."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--objects",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder of true shapes to measure against, as backend.prior.train takes it.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/gallery"), show_default=True)
-def gallery(count: int, out: Path, **options: str | int | None) -> None:
-    """Make one object of each kind that the built-in model knows, and say how good they are."""
+def gallery(count: int, objects: Path | None, out: Path, **options: str | int | None) -> None:
+    """Make objects drawn from all that the built-in model knows, and say how good they are."""
     net = judge.load(library.builtin().folder)
+    references = References.of(objects) if objects else None
     found, views = [], []
-    with tqdm(example_prompts()[:count], unit="object") as bar:
+    with tqdm(Prompts.drawn(net.lexicon).presets[:count], unit="object") as bar:
         for prompt in bar:
             bar.set_description(prompt)
             folder = out / prompt.replace(" ", "_")
-            found.append(marks_for(Request(prompt, **options), net, folder))  # type: ignore[arg-type]  # its fields
+            request = Request(prompt, **options)  # type: ignore[arg-type]  # its fields
+            found.append(marks_for(request, net, references, folder))
             views.append(shown(folder / MESH))
             save(found, out / "marks.json")
-    save_sheet(torch.cat(views), out / "gallery.png", columns=8, zoom=1)
+    save_sheet(torch.cat(views), out / "gallery.png", columns=_COLUMNS, zoom=1)
     click.echo(table(found))
-    wrong = [marks.prompt for marks in found if not marks.right_caption]
+    wrong = [marks.prompt for marks in found if not marks.first]
     click.echo(f"not recognised: {', '.join(wrong) or 'none'}")
     click.echo(f"wrote {out / 'gallery.png'}")

@@ -11,16 +11,20 @@ from backend.evaluation.statistics import Interval, Kind, Verdict
 
 LABELS = {
     "r_precision": "R-precision",
-    "object": "the right object",
+    "few": "right among the first five",
     "view_precision": "R-precision of single views",
     "confidence": "the judge's confidence",
     "grey": "the right object from grey renders",
     "f_score": "F-score",
     "f_score_loose": "F-score within 0.1 m",
+    "facing": "facing right",
     "janus": "a front on both sides",
+    "colour": "CIEDE2000 from the colour asked for",
     "clip": "R-precision by CLIP",
 }
-"""The measures from 0 to 1, in the order of the tables; see `measures`. Fewer of "janus" are better."""
+"""The measures, in the order of the tables; see `measures`. All are from 0 to 1 but "colour", and of all but that and
+"janus" more is better.
+"""
 
 QUALITY = ("r_precision", "confidence", "f_score", "grey")
 """What a claim of quality is put to. A suite without one of them, like images without shape, goes without."""

@@ -1,4 +1,4 @@
-"""What the built-in model's objects are worth: one prompt per object, made, judged and measured.
+"""What the built-in model's objects are worth: made, judged and measured.
 
 The judge, a classifier that took no part in guidance, looks at renders of the exported mesh.
 """
@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backend.engine.cameras import framing
-from backend.evaluation.measures import F_LOOSE, F_THRESHOLD, of_mesh
+from backend.evaluation.measures import FEW, of_mesh
+from backend.evaluation.references import F_LOOSE, F_THRESHOLD, References
 from backend.mesh.glb import read_glb
 from backend.mesh.pictures import lit
 from backend.pipeline.generate import generate
@@ -29,18 +30,21 @@ SHEET_PIXELS = 128
 
 @dataclass(frozen=True)
 class Marks:
-    """One object, judged. right_caption: of all captions the one asked for scores highest, see `measures.judged`.
+    """One object, judged. first, few: of all nouns a right one scores highest, or is among the first few; see
+    `measures.judged`. grey: the first of these, untextured.
 
-    right_object, right_grey: the object does, textured and grey. f_score, f_score_loose: within 0.05 and
-    0.1 m, see `measures.best_f_scores`.
+    facing: None of an object without a front. colour: CIEDE2000, None where none was asked for. f_score, f_score_loose:
+    within 0.05 and 0.1 m, None without a true shape; see `References.f_scores`.
     """
 
     prompt: str
-    right_caption: bool
-    right_object: bool
-    right_grey: bool
-    f_score: float
-    f_score_loose: float
+    first: bool
+    few: bool
+    grey: bool
+    facing: bool | None
+    colour: float | None
+    f_score: float | None
+    f_score_loose: float | None
     psnr: float
     silhouette_iou: float
     faces: int
@@ -50,20 +54,21 @@ class Marks:
     seconds: float
 
 
-def marks_for(request: Request, judge: Judge, out: Path) -> Marks:
+def marks_for(request: Request, judge: Judge, references: References | None, out: Path) -> Marks:
     """Generate what `request` asks for into `out`, and judge the mesh in the file."""
     job, _ = planned(request)
     report = generate(job, out, resume=False)
     asset, _ = read_glb(out / MESH)
-    subject = judge.vocabulary.knows(request.prompt).subject
-    found = of_mesh(asset, judge, subject)
+    found = of_mesh(asset, judge, judge.lexicon.knows(request.prompt), references)
     return Marks(
         prompt=request.prompt,
-        right_caption=found["r_precision"] == 1,
-        right_object=found["object"] == 1,
-        right_grey=found["grey"] == 1,
-        f_score=found["f_score"],
-        f_score_loose=found["f_score_loose"],
+        first=found["r_precision"] == 1,
+        few=found["few"] == 1,
+        grey=found["grey"] == 1,
+        facing=found["facing"] == 1 if "facing" in found else None,
+        colour=found.get("colour"),
+        f_score=found.get("f_score"),
+        f_score_loose=found.get("f_score_loose"),
         psnr=report.psnr,
         silhouette_iou=report.silhouette_iou,
         faces=report.faces,
@@ -86,24 +91,33 @@ def shown(mesh: Path) -> Float[Tensor, "2 3 H W"]:
 
 
 def table(all_marks: Sequence[Marks]) -> str:
-    """The marks as a Markdown table of means, with the worst of what has a bar."""
+    """The marks as a Markdown table of means over what has them, with the worst of what has a bar."""
+
+    def of_all(name: str) -> list[float]:
+        return [value for marks in all_marks if (value := getattr(marks, name)) is not None]
 
     def share(name: str) -> str:
-        return f"{100 * np.mean([getattr(marks, name) for marks in all_marks]):.0f} %"
+        values = of_all(name)
+        return f"{100 * np.mean(values):.0f} %" if values else "-"
 
-    def numbers(name: str, digits: int) -> str:
-        values = [getattr(marks, name) for marks in all_marks]
-        return f"{np.mean(values):.{digits}f} (lowest {min(values):.{digits}f})"
+    def numbers(name: str, digits: int, less_is_better: bool = False) -> str:
+        values = of_all(name)
+        if not values:
+            return "-"
+        worst = f"highest {max(values):.{digits}f}" if less_is_better else f"lowest {min(values):.{digits}f}"
+        return f"{np.mean(values):.{digits}f} ({worst})"
 
     rows = [
         ("prompts", str(len(all_marks))),
-        ("right object, colour and pattern, of all captions (R-precision)", share("right_caption")),
-        ("right object", share("right_object")),
-        ("right object from grey, untextured renders", share("right_grey")),
+        ("right object first of all objects (R-precision)", share("first")),
+        (f"right object among the first {FEW}", share("few")),
+        ("right object first from grey, untextured renders", share("grey")),
+        ("facing right, of objects with a front", share("facing")),
+        ("CIEDE2000 from the colour asked for", numbers("colour", 1, less_is_better=True)),
         ("foreground PSNR against the field, dB", numbers("psnr", 1)),
         ("silhouette IoU against the field", numbers("silhouette_iou", 3)),
-        (f"F-score against the exact shapes, {F_THRESHOLD} m", numbers("f_score", 2)),
-        (f"F-score against the exact shapes, {F_LOOSE} m", numbers("f_score_loose", 2)),
+        (f"F-score against true shapes, {F_THRESHOLD} m", numbers("f_score", 2)),
+        (f"F-score against true shapes, {F_LOOSE} m", numbers("f_score_loose", 2)),
         ("watertight", share("watertight")),
         ("most components", str(max(marks.components for marks in all_marks))),
         ("degenerate faces", str(sum(marks.degenerate for marks in all_marks))),

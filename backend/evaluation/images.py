@@ -87,6 +87,6 @@ def measured(
     begun = time.monotonic()
     image, failure = optimised(job, guidance)
     seconds = round(time.monotonic() - begun, 3)
-    judged = measures.judged(net, image, net.vocabulary.knows(job.prompt).subject)
+    judged = measures.judged(net, image, net.lexicon.knows(job.prompt))
     found = {**judged.measures, **({"clip": clip.precision(image, job.prompt)} if clip else {})}
     return Row(run, found, seconds, tuple(judged.features.tolist()), failure=failure), image

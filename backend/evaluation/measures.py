@@ -1,4 +1,5 @@
-"""How good an object is, in numbers: what an independent judge sees in it, and how near its shape is to a true one.
+"""How good an object is, in numbers: what an independent judge sees in it, its colour, and how near its shape is to a
+true one.
 
 The same measures serve fields, written meshes and single pictures. Letters: V views, H x W pixels.
 """
@@ -8,7 +9,6 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -21,14 +21,13 @@ from backend.engine.occupancy import Occupancy
 from backend.engine.rendering import render
 from backend.engine.shading import Lights, over
 from backend.errors import UserError
+from backend.evaluation.references import References
 from backend.mesh import raycast
 from backend.mesh import surface as extraction
 from backend.mesh.asset import Asset, TriangleMesh
-from backend.mesh.fidelity import f_scores, on_surface
-from backend.prior.captions import Subject
-from backend.prior.judge import Judge, Verdict, judging_views
-from backend.prior.meshes import exact_mesh
-from backend.prior.shapes import SHAPES, VARIATIONS, Shape
+from backend.prior import measured_colour
+from backend.prior.judge import Judge, judging_views, ranks
+from backend.prior.lexicon import Understanding
 
 AMBIENT = 0.5
 BACKGROUND = 0.6
@@ -36,23 +35,36 @@ GREY = 0.6
 _PIXELS = 64
 _SPACING = 0.03
 
-F_THRESHOLD, F_LOOSE = 0.05, 0.1
-"""Metres that a point may be off the true surface; objects are about 1.6 across.
+FEW = 5
+"""Answers among which the right one is to be, see `judged`."""
 
-A pixel of the built-in model covers some 0.07. So the first asks for more than that model can see, for smooth shapes
-true to proportion, and the second whether parts are missing or too many.
-"""
 F_SCORES = ("f_score", "f_score_loose")
-OF_MESHES = ("r_precision", "confidence", "object", "grey", *F_SCORES)
-"""The measures of exported meshes."""
+OF_MESHES = ("r_precision", "few", "confidence", "grey", "facing", "colour", *F_SCORES)
+"""The measures of exported meshes. Some lack the last four, see `of_object`."""
 
-REFERENCES, COMPARED = 256, 24
-"""Procedural variations of an object that a mesh is screened against, and of them the most alike, which it is compared
-with. Of ten meshes the best of 24 are within 0.01 of the best of all 256, in the mean; of 6 within 0.02.
-"""
-_QUARTER_TURNS, _SCREENED, _POINTS = 4, 256, 6_000
+_FRONT, _BACK = 0, 4
+"""Sectors of the judge."""
+
+_EIGHTH = math.pi / 4
+_HALF_COVERED = 0.5
+NOTHING_SEEN = 100.0
+"""CIEDE2000 from a colour to that of an object which is not there: as far as from black to white."""
+
 _RESOLUTION = 64
 _CELLS = 24
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The judging views of an object against a plain background: as it is, in plain grey, and where it is at all.
+
+    unlit: its display colours, as far as `covered` goes.
+    """
+
+    textured: Float[Tensor, "V 3 H W"]
+    grey: Float[Tensor, "V 3 H W"]
+    unlit: Float[Tensor, "V 3 H W"]
+    covered: Bool[Tensor, "V H W"]
 
 
 @dataclass(frozen=True)
@@ -64,49 +76,40 @@ class Judged:
 
 
 @torch.no_grad()
-def judged(net: Judge, textured: Float[Tensor, "V 3 H W"], asked: Subject) -> Judged:
+def judged(net: Judge, textured: Float[Tensor, "V 3 H W"], asked: Understanding) -> Judged:
     """Judge pictures of one object, which belong together.
 
-    r_precision: whether of all captions the one asked for (object, colour and pattern) scores highest, all
-    pictures together. view_precision: the share of pictures of which that is true. object: whether the object is
-    right. confidence: the probability that the judge gives to the caption asked for, in the mean.
+    r_precision: whether of all nouns a right one scores highest, all pictures together; see `Lexicon.right`. few:
+    whether one is among the first FEW. view_precision: the share of pictures of which the first is true. confidence:
+    the probability that the judge gives to all right nouns together, in the mean.
     """
-    verdict = net(textured)
-    alone, together = _right(net, verdict, asked), _right(net, verdict.together(len(textured)), asked)
+    nouns, right = net(textured).nouns, _right(net, asked)
+    together = ranks(nouns.mean(0, keepdim=True), right)
     measures = {
-        "r_precision": together.all(0).float().mean().item(),
-        "view_precision": alone.all(0).float().mean().item(),
-        "object": together[0].float().mean().item(),
-        "confidence": _answers(net, verdict, asked).exp().mean().item(),
+        "r_precision": (together < 1).float().item(),
+        "few": (together < FEW).float().item(),
+        "view_precision": (ranks(nouns, right.expand(len(nouns), -1)) < 1).float().mean().item(),
+        "confidence": nouns[:, right[0]].exp().sum(-1).mean().item(),
     }
     return Judged(measures, torch.nn.functional.normalize(net.features(textured).mean(0), dim=0))
 
 
-def _right(net: Judge, verdict: Verdict, asked: Subject) -> Bool[Tensor, "q B"]:
-    """Whether the answers to all questions that `asked` answers are right, the object's first."""
-    return torch.stack([scores.argmax(-1) == answer for scores, answer in _questions(net, verdict, asked)])
+def _right(net: Judge, asked: Understanding) -> Bool[Tensor, "1 N"]:
+    right = torch.zeros(1, len(net.lexicon.nouns), dtype=torch.bool)
+    right[0, [net.lexicon.numbers[noun] for noun in net.lexicon.right(asked.name)]] = True
+    return right
 
 
-def _answers(net: Judge, verdict: Verdict, asked: Subject) -> Float[Tensor, " B"]:
-    """The log-probability of all right answers together."""
-    return torch.stack([scores[:, answer] for scores, answer in _questions(net, verdict, asked)]).sum(0)
-
-
-def _questions(net: Judge, verdict: Verdict, asked: Subject) -> list[tuple[Float[Tensor, "B n"], int]]:
-    """Log-probabilities of the possible answers, and the right one. A colour that nobody asked for is no question."""
-    known = net.vocabulary
-    pattern = 1 + known.patterns.index(asked.pattern) if asked.pattern else 0
-    questions = [(verdict.objects, known.objects.index(asked.shape)), (verdict.patterns, pattern)]
-    if asked.colour:
-        questions.append((verdict.colours, known.colours.index(asked.colour)))
-    return questions
+def has_front(net: Judge, asked: Understanding) -> bool:
+    """Whether all objects that were taught by the name asked for have a front."""
+    number = net.lexicon.numbers.get(asked.name)
+    return number is not None and net.lexicon.nouns[number].has_front
 
 
 @torch.no_grad()
-def right_grey(net: Judge, grey: Float[Tensor, "V 3 H W"], asked: Subject) -> float:
-    """1 if the judge names the object from its untextured pictures together, else 0."""
-    named = net(grey).together(len(grey)).objects.argmax().item()
-    return float(named == net.vocabulary.objects.index(asked.shape))
+def facing(net: Judge, textured: Float[Tensor, "8 3 H W"]) -> float:
+    """1 if the object in the judging views is turned away by less than 45 degrees from where it should face, else 0."""
+    return float(net(textured).together().azimuth.abs().item() < _EIGHTH)
 
 
 @torch.no_grad()
@@ -115,13 +118,42 @@ def janus(net: Judge, textured: Float[Tensor, "V 3 H W"]) -> float:
 
     Of the view that looks most like a front the opposite one is asked: front or back?
     """
-    views = net(textured).views  # log-probabilities in the order of names.VIEWS: front, side, back, above
-    opposite = views[(views[:, 0].argmax() + len(views) // 2) % len(views)]
-    return float(opposite[0] > opposite[2])
+    sectors = net(textured).sectors
+    opposite = sectors[(sectors[:, _FRONT].argmax() + len(sectors) // 2) % len(sectors)]
+    return float(opposite[_FRONT] > opposite[_BACK])
 
 
-def field_pictures(field: Field, device: torch.device) -> tuple[Float[Tensor, "8 3 H W"], Float[Tensor, "8 3 H W"]]:
-    """The judging views of a field that renders display colours: as it is, and grey in light from the camera."""
+def colour_apart(pictures: Pictures, word: str) -> float:
+    """CIEDE2000 from the main colour to the one that `word` names, in the mean over views that show anything."""
+    apart = [
+        measured_colour.difference(measured_colour.shown(image, where), word)
+        for image, where in zip(pictures.unlit, pictures.covered, strict=True)
+        if where.any()
+    ]
+    return sum(apart) / len(apart) if apart else NOTHING_SEEN
+
+
+def of_object(
+    net: Judge, pictures: Pictures, mesh: TriangleMesh | None, asked: Understanding, references: References | None
+) -> tuple[dict[str, float], Float[Tensor, " f"]]:
+    """All measures of an object, and how the judge sees it. mesh: None if it has no surface.
+
+    Of an object without a front nothing is said of that, nor of the colour where none was asked for, nor of the shape
+    without a true one.
+    """
+    seen = judged(net, pictures.textured, asked)
+    found = {**seen.measures, "grey": judged(net, pictures.grey, asked).measures["r_precision"]}
+    if has_front(net, asked):
+        found |= {"facing": facing(net, pictures.textured), "janus": janus(net, pictures.textured)}
+    if asked.colour:
+        found["colour"] = colour_apart(pictures, asked.colour)
+    if references and (scores := references.f_scores(mesh, asked.name)):
+        found |= zip(F_SCORES, scores, strict=True)
+    return found, seen.features
+
+
+def field_pictures(field: Field, device: torch.device) -> Pictures:
+    """The judging views of a field that renders display colours; the grey ones in light from the camera."""
     cameras = judging_views().to(device)
     with torch.no_grad():
         seen = render(field, cameras, _PIXELS, Occupancy.of(field, 64, 0.1, device), _SPACING)
@@ -129,20 +161,30 @@ def field_pictures(field: Field, device: torch.device) -> tuple[Float[Tensor, "8
     count = len(seen.opacity)
     brightness = Lights(cameras.backward, torch.full((count,), AMBIENT, device=device)).shade(normals)
     grey = (GREY * seen.opacity * brightness)[:, None].expand(-1, 3, -1, -1)
-    background = torch.full((count, 3), BACKGROUND, device=device)
-    return over(seen.colour, seen.opacity, background).cpu(), over(grey, seen.opacity, background).cpu()
+    colour, grey, opacity = (layer.cpu() for layer in (seen.colour, grey, seen.opacity))
+    return _pictured(colour, grey, colour, opacity)
 
 
-def mesh_pictures(asset: Asset) -> tuple[Float[Tensor, "8 3 H W"], Float[Tensor, "8 3 H W"]]:
-    """The judging views of a mesh, lit from the camera: textured, and in plain grey."""
+def mesh_pictures(asset: Asset) -> Pictures:
+    """The judging views of a mesh, lit from the camera."""
     cameras = judging_views()
     count = len(cameras.azimuth)
     lights = Lights(cameras.backward, torch.full((count,), AMBIENT))
-    background = torch.full((count, 3), BACKGROUND)
-    textured = raycast.render(asset, cameras, _PIXELS, lights)
+    lit = raycast.render(asset, cameras, _PIXELS, lights)
     grey = raycast.render(asset, cameras, _PIXELS, lights, plain=torch.full((count, 3), GREY))
-    first, second = (over(view.colour, view.opacity, background) for view in (textured, grey))
-    return first, second
+    return _pictured(lit.colour, grey.colour, raycast.render(asset, cameras, _PIXELS).colour, lit.opacity)
+
+
+def _pictured(
+    lit: Float[Tensor, "V 3 H W"],
+    grey: Float[Tensor, "V 3 H W"],
+    unlit: Float[Tensor, "V 3 H W"],
+    opacity: Float[Tensor, "V H W"],
+) -> Pictures:
+    """Pictures out of layers that are premultiplied by `opacity`."""
+    background = torch.full((len(opacity), 3), BACKGROUND)
+    whole = (unlit / opacity.clamp(min=_HALF_COVERED)[:, None]).clamp(0, 1)
+    return Pictures(over(lit, opacity, background), over(grey, opacity, background), whole, opacity > _HALF_COVERED)
 
 
 @dataclass(frozen=True)
@@ -165,63 +207,10 @@ def solid(field: Field, device: torch.device) -> Solid | None:
     return Solid(mesh, (highest >= level).numpy())
 
 
-@torch.no_grad()
-def of_mesh(asset: Asset, net: Judge, asked: Subject) -> dict[str, float]:
-    """What an exported mesh scores in each of OF_MESHES."""
-    textured, grey = mesh_pictures(asset)
-    scores = dict(zip(F_SCORES, best_f_scores(asset.mesh, asked.shape), strict=True))
-    found = {**judged(net, textured, asked).measures, "grey": right_grey(net, grey, asked), **scores}
-    return {name: found[name] for name in OF_MESHES}
-
-
-def best_f_scores(mesh: TriangleMesh, shape_name: str) -> tuple[float, float]:
-    """The F-scores within F_THRESHOLD and F_LOOSE, each against the variation and turn around z that match best.
-
-    A right object of any size and proportion scores 1, up to what is lost by drawing the variations at random.
-    See `fidelity.f_scores`.
-    """
-    shape = next(shape for shape in SHAPES if shape.name == shape_name)
-    generator = torch.Generator().manual_seed(0)
-    scores = [
-        f_scores(mesh, _turned(_reference(shape, index), quarter), (F_THRESHOLD, F_LOOSE), generator, _POINTS)
-        for index, quarter in _alike(shape, mesh, generator)
-    ]
-    close, loose = (max(of_each) for of_each in zip(*scores, strict=True))
-    return close, loose
-
-
-def _alike(shape: Shape, mesh: TriangleMesh, generator: torch.Generator) -> list[tuple[int, int]]:
-    """Of many variations the few whose surfaces the mesh's points lie nearest to, each with its best quarter turn."""
-    variations = _variations()[:, None].expand(-1, _SCREENED, -1)
-    points = on_surface(mesh, _SCREENED, generator)
-    nearness = []
-    for quarter in range(_QUARTER_TURNS):
-        back = torch.from_numpy(turned(points, -quarter)).expand(REFERENCES, -1, -1)
-        # Soft, unlike the F-score: of variations that all miss by more than the threshold the nearest is wanted.
-        nearness.append(torch.exp(-(shape.distance(back, variations) / F_THRESHOLD).abs()).mean(1))
-    nearest, turn = torch.stack(nearness, dim=1).max(dim=1)
-    return [(index, int(turn[index])) for index in nearest.topk(COMPARED).indices.tolist()]
-
-
-def _variations() -> Float[Tensor, "n v"]:
-    return torch.rand(REFERENCES, VARIATIONS, generator=torch.Generator().manual_seed(0))
-
-
-@lru_cache(maxsize=REFERENCES)  # to make one takes longer than to compare with it, and runs of a prompt want the same
-def _reference(shape: Shape, index: int) -> TriangleMesh:
-    exact = exact_mesh(shape, _variations()[index], _RESOLUTION)
-    return TriangleMesh(exact.vertices.numpy(), exact.triangles.numpy().astype(np.int32))
-
-
-def _turned(mesh: TriangleMesh, quarter: int) -> TriangleMesh:
-    return TriangleMesh(turned(mesh.vertices, quarter), mesh.triangles)
-
-
-def turned(points: Float[np.ndarray, "V 3"], quarter: int) -> Float[np.ndarray, "V 3"]:
-    """Points after `quarter` quarter turns around z."""
-    angle = quarter * math.pi / 2
-    c, s = round(math.cos(angle)), round(math.sin(angle))
-    return points @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], dtype=points.dtype)
+def of_mesh(asset: Asset, net: Judge, asked: Understanding, references: References | None) -> dict[str, float]:
+    """What an exported mesh scores in each of OF_MESHES that it has."""
+    found, _ = of_object(net, mesh_pictures(asset), asset.mesh, asked, references)
+    return {name: found[name] for name in OF_MESHES if name in found}
 
 
 def packed(cells: Bool[np.ndarray, "G G G"]) -> str:

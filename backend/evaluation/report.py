@@ -13,9 +13,10 @@ from backend.errors import UserError
 from backend.evaluation import claims, gradients, plots, presets, rows, statistics
 from backend.evaluation.claims import COST, DIVERSE, KINDS, LABELS, QUALITY, Finding, of_schedule
 from backend.evaluation.gradients import Gradients
-from backend.evaluation.measures import F_LOOSE, F_THRESHOLD, OF_MESHES
+from backend.evaluation.measures import FEW, OF_MESHES
+from backend.evaluation.references import F_LOOSE, F_THRESHOLD
 from backend.evaluation.rows import Row
-from backend.evaluation.runs import ABLATION_PROMPTS, DEFAULT, SUITES, Suite, picture_of
+from backend.evaluation.runs import DEFAULT, SUITES, Suite, picture_of
 from backend.evaluation.statistics import Interval
 from backend.evaluation.tables import brackets, table
 
@@ -39,14 +40,18 @@ _READING = f"""## How to read this
   time_prior_ddpm is by W_d * W_p, as in the paper's later version, whose W_p is one bell of its own: m = 500 and
   s = 125 are what others say, not checked. "W_d * time_prior" in the ablations multiplies by time_prior's W_p instead.
   linear goes at an even pace, sqrt (HiFA) fast at first and ends at t = 300.
-- R-precision: of all captions the judge knows, 22 objects in 12 colours, plain or with one of 3 patterns, the one
-  asked for scores highest, eight views together. The judge took no part in guidance, but knows the same small world.
-- Confidence: the probability that the judge gives to the caption asked for, in the mean over views. Grey: it names
-  the object from renders without colours. F-score: precision and recall of the surface within {F_THRESHOLD} m of the
-  best of many true shapes in four turns; objects are about 1.6 m across. That is less than a pixel of the built-in
-  model, 0.07 m, so it tells how smooth and true to proportion a shape is, and within {F_LOOSE} m whether it lacks
-  parts or has too many. A front on both sides: of objects that have a front, the view opposite the most front-like
-  one looks like one, too.
+- Prompts name objects drawn from all that the model knows, every other one in a colour. R-precision: of all objects
+  that the judge knows, the one asked for scores highest, eight views together; what it may be called as well counts
+  as right, a synonym or a more general word. Right among the first five: it is one of the {FEW} highest. The judge
+  took no part in guidance, but learnt from most of the same objects.
+- Confidence: the probability that the judge gives to right answers, in the mean over views. Grey: it names the object
+  from renders without colours. Facing right: of objects that have a front, it is less than 45 degrees off. A front on
+  both sides: of these, the view opposite the most front-like one looks like one, too. CIEDE2000: how far the main
+  colour, without light, is from the one that was asked for, where one was; 10 is another shade, and less is better.
+- F-score, where true shapes were given: precision and recall of the surface within {F_THRESHOLD} m of the best of them
+  that is called the same; objects are about 1.6 m across. One that has a front is taken as it stands, any other in the
+  best of four turns. That is little more than a pixel of the built-in model, 0.035 m, so it tells how true to
+  proportion a shape is, and within {F_LOOSE} m whether it lacks parts or has too many.
 - Diversity: how far the seeds of a prompt lie apart, in pairs, where two or more are right by R-precision. How the
   judge sees them: 1 - cosine of its features. Their shapes: 1 - intersection over union. 0 is the same.
 - Differences are paired by prompt, seed and budget; brackets hold {statistics.CONFIDENCE:.0%} bootstrap intervals
@@ -55,8 +60,8 @@ _READING = f"""## How to read this
   of {statistics.RELEVANT}; "not reproduced": it is below 0. No extra cost: it is below {COST:.0%}, or above.
   Otherwise, or where fewer than {statistics.FEWEST} prompts differ at all, "undecided" at this sample size. Many
   claims are tested at once, each by itself: one in twenty intervals misses.
-- Gradient weight, learning rate and its decay, regularisation and cfg were chosen on time_prior before, by the prompts
-  of the ablations and by others, with seeds that are used here, too; whatever favour that is, it is time_prior's.
+- The defaults were chosen on time_prior before, by prompts that were drawn anew from the same objects; whatever
+  favour that is, it is time_prior's.
 - Seconds are of machines that others may share; only their ratios within pairs are used."""
 
 
@@ -81,7 +86,7 @@ def read(folder: Path) -> Found:
     if not any(found.values()):
         raise UserError(f"{folder} holds no rows to report on: run an evaluation first")
     facts: dict[str, Mapping[str, Any]] = {suite: rows.read_facts(paths[suite]) for suite in SUITES if found[suite]}
-    if not all("view_mode" in of_suite for of_suite in facts.values()):
+    if not all("objects" in of_suite for of_suite in facts.values()):
         raise UserError(f"the rows in {folder} are of an older version: name another --out")
     kept = folder / gradients.FILE
     return Found(folder, facts | {_GRADIENTS: gradients.facts_of(kept)}, found, gradients.load(kept))
@@ -136,9 +141,7 @@ def _settings(found: Found, suite: Suite) -> str:
     """What the model and the defaults were when a suite was run: these are changed by what reports say."""
     facts = found.facts[suite]
     defaults = facts["defaults"]
-    shapes = ""
-    if "references" in facts:
-        shapes = f" F-scores: of {facts['references']} true shapes {facts['compared']} were compared closely."
+    shapes = f" F-scores are against {facts['objects'].split(',')[0]}." if facts["objects"] else ""
     early = Counter(f"{row.run.variant}, {row.run.schedule}" for row in found.rows[suite] if row.failure)
     ended = ", ".join(f"{count} of {name}" for name, count in early.items()) or "none"
     return (
@@ -207,7 +210,7 @@ def _between_schedules(found: Found, suite: Suite) -> str:
         compared = _compared(_against(groups, base), found.folder / f"{suite}-minus-{base}.png")
         parts.append(f"Each schedule minus {base}, over all budgets:\n\n{compared}")
     gains = _compared(_parts_of_gain(groups), found.folder / f"{suite}-gain.png")
-    parts.append(f"time_prior minus uniform, by parts of the runs:\n\n{gains}")
+    parts.append(f"time_prior minus uniform, by budget:\n\n{gains}")
     return "\n\n".join(parts)
 
 
@@ -216,16 +219,13 @@ def _against(groups: Mapping[str, Sequence[Row]], base: str) -> _Pairs:
 
 
 def _parts_of_gain(groups: Mapping[str, Sequence[Row]]) -> _Pairs:
-    """time_prior and uniform, by budget, and by whether the defaults were chosen on a prompt."""
+    """time_prior and uniform, by budget."""
     both = groups["time_prior"], groups["uniform"]
     budgets = sorted({row.run.steps for group in both for row in group})
-    names = (*(f"after {steps} steps" for steps in budgets), "prompts of the ablations", "other prompts")
-    pairs: dict[str, tuple[list[Row], list[Row]]] = {name: ([], []) for name in names}
+    pairs: dict[str, tuple[list[Row], list[Row]]] = {f"after {steps} steps": ([], []) for steps in budgets}
     for side, group in enumerate(both):
         for row in group:
-            chosen = "prompts of the ablations" if row.run.prompt in ABLATION_PROMPTS else "other prompts"
-            for name in (f"after {row.run.steps} steps", chosen):
-                pairs[name][side].append(row)
+            pairs[f"after {row.run.steps} steps"][side].append(row)
     return pairs
 
 

@@ -11,48 +11,18 @@ from typing import Any, Literal, get_args
 
 from backend.engine.names import ScheduleName
 from backend.engine.schedules import TimePrior
+from backend.evaluation.prompts import Prompts
 from backend.pipeline.presets import PRESETS, preset
-from backend.prior.captions import COLOUR_WORDS, PATTERN_WORDS, every_caption
-from backend.prior.shapes import SHAPES
 
 Suite = Literal["2d", "3d", "ablations", "presets"]
 SUITES: tuple[Suite, ...] = get_args(Suite)
 
-PROMPTS = (
-    "a red chair",
-    "a striped red mug",
-    "a blue robot",
-    "a turquoise table",
-    "a checkered blue cube",
-    "a green car",
-    "a pink lamp",
-    "a spotted purple mushroom",
-    "an orange rocket",
-    "a black hammer",
-    "a striped green cylinder",
-    "a yellow duck",
-    "a white dumbbell",
-    "a spotted yellow hat",
-    "a brown house",
-    "a blue mug",
-    "a checkered purple donut",
-    "a purple boat",
-    "a red bowl",
-    "a striped orange cone",
-    "a white snowman",
-    "a spotted turquoise bowl",
-    "a gray tree",
-    "a checkered white lamp",
-)
-"""Hard ones: thin parts, hollows, fronts, patterns. Of easy ones every schedule gets nearly all right."""
-
 DEFAULT = "default"
 ABLATION_BUDGETS, ABLATION_SEEDS = (60, 180), 2
-ABLATION_PROMPTS = PROMPTS[:12]
-"""What the defaults are chosen on, so that a comparison by them had better stand on the others, too."""
 
-_COMPARED_CAPTIONS = 44
-_PATTERNED_COLOURS = 2
+_COMMON = 40
+"""Of the prompts that Standard is tried on, those that all presets are."""
+
 _MESHES = 60
 
 
@@ -108,6 +78,7 @@ class Run:
 
 def planned_runs(
     suite: Suite,
+    asked: Prompts,
     prompts: int,
     seeds: int,
     schedules: Sequence[ScheduleName],
@@ -124,7 +95,7 @@ def planned_runs(
             return [
                 Run(suite, DEFAULT, schedule, steps, prompt, seed)
                 for seed in range(seeds)
-                for prompt in PROMPTS[:prompts]
+                for prompt in asked.compared[:prompts]
                 for steps in budgets
                 for schedule in _shuffled(schedules, f"{prompt} {steps} {seed}")
             ]
@@ -133,11 +104,11 @@ def planned_runs(
                 Run(suite, variant, "time_prior", steps, prompt, seed)
                 for seed in range(ABLATION_SEEDS)
                 for steps in ABLATION_BUDGETS
-                for prompt in ABLATION_PROMPTS
+                for prompt in asked.tuning
                 for variant in (DEFAULT, *ABLATIONS)
             ]
         case "presets":
-            return list(_presets(small))
+            return list(_presets(asked, small))
 
 
 def _shuffled(schedules: Sequence[ScheduleName], key: str) -> list[ScheduleName]:
@@ -145,24 +116,12 @@ def _shuffled(schedules: Sequence[ScheduleName], key: str) -> list[ScheduleName]
     return random.Random(key).sample(schedules, len(schedules))
 
 
-def _presets(small: bool) -> Iterator[Run]:
-    """All presets on the same captions, and Standard on all the others, too, and on some with a pattern."""
-    for index, prompt in enumerate([*every_caption(), *patterned_captions()]):
-        for name in PRESETS if index < _COMPARED_CAPTIONS else ("standard",):
+def _presets(asked: Prompts, small: bool) -> Iterator[Run]:
+    """All presets on the same prompts, and Standard on others, too."""
+    for index, prompt in enumerate(asked.presets):
+        for name in PRESETS if index < _COMMON else ("standard",):
             chosen = preset(name, small, "cpu")  # steps and schedule are those of every device
             yield Run("presets", name, chosen.schedule, chosen.steps, prompt, 0)
-
-
-def patterned_captions() -> list[str]:
-    """Every object that takes patterns with each of them, in two random colours."""
-    draw = random.Random(0)
-    return [
-        f"a {pattern} {colour} {shape.name}"
-        for shape in SHAPES
-        if shape.patterns
-        for pattern in PATTERN_WORDS
-        for colour in draw.sample(list(COLOUR_WORDS), _PATTERNED_COLOURS)
-    ]
 
 
 def meshed(runs: Sequence[Run]) -> set[Run]:

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from backend.evaluation import gradients, images, objects
 from backend.evaluation.clip import Clip
-from backend.evaluation.measures import COMPARED, F_LOOSE, F_THRESHOLD, REFERENCES
+from backend.evaluation.prompts import Prompts
+from backend.evaluation.references import F_LOOSE, F_THRESHOLD, References
 from backend.evaluation.rows import Row, Rows
-from backend.evaluation.runs import DEFAULT, PROMPTS, VARIANTS, Run, Suite, meshed, patterned_captions, picture_of
+from backend.evaluation.runs import DEFAULT, VARIANTS, Run, Suite, meshed, picture_of
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.pipeline.asking import load_guidance
 from backend.pipeline.job import Job, planned, versions
 from backend.pipeline.request import Request
 from backend.prior import judge, words
-from backend.prior.captions import every_caption
 from backend.prior.judge import Judge
 from backend.prior.pictures import save_sheet
 
@@ -30,6 +30,7 @@ GRADIENT_PROMPTS, _HALF_MADE = 8, 20
 @dataclass(frozen=True)
 class Bench:
     """What all runs share. name, device: as a request names them. clip: None if CLIP is not to judge as well.
+    references: None if shapes are not to be measured.
 
     facts: what the figures of every suite depend on, see `facts_of`. small: whether the model's presets are those of
     a small one, see `presets.preset`.
@@ -40,26 +41,33 @@ class Bench:
     guidance: DiffusionGuidance
     net: Judge
     clip: Clip | None
+    references: References | None
+    asked: Prompts
     small: bool
     facts: dict[str, Any]
 
 
-def prepared(name: str, device: str, clip: Path | None) -> Bench:
-    """Load the models. Raises UserError."""
-    job, _ = planned(Request(PROMPTS[0], guidance=name, device=device))
-    chooser = Clip(clip, sorted({*PROMPTS, *every_caption(), *patterned_captions()})) if clip else None
+def prepared(name: str, device: str, clip: Path | None, objects: Path | None = None) -> Bench:
+    """Load the models. objects: a folder of true shapes. Raises UserError."""
+    net = judge.load(library.builtin().folder)
+    asked = Prompts.drawn(net.lexicon)
+    job, _ = planned(Request(asked.compared[0], guidance=name, device=device))
+    chooser = Clip(clip, sorted({*asked.presets, *asked.compared, *asked.tuning})) if clip else None
+    references = References.of(objects) if objects else None
     return Bench(
         name=name,
         device=device,
         guidance=load_guidance(job),
-        net=judge.load(library.builtin().folder),
+        net=net,
         clip=chooser,
+        references=references,
+        asked=asked,
         small=words.of(job.model.folder) is not None,
-        facts=_facts(job, clip),
+        facts=_facts(job, clip, references),
     )
 
 
-def _facts(job: Job, clip: Path | None) -> dict[str, Any]:
+def _facts(job: Job, clip: Path | None, references: References | None) -> dict[str, Any]:
     varied = ("steps", "schedule")
     facts = {
         "model": job.model.name,
@@ -68,6 +76,7 @@ def _facts(job: Job, clip: Path | None) -> dict[str, Any]:
         "precision": job.precision,
         "judge": judge.revision(library.builtin().folder),
         "clip": clip.name if clip else None,
+        "objects": references.revision if references else None,
         "field": job.field,
         "view_mode": job.view_mode,
         "perp_neg": job.perp_neg,
@@ -86,7 +95,7 @@ def facts_of(bench: Bench, what: Suite | Literal["gradients"]) -> dict[str, Any]
         case "gradients":
             own = {"image_rate": images.LEARNING_RATE, "image_steps": _HALF_MADE, "noises": gradients.NOISES}
         case _:
-            own = {"references": REFERENCES, "compared": COMPARED, "within": [F_THRESHOLD, F_LOOSE]}
+            own = {"within": [F_THRESHOLD, F_LOOSE]}
     return bench.facts | own
 
 
@@ -115,7 +124,7 @@ def _carried_out(bench: Bench, run: Run, mesh: bool) -> tuple[Row, Float[Tensor,
     job = job_of(run, bench.name, bench.device)
     if run.suite == "2d":
         return images.measured(job, run, bench.guidance, bench.net, bench.clip)
-    return objects.measured(job, run, bench.guidance, bench.net, bench.clip, mesh)
+    return objects.measured(job, run, bench.guidance, bench.net, bench.clip, bench.references, mesh)
 
 
 def all_gradients(bench: Bench, folder: Path) -> Iterator[str]:
@@ -127,7 +136,7 @@ def all_gradients(bench: Bench, folder: Path) -> Iterator[str]:
     if gradients.facts_of(path) == facts:
         return
     found = []
-    for prompt in PROMPTS[:GRADIENT_PROMPTS]:
+    for prompt in bench.asked.compared[:GRADIENT_PROMPTS]:
         yield prompt
         job = job_of(Run("2d", DEFAULT, "uniform", _HALF_MADE, prompt, 0), bench.name, bench.device)
         image, _ = images.optimised(job, bench.guidance)

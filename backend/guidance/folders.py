@@ -28,6 +28,8 @@ PARTS = ("unet", "text_encoder", "tokenizer", "scheduler", "vae")
 WORDS = "lexicon.json"
 """The file of the words that a model knows, beside its index; only one that was taught few has it."""
 
+_OUTDATED_WORDS = "vocabulary.json"
+
 VIEW_FEATURES, CAMERA_NUMBERS = 12, 16
 """Numbers that tell the built-in model how a picture is taken, and those that tell MVDream; see `views`."""
 
@@ -41,6 +43,7 @@ _LFS_POINTER_BYTES = 1024
 def check(folder: Path) -> None:
     """Raise UserError unless `folder` holds a model that `loading.load` understands. Reads no weights."""
     check_parts(folder)
+    _check_words(folder)
     _check_unet(folder)
 
 
@@ -138,6 +141,14 @@ def _check_weights(path: Path) -> None:
 
 def _names(path: Path) -> list[str]:
     return [file.name for file in path.iterdir() if file.is_file()]
+
+
+def _check_words(folder: Path) -> None:
+    if (folder / _OUTDATED_WORDS).is_file() and not (folder / WORDS).is_file():
+        raise UserError(
+            f"{folder} is a model that an older version trained (it has {_OUTDATED_WORDS}); teach a new one its "
+            "objects: python -m backend.prior.train --objects FOLDER --run RUN"
+        )
 
 
 def _check_unet(folder: Path) -> None:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 BUILTIN = "builtin"
 
-_BUILTIN_FOLDER = Path(__file__).parent.parent / "prior" / "weights" / "32"
+_BUILTIN_FOLDER = Path(__file__).parent.parent / "prior" / "weights" / "64"
 _BUILTIN_LICENCE = "GPL-3.0-or-later"
 _SPARE_BYTES = 1_000_000_000
 _FILE_NAME_CHARACTERS = 200  # file systems take 255, and there are endings

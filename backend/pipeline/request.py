@@ -9,7 +9,7 @@ from backend.guidance import folders, library
 from backend.guidance.library import ModelSource
 from backend.pipeline.presets import PRESETS
 from backend.prior import words
-from backend.prior.words import Words
+from backend.prior.lexicon import Lexicon
 from shared.limits import PROMPT_CHARACTERS
 from shared.prompts import control_character, is_unicode, tidied
 
@@ -94,7 +94,7 @@ def check(request: Request, model: ModelSource) -> list[str]:
     return _understood(request, known) if known else []
 
 
-def _understood(request: Request, known: Words) -> list[str]:
+def _understood(request: Request, known: Lexicon) -> list[str]:
     """Warnings about words without effect; a prompt without an object that the model knows is refused."""
     warnings = [known.knows(request.prompt).warning]
     unknown = known.unknown(request.negative)

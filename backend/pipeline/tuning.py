@@ -31,7 +31,7 @@ _EIKONAL = Ramp(100.0, 100.0)
 # The common ground of the published SDS programs on Stable Diffusion; nothing here was measured yet. Elevations are
 # those of threestudio and stable-dreamfusion: photographs are seldom taken from higher up. Fields of view are those of
 # photographs, from a telephone's to a portrait lens; those programs have 40 to 70 and 10 to 30 degrees. To rehearse
-# without a download: a copy of the built-in model's folder without its vocabulary.json counts as a large model, for
+# without a download: a copy of the built-in model's folder without its lexicon.json counts as a large model, for
 # dreamtime generate PROMPT --guidance COPY --steps 1000 --cfg 4 --field voxel.
 _LARGE = Settings(
     views=4,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.errors import UserError
-from backend.prior.captions import PATTERN_WORDS
+from backend.prior.synonyms import PATTERN_WORDS
 
 FILE = "catalogue.jsonl"
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from backend.engine.cameras import Cameras
 from backend.engine.shading import BackgroundDistribution, LightDistribution, Lights
 from backend.guidance.views import Views
-from backend.prior.captions import COLOUR_WORDS
 from backend.prior.colours import MainColour, near, oklab, repainted
 from backend.prior.layers import Layers
 from backend.prior.materials import COLOURS
 from backend.prior.pool import RIG, Pool
+from backend.prior.synonyms import COLOUR_WORDS
 from backend.prior.wording import sentence
 
 _PAINTED = 0.45

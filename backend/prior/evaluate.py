@@ -1,217 +1,285 @@
-"""Measure a model and its judge: python -m backend.prior.evaluate [--write].
+"""Examine a model: python -m backend.prior.evaluate --model RUN/model --judge RUN/judge [--sheet PNG] [--write].
 
-The scores in a model's card are what this prints.
+The scores in a model's card are what this prints. With the pictures of the model's run, the judge itself is examined
+on what was kept from it.
+
+Letters: B images, N nouns.
 """
 
 import json
-from dataclasses import asdict, dataclass
-from itertools import cycle, islice
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from backend.engine.names import VIEWS, View
-from backend.prior import dataset, judge, model
-from backend.prior.captions import VIEW_PHRASES, with_articles
-from backend.prior.judge import Judge, judging_views
+from backend.engine.cameras import CameraDistribution
+from backend.engine.shading import LightDistribution
+from backend.errors import UserError
+from backend.guidance.views import Views
+from backend.prior import judge, measured_colour, model, pool
+from backend.prior.judge import Judge, Verdict, off_course, ranks, right_answers
+from backend.prior.lexicon import Lexicon
 from backend.prior.model import Prior
-from backend.prior.render import trace
+from backend.prior.pictures import save_captioned_sheet
+from backend.prior.pool import Pool
 from backend.prior.sample import sample
-from backend.prior.shapes import SHAPES, VARIATIONS, Shape
-from backend.prior.train_judge import JUDGES_WORLD, exposed, without_texture
+from backend.prior.train_judge import EXAM_VIEWS, Photographer, Split
+from backend.prior.wording import asked_for
 
-SAMPLES = 512
-INSTANCES = 2
-_EXAM_SEED = 424_242
+SAMPLES = 1024
 TABLE_BEGIN, TABLE_END = "<!-- scores -->", "<!-- /scores -->"
+
+_FIRST_FEW = 5
+_EIGHTH = math.pi / 4
+"""A view that is less off course is the right one of front, back, left and right."""
+
+_EXAM_SEED = 424_242
+_BATCH = 64
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares in [0, 1].
+    """Of the samples of a model. noun_first, noun_among_few, facing: shares in [0, 1]. colour: a mean CIEDE2000."""
 
-    judge_*: the judge on held-out renders of known objects; `judge_caption`, `judge_patterned` and
-    `judge_grey` from eight views of each object, `judge_single_*` from one. sample_*: the model's samples
-    as the judge sees them. Objects have patterns where the name says so, and only there.
-    above_from_front: samples asked for "from above" and "front view" that the judge puts on the right side
-    of these two; front_from_back: likewise, for objects that have a front.
-    """
-
-    judge_caption: float
-    judge_patterned: float
-    judge_grey: float
-    judge_single_object: float
-    judge_single_colour: float
-    judge_single_pattern: float
-    sample_object: float
-    sample_colour: float
-    sample_caption: float
-    sample_pattern: float
-    above_from_front: float
-    front_from_back: float
+    noun_first: float
+    noun_among_few: float
+    facing: float
+    colour: float
 
 
 _MEANINGS = {
-    "judge_caption": "judge: right caption of all object x colour ones, 8 views of a held-out object",
-    "judge_patterned": "judge: right caption of all pattern x object x colour ones, 8 views of a held-out object",
-    "judge_grey": "judge: right object from 8 untextured views",
-    "judge_single_object": "judge: right object from a single picture",
-    "judge_single_colour": "judge: right colour from a single picture",
-    "judge_single_pattern": "judge: right pattern from a single picture",
-    "sample_object": "samples: right object",
-    "sample_colour": "samples: right colour",
-    "sample_caption": "samples: right object and colour",
-    "sample_pattern": "samples: right pattern, where one is asked for",
-    "above_from_front": 'samples: "from above" told from "front view"',
-    "front_from_back": 'samples: "front view" told from "back view", objects with a front',
+    "noun_first": "right noun first",
+    "noun_among_few": f"right noun among the first {_FIRST_FEW}",
+    "facing": "facing right: front, back, left or right; of objects with a front",
+    "colour": "CIEDE2000 from the colour asked for to that of the unlit picture, mean",
 }
 
 
-def share(right: Tensor) -> float:
-    """The share of true entries."""
-    return right.float().mean().item()
+@dataclass(frozen=True)
+class Task:
+    """What a sample is asked for: a noun of a lexicon, by its number, and a colour, or None."""
+
+    noun: int
+    colour: str | None
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How B samples did. rank: wrong nouns before the right one. off: radians; nan where an object has no front.
+    colour: CIEDE2000; nan where none was asked for.
+    """
+
+    rank: Int[Tensor, " B"]
+    off: Float[Tensor, " B"]
+    colour: Float[Tensor, " B"]
+
+    @property
+    def scores(self) -> Scores:
+        """Means over all samples that were asked for the like."""
+        with_front, coloured = self.off[~self.off.isnan()], self.colour[~self.colour.isnan()]
+        return Scores(
+            noun_first=_share(self.rank < 1),
+            noun_among_few=_share(self.rank < _FIRST_FEW),
+            facing=_share(with_front < _EIGHTH),
+            colour=coloured.mean().item(),
+        )
 
 
 def table(scores: Scores) -> str:
     """The scores as a Markdown table."""
-    rows = [f"| {_MEANINGS[name]} | {100 * value:.1f} % |" for name, value in asdict(scores).items()]
-    return "\n".join(["| measured | share |", "|---|---|", *rows])
+    shown = {name: _percent(value) for name, value in asdict(scores).items()} | {"colour": f"{scores.colour:.1f}"}
+    rows = [f"| {_MEANINGS[name]} | {value} |" for name, value in shown.items()]
+    return "\n".join(["| samples at random views | |", "|---|---|", *rows])
 
 
-@torch.no_grad()
-def examine(net: Judge) -> dict[str, float]:
-    """Scores of the judge on renders that it has never seen: every caption INSTANCES times, from its eight views."""
-    generator = torch.Generator().manual_seed(_EXAM_SEED)
-    marks: dict[str, list[Tensor]] = {name: [] for name in _MEANINGS if name.startswith("judge_")}
-    shapes = [shape for shape in SHAPES if shape.name in net.vocabulary.objects]
-    for answer, shape in enumerate(tqdm(shapes, desc="examining the judge", unit="object")):
-        for pattern in range(1 + len(net.vocabulary.patterns) if shape.patterns else 1):
-            for name, right in _examined(net, answer, shape, pattern, generator).items():
-                marks[name].append(right)
-    return {name: share(torch.cat(marked)) for name, marked in marks.items()}
+def tasks(lexicon: Lexicon, count: int, generator: torch.Generator) -> list[Task]:
+    """`count` tasks that go through all nouns in a random order, every other one in a colour."""
+    order = torch.randperm(len(lexicon.nouns), generator=generator).tolist()
+    found = []
+    for number in range(count):
+        noun = order[number % len(order)]
+        colour = lexicon.colours[number // 2 % len(lexicon.colours)] if number % 2 else None
+        found.append(Task(noun, colour, asked_for(lexicon.nouns[noun].noun, colour)))
+    return found
 
 
-def _examined(net: Judge, answer: int, shape: Shape, pattern: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """What the judge gets right of one object with one pattern (0: plain) in all colours."""
-    colour = torch.arange(len(net.vocabulary.colours)).repeat(INSTANCES)
-    cameras = judging_views().tiled(len(colour))
-    variation = torch.rand(len(colour), VARIATIONS, generator=generator).repeat_interleave(8, dim=0)
-    lights = JUDGES_WORLD.lights.sample(cameras.backward, generator)
-    patterns = torch.full((8 * len(colour),), pattern)
-    layers = trace(shape, variation, patterns, cameras, lights, judge.SIZE)
-    textured = net(exposed(dataset.paint(layers, colour.repeat_interleave(8), JUDGES_WORLD, generator), generator))
-    together = textured.together()
-    right = together.captions.flatten(1).argmax(-1) == answer * len(net.vocabulary.colours) + colour
-    if pattern:
-        return {
-            "judge_patterned": right & (together.patterns.argmax(-1) == pattern),
-            "judge_single_pattern": textured.patterns.argmax(-1) == pattern,
-        }
-    grey = net(exposed(without_texture(layers, generator), generator))
-    return {
-        "judge_caption": right,
-        "judge_grey": grey.together().objects.argmax(-1) == answer,
-        "judge_single_object": textured.objects.argmax(-1) == answer,
-        "judge_single_colour": textured.colours.argmax(-1) == colour.repeat_interleave(8),
-    }
+def views(tasks: list[Task], generator: torch.Generator) -> Views:
+    """Random cameras, and lights but where a colour is asked for: there the picture shows plain colours."""
+    toward = torch.tensor([[0.0, 0.0, 1.0]]).expand(len(tasks), -1)
+    lights = LightDistribution().sample(toward, generator)
+    unlit = torch.tensor([task.colour is not None for task in tasks])
+    lights = replace(lights, ambient=torch.where(unlit, 1.0, lights.ambient))
+    return Views(CameraDistribution().sample(len(tasks), generator), lights)
 
 
-@torch.no_grad()
-def judge_samples(prior: Prior, net: Judge, seed: int) -> dict[str, float]:
-    """Scores of SAMPLES samples that go through all plain captions, and of one for each with a pattern.
-
-    25 DDIM steps, cfg 3.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    words = net.vocabulary
-    plain = [f"{{article}} {colour} {name}" for name in words.objects for colour in words.colours]
-    prompts = [with_articles(text) for text in islice(cycle(plain), SAMPLES)]
-    right = _right(net, sample(prior, prompts, generator), prompts)
-    patterned = [
-        f"a {pattern} {colour} {shape.name}"
-        for shape in SHAPES
-        if shape.patterns and shape.name in words.objects
-        for pattern in words.patterns
-        for colour in words.colours
+def marked(
+    verdict: Verdict,
+    images: Float[Tensor, "B 3 H W"],
+    tasks: list[Task],
+    azimuth: Float[Tensor, " B"],
+    lexicon: Lexicon,
+) -> Marks:
+    """How samples did that were to be seen from `azimuth`."""
+    noun = torch.tensor([task.noun for task in tasks])
+    has_front = torch.tensor([lexicon.nouns[task.noun].has_front for task in tasks])
+    off = off_course(verdict.azimuth, azimuth).masked_fill(~has_front, torch.nan)
+    colours = [
+        measured_colour.difference(measured_colour.shown(image, measured_colour.foreground(image)), task.colour)
+        if task.colour
+        else math.nan
+        for image, task in zip(images, tasks, strict=True)
     ]
-    return {
-        "sample_object": share(right["shape"]),
-        "sample_colour": share(right["colour"]),
-        "sample_caption": share(right["shape"] & right["colour"]),
-        "sample_pattern": share(_right(net, sample(prior, patterned, generator), patterned)["pattern"]),
-    }
-
-
-def _right(net: Judge, images: Float[Tensor, "B 3 H W"], prompts: list[str]) -> dict[str, Bool[Tensor, " B"]]:
-    """For each field of `Subject`, in which images the judge sees what the prompts ask for."""
-    seen = net(images)
-    asked = [net.vocabulary.knows(prompt).subject for prompt in prompts]
-    answers = {
-        "shape": (seen.objects, net.vocabulary.objects),
-        "colour": (seen.colours, net.vocabulary.colours),
-        "pattern": (seen.patterns, (None, *net.vocabulary.patterns)),
-    }
-    return {
-        kind: scores.argmax(-1) == torch.tensor([names.index(getattr(subject, kind)) for subject in asked])
-        for kind, (scores, names) in answers.items()
-    }
+    return Marks(ranks(verdict.nouns, right_answers(lexicon)[noun]), off, torch.tensor(colours))
 
 
 @torch.no_grad()
-def told_apart(prior: Prior, net: Judge, objects: list[str], first: View, second: View, seed: int) -> float:
-    """The share of samples, half of them asked for in each view, that the judge puts on the right side of the two."""
+def examine(prior: Prior, net: Judge, count: int, seed: int, sheet: Path | None = None) -> Scores:
+    """Measure `count` samples of a model: 25 DDIM steps, cfg 3. sheet: a PNG of them to write."""
     generator = torch.Generator().manual_seed(seed)
-    colours = net.vocabulary.colours
-    right = []
-    for asked, other in ((first, second), (second, first)):
-        prompts = [
-            f"{colours[(5 * i) % len(colours)]} {name}, {VIEW_PHRASES[asked][0]}" for i, name in enumerate(objects)
-        ]
-        views = net(sample(prior, prompts, generator)).views
-        right.append(views[:, VIEWS.index(asked)] > views[:, VIEWS.index(other)])
-    return share(torch.cat(right))
+    asked = tasks(net.lexicon, count, generator)
+    images, azimuths = [], []
+    with tqdm(total=count, desc="sampling", unit="img") as bar:
+        for begin in range(0, count, _BATCH):
+            part = asked[begin : begin + _BATCH]
+            seen_from = views(part, generator)
+            azimuths.append(seen_from.cameras.azimuth)
+            images.append(sample(prior, [task.prompt for task in part], generator, views=seen_from))
+            bar.update(len(part))
+    together = torch.cat(images)
+    verdict = net(together)
+    marks = marked(verdict, together, asked, torch.cat(azimuths), net.lexicon)
+    if sheet:
+        save_captioned_sheet(together, remarks(asked, verdict, marks, net.lexicon), sheet, columns=16)
+    return marks.scores
 
 
-def evaluate(folder: Path, seed: int = 0) -> Scores:
-    """Measure the model in `folder` with the judge that lies beside it."""
-    prior, net = model.load(folder), judge.load(folder)
-    known = [shape for shape in SHAPES if shape.name in net.vocabulary.objects]
-    everything = [shape.name for shape in known] * 4
-    with_front = [shape.name for shape in known if shape.has_front] * 8
-    return Scores(
-        **examine(net),
-        **judge_samples(prior, net, seed),
-        above_from_front=told_apart(prior, net, everything, "above", "front", seed),
-        front_from_back=told_apart(prior, net, with_front, "front", "back", seed),
+def remarks(tasks: list[Task], verdict: Verdict, marks: Marks, lexicon: Lexicon) -> list[tuple[str, str]]:
+    """Two lines for every sample: what was asked for, and what was seen, with its rank and how far it is off."""
+    found = []
+    for place, task in enumerate(tasks):
+        first = lexicon.nouns[int(verdict.nouns[place].argmax())].noun
+        rank, off, colour = int(marks.rank[place]), marks.off[place].item(), marks.colour[place].item()
+        notes = ["right" if rank == 0 else f"{first} ({rank + 1})"]
+        notes += [] if math.isnan(off) else [f"{math.degrees(off):.0f}\N{DEGREE SIGN}"]
+        notes += [] if math.isnan(colour) else [f"{colour:.0f}"]
+        found.append((task.prompt, ", ".join(notes)))
+    return found
+
+
+@dataclass(frozen=True)
+class Exam:
+    """How a judge does on pictures that it has never seen, as shares in [0, 1].
+
+    first, few: single pictures whose right noun comes first, and among the first few; ..._together: the same of
+    EXAM_VIEWS pictures of an object together. facing: single pictures of objects with a front.
+    """
+
+    first: float
+    few: float
+    first_together: float
+    few_together: float
+    facing: float
+
+
+@torch.no_grad()
+def examine_judge(net: Judge, pool: Pool) -> dict[str, Exam]:
+    """The exams of `net` on what `train_judge` kept from it of `pool`."""
+    split = Split.of(pool)
+    photographer = Photographer(pool, torch.Generator().manual_seed(_EXAM_SEED))
+    return {
+        f"{name}, {kind}": _exam(net, pool, index, shoot)
+        for name, index in (("new views", split.new_views), ("new objects", split.new_objects))
+        for kind, shoot in (("textured", photographer.textured), ("untextured", photographer.untextured))
+    }
+
+
+def _exam(
+    net: Judge, pool: Pool, index: Int[Tensor, " m"], shoot: Callable[[Int[Tensor, " B"]], Float[Tensor, "B 3 H W"]]
+) -> Exam:
+    verdicts = [net(shoot(part)) for part in tqdm(index.split(_BATCH), desc="examining the judge", unit="batch")]
+    nouns = torch.cat([verdict.nouns for verdict in verdicts])
+    azimuth = torch.cat([verdict.azimuth for verdict in verdicts])
+    entries = [pool.entries[number] for number in pool.entry[index].tolist()]
+    right = right_answers(net.lexicon)[[net.lexicon.numbers[entry.noun] for entry in entries]]
+    single = ranks(nouns, right)
+    together = ranks(nouns.unflatten(0, (-1, EXAM_VIEWS)).mean(1), right[::EXAM_VIEWS])
+    has_front = torch.tensor([entry.has_front for entry in entries])
+    off = off_course(azimuth, pool.cameras.azimuth[index])[has_front]
+    return Exam(
+        _share(single < 1),
+        _share(single < _FIRST_FEW),
+        _share(together < 1),
+        _share(together < _FIRST_FEW),
+        _share(off < _EIGHTH),
     )
 
 
-def write_card(folder: Path, scores: Scores) -> None:
-    """Keep the scores beside the model and put their table into its card."""
-    (folder / "scores.json").write_text(json.dumps(asdict(scores), indent=2) + "\n", "utf-8")
+def exam_table(exams: dict[str, Exam]) -> str:
+    """The exams as a Markdown table."""
+    head = f"| the judge's exam | first | of {_FIRST_FEW} | first, {EXAM_VIEWS} views | of {_FIRST_FEW} | facing |"
+    rows = [" | ".join([f"| {name}", *map(_percent, asdict(exam).values())]) + " |" for name, exam in exams.items()]
+    return "\n".join([head, "|---|---|---|---|---|---|", *rows])
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def _share(right: Tensor) -> float:
+    """The share of true entries; nan if there are none."""
+    return right.float().mean().item()
+
+
+def write_card(folder: Path, scores: Scores, shown: str) -> None:
+    """Keep the scores beside the model and what is `shown` of them in its card. Raises UserError if it has no card."""
     card = folder / "README.md"
-    before, _, rest = card.read_text("utf-8").partition(TABLE_BEGIN)
+    try:
+        before, _, rest = card.read_text(encoding="utf-8").partition(TABLE_BEGIN)
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} has no card to write into; leave --write out, or add a README.md") from error
     after = rest.partition(TABLE_END)[2]
-    card.write_text(f"{before}{TABLE_BEGIN}\n{table(scores)}\n{TABLE_END}{after}", "utf-8")
+    (folder / "scores.json").write_text(json.dumps(asdict(scores), indent=2) + "\n", encoding="utf-8")
+    card.write_text(f"{before}{TABLE_BEGIN}\n{shown}\n{TABLE_END}{after}", encoding="utf-8")
 
 
 @click.command()
 @click.option("--model", "folder", type=click.Path(path_type=Path, exists=True), default=model.BUILTIN)
+@click.option(
+    "--judge",
+    "own",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The judge's folder, where it does not lie in the model's.",
+)
+@click.option("--samples", type=click.IntRange(min=2), default=SAMPLES, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="A PNG of the samples, to be looked at.")
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The pictures of the model's run, to examine the judge on what was kept from it, too.",
+)
 @click.option("--write", is_flag=True, help="Also write the scores into the model's card.")
-def main(folder: Path, seed: int, write: bool) -> None:
-    """Print the scores of a model and its judge."""
+def main(
+    folder: Path, own: Path | None, samples: int, seed: int, sheet: Path | None, pictures: Path | None, write: bool
+) -> None:
+    """Print the scores of a model, and of its judge."""
     try:
-        scores = evaluate(folder, seed)
-    except FileNotFoundError as error:
-        raise click.BadParameter(str(error)) from error
-    click.echo(table(scores))
-    if write:
-        write_card(folder, scores)
+        prior, net = model.load(folder), judge.load(own or folder)
+        scores = examine(prior, net, samples, seed, sheet)
+        exams = examine_judge(net, pool.load(pictures)) if pictures else {}
+        shown = "\n\n".join([table(scores), *([exam_table(exams)] if exams else [])])
+        click.echo(shown)
+        if write:
+            write_card(folder, scores, shown)
+    except (UserError, FileNotFoundError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from backend.errors import UserError
 from backend.guidance import folders
-from backend.prior.captions import COLOUR_WORDS, PATTERN_WORDS
 from backend.prior.catalogue import Entry
 from backend.prior.kinds import kinds
 from backend.prior.listing import MATERIAL_WORDS, Listing
+from backend.prior.synonyms import COLOUR_WORDS, PATTERN_WORDS
 from backend.prior.wording import all_words, forms, words_of
 
 FILE = folders.WORDS

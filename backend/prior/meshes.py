@@ -8,7 +8,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from backend.mesh.marching import marching_cubes
-from backend.prior.render import normals
 from backend.prior.shapes import Shape
 
 _PROJECTIONS = 6
@@ -46,3 +45,10 @@ def onto_surface(shape: Shape, points: Float[Tensor, "V 3"], variation: Float[Te
     for _ in range(_PROJECTIONS):
         points = points - shape.distance(points, u)[:, None] * normals(shape, points, u)
     return points
+
+
+def normals(shape: Shape, p: Float[Tensor, "V 3"], u: Float[Tensor, "V v"]) -> Float[Tensor, "V 3"]:
+    """Outward unit normals: the distance's gradient by differences over a small tetrahedron."""
+    corners = p.new_tensor([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
+    gradient = sum(corner * shape.distance(p + 2e-3 * corner, u)[:, None] for corner in corners)
+    return torch.nn.functional.normalize(gradient, dim=-1)

@@ -1,4 +1,4 @@
-"""The diffusion model itself: its parts, built small, and the folder they are kept in.
+"""The diffusion model itself: its parts, and the folder they are kept in.
 
 The folder is laid out as diffusers lays out a pipeline (unet, text_encoder, tokenizer, scheduler,
 model_index.json), so that plain diffusers and transformers classes load every part of it.
@@ -13,25 +13,12 @@ from pathlib import Path
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from jaxtyping import Float
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.normalizers import Lowercase
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
 from torch import Tensor
-from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerFast
 
-from backend.prior.captions import all_words
-
-BUILTIN = Path(__file__).parent / "weights" / "32"
+BUILTIN = Path(__file__).parent / "weights" / "64"
 """The folder of the default model."""
 
-TOKENS = 20
-"""Length of every prompt, padded, begin and end marks included."""
-
-_TEXT_WIDTH = 128
-_HEADS = 2  # diffusers calls the number of heads attention_head_dim; few wide ones are fastest on a CPU
-_CHANNELS = {32: (32, 64, 128, 128), 64: (32, 64, 128, 128, 160)}
 _MAX_FILE = "14MB"
 
 
@@ -93,72 +80,15 @@ def noise_schedule() -> DDIMScheduler:
     )
 
 
-def build(size: int, seed: int = 0) -> Prior:
-    """An untrained prior for images of `size` x `size`, initialised by `seed` alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return _build(size)
-
-
-def _build(size: int) -> Prior:
-    channels = _CHANNELS[size]
-    plain = len(channels) - 2
-    unet = UNet2DConditionModel(
-        sample_size=size,
-        in_channels=3,
-        out_channels=3,
-        block_out_channels=channels,
-        layers_per_block=1,
-        # Words matter where a position sees a good part of the object: at the two lowest resolutions.
-        down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",) * 2,
-        up_block_types=("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",) * plain,
-        cross_attention_dim=_TEXT_WIDTH,
-        attention_head_dim=_HEADS,
-        norm_num_groups=16,
-    )
-    tokenizer = build_tokenizer()
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=_TEXT_WIDTH,
-            intermediate_size=2 * _TEXT_WIDTH,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=TOKENS,
-            projection_dim=_TEXT_WIDTH,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
-    return Prior(unet, text_encoder, tokenizer, noise_schedule())
-
-
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer over the words of the captions; anything else becomes [UNK]."""
-    special = ["[PAD]", "[UNK]", "[BOS]", "[EOS]"]
-    vocabulary = {word: index for index, word in enumerate(special + all_words())}
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = Lowercase()
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.post_processor = TemplateProcessing(
-        single="[BOS] $A [EOS]", special_tokens=[("[BOS]", vocabulary["[BOS]"]), ("[EOS]", vocabulary["[EOS]"])]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        bos_token="[BOS]",
-        eos_token="[EOS]",
-        model_max_length=TOKENS,
-    )
-
-
 def save(prior: Prior, folder: Path) -> None:
     """Write `prior` as a diffusers folder, weights in half precision."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("unet", "text_encoder"):
         copy.deepcopy(getattr(prior, name)).half().save_pretrained(folder / name, max_shard_size=_MAX_FILE)
+        config = folder / name / "config.json"
+        told = json.loads(config.read_text("utf-8"))
+        told.pop("_name_or_path", None)  # the folder that it was loaded from is nobody's business
+        config.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
     prior.tokenizer.save_pretrained(folder / "tokenizer")
     prior.scheduler.save_pretrained(folder / "scheduler")
     index = {

@@ -11,12 +11,13 @@ from torch import Tensor
 from backend.engine.cameras import CameraDistribution
 from backend.engine.shading import LightDistribution
 from backend.errors import UserError
+from backend.guidance import folders
 from backend.guidance.views import Views
 from backend.prior import model, words
-from backend.prior.captions import with_articles
+from backend.prior.lexicon import Lexicon
 from backend.prior.model import Prior
 from backend.prior.pictures import save_sheet
-from backend.prior.words import Words
+from backend.prior.wording import asked_for
 from shared.limits import PROMPT_CHARACTERS
 
 
@@ -68,7 +69,18 @@ def _denoise(prior: Prior, prompts: list[str], noise: Tensor, views: Tensor | No
     return ((torch.nn.functional.pixel_shuffle(image, prior.fold) + 1) / 2).clamp(0, 1)
 
 
-def _checked(prompt: str, known: Words) -> str:
+def _words(folder: Path) -> Lexicon:
+    try:
+        folders.check(folder)
+        known = words.of(folder)
+    except UserError as error:
+        raise click.BadParameter(str(error)) from error
+    if known is None:
+        raise click.BadParameter(f"the model in {folder} was not trained here; leave --model out for the built-in one")
+    return known
+
+
+def _checked(prompt: str, known: Lexicon) -> str:
     """The prompt as the model is told it. One that it cannot draw is refused; words that it will not heed are named."""
     if not prompt.strip():
         raise click.BadParameter('the prompt is empty; try "a red mug"')
@@ -83,12 +95,9 @@ def _checked(prompt: str, known: Words) -> str:
     return known.told(prompt)
 
 
-def _examples(known: Words) -> list[str]:
+def _examples(known: Lexicon) -> list[str]:
     """One prompt per kind of object, going through the colours."""
-    nouns = (names[0] for kinds in known.listing.objects.values() for names in kinds)
-    return [
-        with_articles(f"{{article}} {colour} {noun}") for noun, colour in zip(nouns, cycle(known.colours), strict=False)
-    ]
+    return [asked_for(noun.noun, colour) for noun, colour in zip(known.nouns, cycle(known.colours), strict=False)]
 
 
 @click.command()
@@ -106,9 +115,7 @@ def main(
     """Draw images of PROMPT with the built-in model, or another that was trained here."""
     if (prompt is None) != everything:
         raise click.UsageError('give either a prompt, such as "a red mug", or --everything')
-    known = words.of(folder)
-    if known is None:
-        raise click.BadParameter(f"{folder} holds no model; leave --model out for the built-in one")
+    known = _words(folder)
     told = [text for text in _examples(known) for _ in range(2)] if prompt is None else [_checked(prompt, known)] * n
     images = sample(model.load(folder), told, torch.Generator().manual_seed(seed), steps, cfg)
     try:

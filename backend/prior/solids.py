@@ -10,14 +10,40 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backend.mesh.asset import TriangleMesh
-from backend.prior.captions import OBJECT_WORDS
 from backend.prior.catalogue import Entry
 from backend.prior.materials import COLOURS, PATTERNS, contrast
 from backend.prior.meshes import exact_mesh
 from backend.prior.objects import Surface, to_linear
 from backend.prior.shapes import SHAPES, VARIATIONS, Shape
+from backend.prior.synonyms import by_the_first
 
 _RESOLUTION = 96
+
+OBJECT_WORDS = by_the_first(
+    ("sphere", "ball", "orb"),
+    ("cube", "box", "block"),
+    ("cone",),
+    ("cylinder", "tube"),
+    ("donut", "doughnut", "torus", "ring"),
+    ("mug", "cup"),
+    ("bowl", "dish"),
+    ("table", "desk"),
+    ("chair", "seat"),
+    ("lamp",),
+    ("mushroom", "toadstool"),
+    ("snowman",),
+    ("tree", "pine", "fir"),
+    ("rocket", "spaceship"),
+    ("house", "cottage", "hut"),
+    ("car", "automobile"),
+    ("hat",),
+    ("hammer", "mallet"),
+    ("dumbbell", "barbell"),
+    ("duck",),
+    ("robot",),
+    ("boat", "sailboat", "ship"),
+)
+"""For each object of `shapes.SHAPES`, in its order: its name, which is the usual word, and all words for it."""
 
 
 def entries(plain: int, patterned: int) -> tuple[Entry, ...]:

@@ -29,7 +29,6 @@ from backend.checkpoints import Checkpoint
 from backend.errors import UserError
 from backend.guidance.rigs import join_views
 from backend.prior import model, network, pool
-from backend.prior.captions import COLOUR_WORDS
 from backend.prior.catalogue import Entry
 from backend.prior.drawing import Batch, Source, World
 from backend.prior.lexicon import Lexicon
@@ -39,6 +38,7 @@ from backend.prior.optimiser import Optimiser
 from backend.prior.pictures import save_sheet
 from backend.prior.pool import RIG, PictureSource
 from backend.prior.sample import sample
+from backend.prior.synonyms import COLOUR_WORDS
 from backend.prior.wording import all_words
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Iterable
 from random import Random
 
-from backend.prior.captions import COLOUR_WORDS, PATTERN_WORDS
 from backend.prior.catalogue import Entry
+from backend.prior.synonyms import COLOUR_WORDS, PATTERN_WORDS
 
 _TEMPLATES = (
     "{article} {described}",
@@ -32,6 +32,12 @@ def sentence(entry: Entry, colour: str | None, random: Random) -> str:
         return random.choice(_LISTED).format(name=name, listed=" and ".join(adjectives), article=_article(name))
     described = " ".join([*random.sample(adjectives, len(adjectives)), name])
     return random.choice(_TEMPLATES).format(described=described, article=_article(described))
+
+
+def asked_for(noun: str, colour: str | None) -> str:
+    """A plain prompt for an object, in a colour or as it usually is."""
+    described = f"{colour} {noun}" if colour else noun
+    return f"{_article(described)} {described}"
 
 
 def _adjectives(entry: Entry, colour: str | None) -> list[tuple[str, ...]]:

@@ -1,17 +1,14 @@
-"""The words of a model, in whichever of two ways its folder keeps them. Nothing here imports torch."""
+"""The words of the model in a folder. Nothing here imports torch."""
 
 from functools import lru_cache
 from pathlib import Path
 
-from backend.prior import lexicon, vocabulary
-from backend.prior.lexicon import Lexicon
-from backend.prior.vocabulary import Vocabulary
+from backend.prior.lexicon import FILE, Lexicon
 
-Words = Lexicon | Vocabulary
-Stamp = tuple[tuple[int, int, int] | None, ...]
+Stamp = tuple[int, int, int] | None
 
 
-def of(folder: Path) -> Words | None:
+def of(folder: Path) -> Lexicon | None:
     """The words of the model in `folder`, or None if it has none: a model that was taught on more.
 
     Raises UserError for damaged ones. They are read again only when they have changed.
@@ -21,20 +18,13 @@ def of(folder: Path) -> Words | None:
 
 def stamp(folder: Path) -> Stamp:
     """Another one after each change of the words in `folder`."""
-    return tuple(_stamp(folder / name) for name in (lexicon.FILE, vocabulary.FILE))
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = path.stat()
+        found = (folder / FILE).stat()
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 @lru_cache(maxsize=64)
-def _read(folder: Path, stamp: Stamp) -> Words | None:
-    newer, older = stamp
-    if newer:
-        return Lexicon.load(folder)
-    return Vocabulary.load(folder) if older else None
+def _read(folder: Path, stamp: Stamp) -> Lexicon | None:
+    return Lexicon.load(folder) if stamp else None

@@ -8,9 +8,12 @@ import pytest
 
 from backend.cli import main
 from backend.evaluation import gradients, report, rows
+from backend.evaluation.prompts import Prompts
 from backend.evaluation.rows import Rows
 from backend.evaluation.runs import ABLATIONS, DEFAULT, planned_runs
 from backend.evaluation.suites import carried_out, facts_of, prepared
+from backend.guidance import library
+from backend.prior.lexicon import Lexicon
 
 TINY = ["--prompts", "2", "--seeds", "1", "--schedules", "time_prior,uniform", "--budgets", "2,4"]
 
@@ -21,15 +24,15 @@ def test_the_whole_path_and_on_from_where_it_stopped(
     monkeypatch.setattr("backend.commands.evaluate.GRADIENT_PROMPTS", 1)
     monkeypatch.setattr("backend.evaluation.suites.GRADIENT_PROMPTS", 1)
     monkeypatch.setattr("backend.evaluation.gradients.NOISES", 2)
-    monkeypatch.setattr("backend.evaluation.measures.COMPARED", 2)
     monkeypatch.setattr("backend.evaluation.runs._MESHES", 1)
+    asked = Prompts.drawn(Lexicon.load(library.builtin().folder))
     for suite in ("2d", "3d"):
         assert main(["evaluate", "--suite", suite, *TINY, "--out", str(tmp_path)]) == 0
         made = rows.read(rows.path_of(tmp_path, suite))
-        assert set(made) == set(planned_runs(suite, 2, 1, ("time_prior", "uniform"), (2, 4)))
+        assert set(made) == set(planned_runs(suite, asked, 2, 1, ("time_prior", "uniform"), (2, 4)))
         assert not [row.failure for row in made.values() if row.failure]
-    assert all("f_score" in row.measures for row in made.values())
-    assert sum("mesh_f_score" in row.measures for row in made.values()) == 1
+    assert all({"r_precision", "few", "grey"} <= row.measures.keys() for row in made.values())
+    assert sum("mesh_few" in row.measures for row in made.values()) == 1
     said = capsys.readouterr().out
     assert "Images:\n  At equal budget time_prior is better than uniform" in said
     assert "Objects:\n  At equal budget time_prior is better than uniform" in said
@@ -62,10 +65,13 @@ def test_the_whole_path_and_on_from_where_it_stopped(
     assert not rows.path_of(tmp_path, "2d").exists()
 
     # Rows measured otherwise than they would be now are not added to.
-    monkeypatch.setattr("backend.evaluation.suites.COMPARED", 23)
+    objects = tmp_path / "objects"
+    objects.mkdir()
+    (objects / "mug.glb").write_bytes(b"")
     capsys.readouterr()
-    assert main(["evaluate", "--suite", "3d", *TINY, "--out", str(tmp_path), "--resume"]) == 2
-    assert "(compared differ)" in capsys.readouterr().err
+    options = [*TINY, "--objects", str(objects), "--out", str(tmp_path), "--resume"]
+    assert main(["evaluate", "--suite", "3d", *options]) == 2
+    assert "(objects differ)" in capsys.readouterr().err
 
     # The report comes from the rows alone.
     (tmp_path / report.MARKDOWN).unlink()
@@ -76,9 +82,11 @@ def test_the_whole_path_and_on_from_where_it_stopped(
 def test_an_ablation_and_a_preset_are_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backend.evaluation.runs.ABLATION_BUDGETS", (2,))
     bench = prepared("builtin", "cpu", None)
-    runs = [run for run in planned_runs("ablations", 1, 1, (), ()) if run.variant in (DEFAULT, "cfg=15", "no decay")][
-        :3
-    ]
+    runs = [
+        run
+        for run in planned_runs("ablations", bench.asked, 1, 1, (), ())
+        if run.variant in (DEFAULT, "cfg=15", "no decay")
+    ][:3]
     kept = Rows(tmp_path, "ablations", facts_of(bench, "ablations"), resume=False)
     assert list(carried_out(bench, runs, kept, tmp_path)) == runs
     made = rows.read(rows.path_of(tmp_path, "ablations"))

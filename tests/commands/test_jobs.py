@@ -36,15 +36,15 @@ def submitted(run: Run, *arguments: str) -> str:
 
 
 def test_from_a_prompt_to_files(run: Run, tmp_path: Path) -> None:
-    code, printed, complaint = run("submit", "a shiny red mug steps=3 note=slowly", "--follow")
+    code, printed, complaint = run("submit", "a glittering red mug steps=3 note=slowly", "--follow")
     assert code == 0
-    assert complaint.count("warning: the model does not know 'shiny'") == 1
+    assert complaint.count("warning: the model does not know 'glittering'") == 1
     assert complaint.count("warning: slowly") == 1
     job = printed.split()[0]
     assert f"job {job[:8]} is done; dreamtime fetch {job[:8]} brings it here" in printed
     code, printed, _ = run("jobs")
     assert code == 0
-    assert re.match(rf"{job[:8]}  \d+-\d+-\d+ \d+:\d+  done  +standard  a shiny red mug", printed)
+    assert re.match(rf"{job[:8]}  \d+-\d+-\d+ \d+:\d+  done  +standard  a glittering red mug", printed)
     code, printed, _ = run("fetch", job[:5], "--out", str(tmp_path / "out"))
     assert code == 0
     assert str(tmp_path / "out" / "mesh.glb") in printed

@@ -13,10 +13,10 @@ from backend.evaluation.suites import job_of, prepared
 
 def test_an_image_becomes_what_was_asked_for_and_is_the_same_again() -> None:
     bench = prepared("builtin", "cpu", None)
-    run = Run("2d", "default", "linear", 50, "a blue robot", 3)
+    run = Run("2d", "default", "linear", 50, "a red mushroom", 3)
     row, image = images.measured(job_of(run, "builtin", "cpu"), run, bench.guidance, bench.net, None)
     assert row.run == run
-    assert row.measures["r_precision"] == row.measures["object"] == 1
+    assert row.measures["r_precision"] == row.measures["few"] == 1
     assert row.seconds > 0
     short = job_of(Run("2d", "default", "uniform", 3, "a red mug", 3), "builtin", "cpu")
     (first, _), (again, _) = (images.optimised(short, bench.guidance) for _ in range(2))

@@ -14,9 +14,10 @@ from matplotlib.axes import Axes
 from backend.engine.names import SCHEDULES
 from backend.errors import UserError
 from backend.evaluation import presets, report, statistics
+from backend.evaluation.prompts import Prompts
 from backend.evaluation.report import Found
 from backend.evaluation.rows import Row, Rows
-from backend.evaluation.runs import ABLATION_PROMPTS, PROMPTS, Run, Suite, planned_runs
+from backend.evaluation.runs import Run, Suite, planned_runs
 from backend.evaluation.tables import brackets
 from backend.pipeline.presets import PRESETS
 
@@ -27,6 +28,7 @@ FACTS = {
     "precision": "bf16",
     "judge": "sha256:0123",
     "clip": None,
+    "objects": None,
     "field": "voxel",
     "view_mode": "always",
     "perp_neg": False,
@@ -35,7 +37,9 @@ FACTS = {
 }
 
 
-OF_SHAPES = {"references": 256, "compared": 24}
+OF_SHAPES = {"objects": "1669 objects, sha256:4567"}
+PROMPTS = tuple(f"a thing {number}" for number in range(24))
+ASKED = Prompts(tuple(f"a preset's thing {number}" for number in range(120)), PROMPTS, PROMPTS[:12])
 
 
 def made(
@@ -48,14 +52,14 @@ def made(
     """Rows as if each run had scored so. spread: how far the results of time_prior lie apart; of others it is 0.5."""
     draw = random.Random(0)
     kept = Rows(folder, suite, FACTS if suite == "2d" else FACTS | OF_SHAPES, resume=True)
-    for run in planned_runs(suite, 12, 2, SCHEDULES, (30, 60)):
+    for run in planned_runs(suite, ASKED, 12, 2, SCHEDULES, (30, 60)):
         value = min(max(score(run, draw), 0.0), 1.0)
         right = float(value > 0.5)
-        measures = {"r_precision": right, "view_precision": value, "object": 1.0, "confidence": value}
+        measures = {"r_precision": right, "view_precision": value, "few": 1.0, "confidence": value}
         if suite != "2d":
             measures |= {"grey": right, "f_score": value, "janus": 0.0}
         if suite == "presets":
-            measures |= {f"mesh_{name}": measures[name] for name in ("r_precision", "object", "grey", "f_score")}
+            measures |= {f"mesh_{name}": measures[name] for name in ("r_precision", "few", "grey", "f_score")}
         ours = run.schedule == "time_prior"
         angle = (spread if ours else 0.5) * (run.seed + 0.1 * draw.random())
         kept.append(Row(run, measures, seconds if ours else 1.0, (math.cos(angle), math.sin(angle))))
@@ -143,48 +147,41 @@ def test_the_whole_report(tmp_path: Path) -> None:
     assert heads == ["The paper's claims", *parts]
     for name in {part.split(")")[0] for part in text.split("](")[1:]}:
         assert (tmp_path / name).stat().st_size > 1000, name
-    assert "| standard | plain 264 |" in text
-    assert "| standard | patterned 60 |" in text
+    assert "| standard | common 40 |" in text
+    assert "| standard | all 120 |" in text
     gain = "+0.320 (+0.320 to +0.320)"  # of 500 over 180 steps, in R-precision and F-score
     assert re.search(rf"\| high minus standard \| common .*\| {re.escape(gain)} \|", text)
     assert text.count("| m1=700 |") == 2, "once for each number of steps"
-    assert text.count("of 256 true shapes 24 were compared") == 3, "in all but images"
+    assert text.count("F-scores are against 1669 objects.") == 3, "in all but images"
     assert "gradient weight one, cfg 7.5, learning rate falling to 0.3" in text
     kept = json.loads((tmp_path / report.JSON).read_text())
     assert {row["steps"] for row in kept["means"]["3d"]} == {30, 60}
 
 
-def test_gains_are_told_apart_by_budget_and_by_whether_defaults_were_chosen_on_a_prompt(tmp_path: Path) -> None:
+def test_gains_are_told_apart_by_budget(tmp_path: Path) -> None:
     kept = Rows(tmp_path, "3d", FACTS, resume=False)
     for prompt in PROMPTS:
         for steps in (30, 60):
-            gain = (0.2 if prompt in ABLATION_PROMPTS else 0.1) * steps / 60
-            for schedule, score in (("uniform", 0.4), ("time_prior", 0.4 + gain)):
+            for schedule, score in (("uniform", 0.4), ("time_prior", 0.4 + steps / 300)):
                 kept.append(Row(Run("3d", "default", schedule, steps, prompt, 0), {"f_score": score}, 1.0))
     report.write(report.read(tmp_path), "a machine")
     text = (tmp_path / report.MARKDOWN).read_text()
-    assert "| after 30 steps | 24 | +0.075 (" in text
-    assert "| after 60 steps | 24 | +0.150 (" in text
-    assert "| prompts of the ablations | 24 | +0.150 (+0.150 to +0.150) |" in text
-    assert "| other prompts | 24 | +0.075 (+0.075 to +0.075) |" in text
+    assert "| after 30 steps | 24 | +0.100 (+0.100 to +0.100) |" in text
+    assert "| after 60 steps | 24 | +0.200 (+0.200 to +0.200) |" in text
 
 
-def test_captions_of_one_object_are_no_independent_witnesses(tmp_path: Path) -> None:
+def test_a_mean_is_over_what_can_be_measured_so(tmp_path: Path) -> None:
     kept = Rows(tmp_path, "presets", FACTS, resume=False)
-    for colour in ("red", "blue", "green"):
-        for noun, score in (("mug", 0.0), ("cube", 1.0)):
-            for preset in PRESETS:
-                measures = {"mesh_f_score": score, "mesh_grey": 1.0}
-                if colour == "red" and preset == "high":
-                    del measures["mesh_grey"]
-                kept.append(Row(Run("presets", preset, "time_prior", 60, f"a {colour} {noun}", 0), measures, 1.0))
+    for prompt, colour in (("a mug", None), ("a red fox", 8.0), ("a blue owl", 12.0)):
+        for preset in PRESETS:
+            measures = {"mesh_few": 1.0} | ({} if colour is None else {"mesh_colour": colour})
+            kept.append(Row(Run("presets", preset, "time_prior", 60, prompt, 0), measures, 1.0))
     text = presets.section(list(kept.read().values()), "So made.")
-    (standard,) = re.findall(r"\| standard \| common 6 \|.*", text)
-    mean = statistics.interval([0.0, 1.0])
-    assert brackets(mean) in standard, "two objects, not six captions"
+    (standard,) = re.findall(r"\| standard \| common 3 \|.*", text)
+    assert brackets(statistics.interval([8.0, 12.0])) in standard
     assert "1.000 (1.000 to 1.000)" in standard
-    (high,) = re.findall(r"\| high \| common 6 \|.*", text)
-    assert "1.000 (1.000 to 1.000)" not in high, "a mean of some is not told as that of all"
+    (gain,) = re.findall(r"\| high minus standard \| common 3 \|.*", text)
+    assert gain.count("+0.000 (+0.000 to +0.000)") == 2
 
 
 def test_a_folder_without_rows_is_named(tmp_path: Path) -> None:
@@ -193,7 +190,7 @@ def test_a_folder_without_rows_is_named(tmp_path: Path) -> None:
 
 
 def test_rows_of_an_older_version_are_named(tmp_path: Path) -> None:
-    old = {name: value for name, value in FACTS.items() if name != "view_mode"}
+    old = {name: value for name, value in FACTS.items() if name != "objects"}
     kept = Rows(tmp_path, "3d", old, resume=False)
     kept.append(Row(Run("3d", "default", "time_prior", 30, PROMPTS[0], 0), {"r_precision": 1.0}, 1.0))
     with pytest.raises(UserError, match="are of an older version"):

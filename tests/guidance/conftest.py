@@ -1,6 +1,7 @@
 """Tiny untrained models of every kind that guidance understands, made of diffusers' own classes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -23,6 +24,8 @@ from backend.prior import model, network
 from backend.prior.network import Architecture
 
 TOKENS = 24
+
+WORDS = [",", "a", "back", "blue", "car", "front", "mug", "on", "overhead", "red", "side", "table", "view"]
 
 
 def clip_tokenizer() -> CLIPTokenizer:
@@ -114,16 +117,20 @@ def pipelines() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def folders(pipelines: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same models as folders, and untrained priors: "prior", and "told", which is told how pictures are taken.
+    """The same models as folders, and two that know whole words: "prior", and "told", which takes views.
 
     Not to be changed: copy them first.
     """
     root = tmp_path_factory.mktemp("models")
     for kind, pipeline in pipelines.items():
         pipeline.save_pretrained(root / kind)
-    model.save(model.build(32), root / "prior")
     tiny = Architecture(channels=(32, 32, 32), text_width=16, text_layers=1)
-    model.save(network.build(64, ["a", "red", "blue", "mug", "car"], tiny, seed=0), root / "told")
+    told = network.build(64, WORDS, tiny, seed=0)
+    model.save(told, root / "told")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        plain = replace(told, unet=small_unet(sample_size=32, in_channels=3, out_channels=3))
+    model.save(plain, root / "prior")
     return {kind: root / kind for kind in (*pipelines, "prior", "told")}
 
 

@@ -25,7 +25,7 @@ def builtin() -> DiffusionGuidance:
 
 @torch.no_grad()
 def gradient_before(
-    guidance: DiffusionGuidance, clean: Tensor, t: int, asked: Wishes, cfg: float, noise: Tensor
+    guidance: DiffusionGuidance, clean: Tensor, t: int, asked: Wishes, views: Views, cfg: float, noise: Tensor
 ) -> Tensor:
     """Guidance combined what its network says before it took it for noise, which rounds otherwise than after."""
     abar = float(guidance.abar[t])
@@ -33,7 +33,8 @@ def gradient_before(
     texts = [asked.positive] if cfg == 1 else [asked.negative, asked.positive]
     unet = guidance._parts.unet
     batch = noisy.to(unet.dtype).repeat(len(texts), 1, 1, 1)
-    outputs = unet(batch, t, torch.cat(texts).to(unet.dtype)).sample.float().chunk(len(texts))
+    told = views.features.to(unet.dtype).repeat(len(texts), 1)
+    outputs = unet(batch, t, torch.cat(texts).to(unet.dtype), class_labels=told).sample.float().chunk(len(texts))
     output = outputs[0] if cfg == 1 else outputs[0] + cfg * (outputs[1] - outputs[0])
     eps = abar**0.5 * output + (1 - abar) ** 0.5 * noisy
     return (1.0 - abar) * (eps - noise)
@@ -44,9 +45,9 @@ def gradient_before(
 def test_the_gradient_is_what_it_was(
     builtin: DiffusionGuidance, generator: torch.Generator, t: int, cfg: float
 ) -> None:
-    clean, noise = torch.randn(2, 4, 3, 32, 32, generator=generator)
+    clean, noise = torch.randn(2, 4, 12, 32, 32, generator=generator)
     positive, negative = (text.expand(4, -1, -1) for text in builtin.encode(["a red mug", ""]).split(1))
     asked, views = Wishes(positive, negative), Views.unlit(ring(4, 20))
     step = Step(builtin, clean, noise, t, asked, views, cfg, lambda purpose: torch.Generator())
     found = distillation.gradient(step, rule("sds", 0.9), "sds")
-    assert torch.equal(found, gradient_before(builtin, clean, t, asked, cfg, noise))
+    assert torch.equal(found, gradient_before(builtin, clean, t, asked, views, cfg, noise))

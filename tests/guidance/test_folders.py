@@ -175,3 +175,15 @@ def test_a_model_that_is_told_something_else_is_refused(folders: dict[str, Path]
     change(folder / "unet" / "config.json", projection_class_embeddings_input_dim=12, in_channels=10)
     with pytest.raises(UserError, match="takes 10 channels where 3 are diffused"):
         check(folder)
+
+
+def test_a_model_of_an_older_version_is_refused_with_the_remedy(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folders["prior"], tmp_path / "old"))
+    (folder / "vocabulary.json").write_text('{"objects": ["mug"]}')
+    with pytest.raises(
+        UserError, match=r"older version trained .* python -m backend\.prior\.train --objects"
+    ) as refused:
+        check(folder)
+    assert "\n" not in str(refused.value)
+    (folder / "lexicon.json").write_text("{}")
+    check(folder)

@@ -36,13 +36,13 @@ def change(path: Path, **settings: Any) -> None:
 
 def test_the_built_in_model_loads_like_any_other() -> None:
     guidance = load(model.BUILTIN, CPU, "fp32")
-    assert (guidance.channels, guidance.size, guidance.device) == (3, 32, CPU)
+    assert (guidance.channels, guidance.size, guidance.device) == (3, 64, CPU)
     prior, t = model.load(model.BUILTIN), 300
-    noisy = torch.ones(1, 3, 32, 32)
+    noisy = torch.ones(1, 12, 32, 32)
     text = guidance.encode(["a red mug"])
     torch.testing.assert_close(text, prior.encode(["a red mug"]))
     with torch.no_grad():
-        v = prior.unet(noisy, t, text).sample
+        v = prior.unet(noisy, t, text, class_labels=VIEW.features).sample
     abar = float(prior.scheduler.alphas_cumprod[t])
     expected = abar**0.5 * v + (1 - abar) ** 0.5 * noisy
     said = guidance.predict(noisy, t, [text], VIEW)

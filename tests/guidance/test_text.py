@@ -9,7 +9,7 @@ import torch
 from backend.guidance.diffusion import DiffusionGuidance
 
 
-@pytest.mark.parametrize(("kind", "shape"), [("sd1", (24, 16)), ("if", (77, 12)), ("prior", (20, 128))])
+@pytest.mark.parametrize(("kind", "shape"), [("sd1", (24, 16)), ("if", (77, 12)), ("prior", (24, 16))])
 def test_every_prompt_has_the_models_length(
     kind: str, shape: tuple[int, int], guidances: dict[str, DiffusionGuidance]
 ) -> None:
@@ -38,13 +38,13 @@ def test_the_words_that_are_cut_are_named(
 def test_the_first_cut_word_is_the_first_that_makes_no_difference(
     guidances: dict[str, DiffusionGuidance], caplog: pytest.LogCaptureFixture
 ) -> None:
-    # The prior takes 18 words between its begin and end marks.
-    eighteen = " ".join(["red"] * 17 + ["mug"])
+    # The prior takes 22 words between its begin and end marks.
+    as_many = " ".join(["red"] * 21 + ["mug"])
     with caplog.at_level(logging.WARNING):
-        fits = guidances["prior"].encode([eighteen])
+        fits = guidances["prior"].encode([as_many])
     assert caplog.text == ""
     with caplog.at_level(logging.WARNING):
-        cut = guidances["prior"].encode([f"{eighteen} blue bowl"])
+        cut = guidances["prior"].encode([f"{as_many} blue bowl"])
     assert '"blue bowl"' in caplog.text
     assert torch.equal(fits, cut)
 

@@ -10,7 +10,6 @@ from backend.engine.cameras import CameraDistribution, Cameras
 from backend.engine.shading import BackgroundDistribution
 from backend.mesh.asset import TriangleMesh
 from backend.prior import drawing
-from backend.prior.captions import COLOUR_WORDS
 from backend.prior.catalogue import Entry
 from backend.prior.colours import MainColour, oklab
 from backend.prior.drawing import Batch, Paints, Source, World
@@ -18,6 +17,7 @@ from backend.prior.layers import cast
 from backend.prior.materials import COLOURS
 from backend.prior.objects import Surface, to_linear
 from backend.prior.pool import RIG, Pool
+from backend.prior.synonyms import COLOUR_WORDS
 from backend.prior.wording import words_of
 
 SIZE = 32

@@ -51,11 +51,6 @@ def test_what_it_is_told_of_a_view_changes_what_it_says(small: Prior) -> None:
         assert (feature - plain).abs().max() > 1e-4
 
 
-def test_the_old_model_takes_no_views() -> None:
-    assert not model.build(32).takes_views
-    assert model.build(32).fold == 1
-
-
 def test_plain_diffusers_and_transformers_classes_load_the_folder(small: Prior, tmp_path: Path) -> None:
     model.save(small, tmp_path)
     plain = Prior(

@@ -15,15 +15,17 @@ from backend.prior import model, network, sample
 from backend.prior.catalogue import Entry
 from backend.prior.lexicon import Lexicon
 from backend.prior.network import Architecture
-from backend.prior.vocabulary import Vocabulary
+
+SMALL = Architecture(channels=(16, 32, 32), heads=2, text_width=32, text_layers=1)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model on disk."""
     path = tmp_path_factory.mktemp("model")
-    model.save(model.build(32), path)
-    Vocabulary().save(path)
+    lexicon = Lexicon.of([Entry("0", "mug", ("cup",))])
+    model.save(network.build(32, lexicon.words, SMALL, seed=0), path)
+    lexicon.save(path)
     return path
 
 
@@ -41,12 +43,14 @@ def test_samples_are_images_that_the_seed_alone_decides(folder: Path) -> None:
 
 def test_guidance_of_one_is_the_plain_conditional_model(folder: Path) -> None:
     prior = model.load(folder)
-    images = sample.sample(prior, ["a red mug"], torch.Generator().manual_seed(0), steps=1, cfg=1.0)
+    front = Views.unlit(ring(1, 10))
+    images = sample.sample(prior, ["a red mug"], torch.Generator().manual_seed(0), steps=1, cfg=1.0, views=front)
     noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    folded = torch.nn.functional.pixel_unshuffle(noise, 2)
     with torch.no_grad():
-        v = prior.unet(noise, 999, prior.encode(["a red mug"])).sample
+        v = prior.unet(folded, 999, prior.encode(["a red mug"]), class_labels=front.features).sample
     abar = prior.scheduler.alphas_cumprod[999]
-    clean = (abar.sqrt() * noise - (1 - abar).sqrt() * v).clamp(-1, 1)
+    clean = torch.nn.functional.pixel_shuffle(abar.sqrt() * folded - (1 - abar).sqrt() * v, 2).clamp(-1, 1)
     # One step ends at t = 0 of the schedule, where a trace of noise is left; and bf16 rounds.
     assert (images - (clean + 1) / 2).abs().mean() < 0.02
 
@@ -118,14 +122,25 @@ def test_an_unwritable_place_is_named(folder: Path, tmp_path: Path) -> None:
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     code, output = invoke(tmp_path, "a red mug", "--out", str(tmp_path / "x.png"))
     assert code == 2
-    assert "holds no model" in output
+    assert "holds no diffusers model" in output
+
+
+def test_a_model_without_words_of_its_own_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    (other / "lexicon.json").unlink()
+    code, output = invoke(other, "a red mug", "--out", str(tmp_path / "x.png"))
+    assert code == 2
+    assert "was not trained here; leave --model out" in output
+    (other / "vocabulary.json").write_text("{}")
+    code, output = invoke(other, "a red mug", "--out", str(tmp_path / "x.png"))
+    assert code == 2
+    assert "python -m backend.prior.train" in output
 
 
 @pytest.fixture(scope="module")
 def told() -> model.Prior:
     """An untrained model that is told how each picture is taken."""
-    small = Architecture(channels=(16, 32, 32), heads=2, text_width=32, text_layers=1)
-    prior = network.build(32, ["a", "mug", "red"], small, seed=0)
+    prior = network.build(32, ["a", "mug", "red"], SMALL, seed=0)
     prior.modules().eval().requires_grad_(False)
     return prior
 

@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from backend.prior import solids
-from backend.prior.captions import OBJECT_WORDS, PATTERN_WORDS
 from backend.prior.materials import COLOURS
 from backend.prior.objects import to_display
 from backend.prior.shapes import SHAPES
+from backend.prior.solids import OBJECT_WORDS
+from backend.prior.synonyms import PATTERN_WORDS
 
 
 def test_each_solid_comes_plain_and_in_each_pattern_that_suits_it() -> None:

@@ -4,8 +4,8 @@ from random import Random
 import pytest
 
 from backend.prior import network
-from backend.prior.captions import COLOUR_WORDS, PATTERN_WORDS
 from backend.prior.catalogue import Entry
+from backend.prior.synonyms import COLOUR_WORDS, PATTERN_WORDS
 from backend.prior.wording import all_words, sentence, words_of
 
 SMALLEST = network.Architecture(channels=(16, 16), heads=2, text_width=16, text_layers=1)

@@ -103,22 +103,17 @@ def test_an_offer_survives_the_wire(builtin: ModelSource, large: ModelSource) ->
 
 
 @pytest.mark.parametrize(
-    ("vocabulary", "complaint"),
-    [
-        ("{", "damaged"),
-        ("[]", "damaged"),
-        ('{"things": ["mug"]}', "damaged"),
-        ('{"objects": ["gryphon"]}', "damaged"),
-    ],
+    "lexicon",
+    ["{", "[]", '{"things": ["mug"]}', '{"nouns": [], "patterns": [], "words": []}', '{"nouns": ["mug"]}'],
 )
-def test_a_model_with_a_bad_vocabulary_is_left_out(
-    builtin: ModelSource, large: ModelSource, vocabulary: str, complaint: str, caplog: pytest.LogCaptureFixture
+def test_a_model_with_a_bad_lexicon_is_left_out(
+    builtin: ModelSource, large: ModelSource, lexicon: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (large.folder / "vocabulary.json").write_text(vocabulary)
+    (large.folder / "lexicon.json").write_text(lexicon)
     with caplog.at_level(logging.WARNING):
         offered = offer([builtin, large], "cpu", unknown, {})
     assert [model.name for model in offered.models] == ["builtin"]
-    assert re.search(f"'owner/name' is not offered.*{complaint}", caplog.text)
+    assert re.search("'owner/name' is not offered.*damaged", caplog.text)
 
 
 @pytest.mark.parametrize("name", ["x" * 201, "a\0b", "half \udc80"])
@@ -156,8 +151,8 @@ def test_a_request_arrives_as_it_was_made(builtin: ModelSource) -> None:
 
 
 def test_words_without_effect_are_named(builtin: ModelSource) -> None:
-    _, warnings = checked(Generation("a shiny mug", "blurry"), [builtin])
-    assert [re.findall(r"'\w+'", warning) for warning in warnings] == [["'shiny'"], ["'blurry'"]]
+    _, warnings = checked(Generation("a glittering mug", "blurry"), [builtin])
+    assert [re.findall(r"'\w+'", warning) for warning in warnings] == [["'glittering'"], ["'blurry'"]]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def suggested(text: str) -> tuple[str, ...]:
 assert suggested("a red m") == (), "nobody answers yet"
 until(connected)
 until(lambda: book().completion("builtin") is not None)
-assert suggested("a red m") == ("a red mug", "a red mushroom", "a red mallet")
+assert suggested("a red m")[:3] == ("a red man", "a red mug", "a red mushroom")
 assert "a striped " in {found[:10] for found in suggested("a striped ")}
 assert suggested("a gryphon") == ()
 assert len(suggested("")) == 20
@@ -35,9 +35,9 @@ job = generate("a striped red unicorn", lock_seed=True)
 until(lambda: book().entries[job].state == "refused")
 assert not bpy.ops.dreamtime.generate.poll(), "it would be refused again"
 nearest = book().nearest(settings.prompt, settings.model)
-assert "cone" in nearest
-bpy.ops.dreamtime.use_object(name="cone")
-assert settings.prompt == "a striped red cone"
+assert "horse" in nearest
+bpy.ops.dreamtime.use_object(name="horse")
+assert settings.prompt == "a striped red horse"
 assert bpy.ops.dreamtime.generate.poll()
 settings.prompt = "a unicorn and a cone"
 assert bpy.ops.dreamtime.generate.poll()

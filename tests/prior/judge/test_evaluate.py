@@ -8,14 +8,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from backend.errors import UserError
-from backend.prior import examine, examiner, model, network
+from backend.prior import evaluate, judge, model, network
 from backend.prior.catalogue import Entry
-from backend.prior.examine import Exam, Marks, Scores, Task
-from backend.prior.examiner import SECTORS, Examiner, Verdict
+from backend.prior.evaluate import Exam, Marks, Scores, Task
+from backend.prior.judge import SECTORS, Judge, Verdict
 from backend.prior.lexicon import Lexicon
 from backend.prior.network import Architecture
 from backend.prior.pool import Pool
-from backend.prior.train_examiner import EXAM_VIEWS, Split
+from backend.prior.train_judge import EXAM_VIEWS, Split
 
 LEXICON = Lexicon.of(
     [
@@ -33,18 +33,18 @@ def number(noun: str) -> int:
 
 
 def test_tasks_go_through_all_nouns_and_every_other_one_has_a_colour(generator: torch.Generator) -> None:
-    tasks = examine.tasks(LEXICON, 48, generator)
+    tasks = evaluate.tasks(LEXICON, 48, generator)
     assert [sum(task.noun == noun for task in tasks) for noun in range(4)] == [12] * 4
     assert [task.colour is None for task in tasks] == [True, False] * 24
     assert {task.colour for task in tasks if task.colour} == set(LEXICON.colours)
     for task in tasks:
         known = LEXICON.knows(task.prompt)
         assert (known.name, known.colour, known.warning) == (LEXICON.nouns[task.noun].noun, task.colour, None)
-    assert tasks != examine.tasks(LEXICON, 48, generator)
+    assert tasks != evaluate.tasks(LEXICON, 48, generator)
 
 
 def test_colours_are_asked_for_without_light(generator: torch.Generator) -> None:
-    views = examine.views(examine.tasks(LEXICON, 20, generator), generator)
+    views = evaluate.views(evaluate.tasks(LEXICON, 20, generator), generator)
     assert (views.lights.ambient[1::2] == 1).all()
     assert (views.lights.ambient[::2] < 1).all()
 
@@ -64,7 +64,7 @@ def test_samples_are_marked_by_noun_facing_and_colour() -> None:
     images = torch.full((3, 3, 16, 16), 0.9)
     images[1:, :, 4:12, 4:12] = torch.tensor((0.85, 0.08, 0.08))[:, None, None]
     azimuth = torch.tensor([50.0, 0, -100]).deg2rad()
-    marks = examine.marked(Verdict(nouns, sectors), images, tasks, azimuth, LEXICON)
+    marks = evaluate.marked(Verdict(nouns, sectors), images, tasks, azimuth, LEXICON)
     assert marks.rank.tolist() == [0, 1, 0]
     assert marks.off[[0, 2]].rad2deg().tolist() == pytest.approx([5, 145], abs=0.1)
     assert marks.off[1].isnan()  # an orange has no front
@@ -73,7 +73,7 @@ def test_samples_are_marked_by_noun_facing_and_colour() -> None:
     assert marks.colour[2] > 40
     assert marks.scores.noun_first == pytest.approx(2 / 3)
     assert marks.scores.facing == 0.5
-    assert examine.remarks(tasks, Verdict(nouns, sectors), marks, LEXICON) == [
+    assert evaluate.remarks(tasks, Verdict(nouns, sectors), marks, LEXICON) == [
         ("an armchair", "right, 5°"),
         ("a red orange", f"mug (2), {marks.colour[1]:.0f}"),
         ("a blue mug", f"right, 145°, {marks.colour[2]:.0f}"),
@@ -87,13 +87,13 @@ def test_scores_are_means_over_what_was_asked_for_the_like() -> None:
 
 
 def test_the_table_has_a_row_for_every_score() -> None:
-    lines = examine.table(SCORES).splitlines()
+    lines = evaluate.table(SCORES).splitlines()
     assert len(lines) == 2 + len(dataclasses.fields(Scores))
     assert [line.rsplit(" | ", 1)[1] for line in lines[2:]] == ["70.0 % |", "87.5 % |", "90.0 % |", "9.9 |"]
 
 
-def test_the_exam_is_about_what_was_kept_from_the_examiner(pool: Pool, lexicon: Lexicon) -> None:
-    class Knowing(Examiner):
+def test_the_exam_is_about_what_was_kept_from_the_judge(pool: Pool, lexicon: Lexicon) -> None:
+    class Knowing(Judge):
         """Knows the nouns of some pictures and the azimuth of all, whatever it is shown."""
 
         def forward(self, images: torch.Tensor) -> Verdict:
@@ -106,11 +106,11 @@ def test_the_exam_is_about_what_was_kept_from_the_examiner(pool: Pool, lexicon: 
 
     net, split = Knowing(lexicon).eval(), Split.of(pool)
     net.asked = torch.cat([split.new_views.repeat(2), split.new_objects.repeat(2)])
-    exams = examine.examine_examiner(net, pool)
+    exams = evaluate.examine_judge(net, pool)
     assert [*exams] == [f"new {what}, {how}" for what in ("views", "objects") for how in ("textured", "untextured")]
     assert set(exams.values()) == {Exam(0.75, 1.0, 1.0, 1.0, 1.0)}
     assert len(net.asked) == 0
-    lines = examine.exam_table(exams).splitlines()
+    lines = evaluate.exam_table(exams).splitlines()
     assert lines[2] == "| new views, textured | 75.0 % | 100.0 % | 100.0 % | 100.0 % | 100.0 % |"
     assert f"{EXAM_VIEWS} views" in lines[0]
 
@@ -119,7 +119,7 @@ def test_the_card_is_rewritten_between_its_marks_only(tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     card.write_text("before\n<!-- scores -->\noutdated\n<!-- /scores -->\nafter\n")
     for _ in range(2):
-        examine.write_card(tmp_path, SCORES, examine.table(SCORES))
+        evaluate.write_card(tmp_path, SCORES, evaluate.table(SCORES))
     text = card.read_text()
     assert text.startswith("before\n<!-- scores -->\n| samples")
     assert text.endswith("<!-- /scores -->\nafter\n")
@@ -128,25 +128,25 @@ def test_the_card_is_rewritten_between_its_marks_only(tmp_path: Path) -> None:
 
 def test_a_model_without_a_card_keeps_no_scores(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no card"):
-        examine.write_card(tmp_path, SCORES, "")
+        evaluate.write_card(tmp_path, SCORES, "")
     assert not [*tmp_path.iterdir()]
 
 
 def test_a_model_is_examined_and_its_samples_can_be_looked_at(tmp_path: Path) -> None:
     tiny = Architecture(channels=(16, 16, 16, 16), heads=1, text_width=16, text_layers=1)
     model.save(network.build(32, LEXICON.words, tiny, seed=0), tmp_path / "model")
-    examiner.save(Examiner(LEXICON), tmp_path / "examiner")
+    judge.save(Judge(LEXICON), tmp_path / "judge")
     sheet = tmp_path / "sheet.png"
-    folders = ["--model", str(tmp_path / "model"), "--examiner", str(tmp_path / "examiner")]
-    result = CliRunner().invoke(examine.main, [*folders, "--samples", "4", "--sheet", str(sheet)])
+    folders = ["--model", str(tmp_path / "model"), "--judge", str(tmp_path / "judge")]
+    result = CliRunner().invoke(evaluate.main, [*folders, "--samples", "4", "--sheet", str(sheet)])
     assert result.exit_code == 0, result.output
     assert "| right noun first | " in result.output
     with Image.open(sheet) as image:
         assert image.size == (16 * 64, 64 + 2 * 13 + 3)
 
 
-def test_a_model_without_an_examiner_is_named(tmp_path: Path) -> None:
-    result = CliRunner().invoke(examine.main, ["--model", str(tmp_path)])
+def test_a_model_without_a_judge_is_named(tmp_path: Path) -> None:
+    result = CliRunner().invoke(evaluate.main, ["--model", str(tmp_path)])
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
     assert "holds no model" in result.output

@@ -9,18 +9,18 @@ from click.testing import CliRunner
 
 from backend import checkpoints
 from backend.errors import UserError
-from backend.prior import train_examiner
+from backend.prior import train_judge
 from backend.prior.catalogue import Entry
-from backend.prior.examiner import SECTORS, Verdict
+from backend.prior.judge import SECTORS, Verdict
 from backend.prior.lexicon import Lexicon
 from backend.prior.pool import Pool
-from backend.prior.train_examiner import ExaminerTraining, Lessons, Photographer, Split, Trainer
+from backend.prior.train_judge import JudgeTraining, Lessons, Photographer, Split, Trainer
 
-TINY = ExaminerTraining(images=64, small=32, batch=16, warm_up=16, checkpoint_every=32)
+TINY = JudgeTraining(images=64, small=32, batch=16, warm_up=16, checkpoint_every=32)
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
-    training = ExaminerTraining(images=1000, batch=10, warm_up=100)
+    training = JudgeTraining(images=1000, batch=10, warm_up=100)
     assert training.rate(0) == pytest.approx(0.1)
     assert training.rate(500) == pytest.approx(0.5)
     assert training.rate(1000) == training.rate(2000) == 0
@@ -52,7 +52,7 @@ def test_a_bent_picture_is_the_picture_still(generator: torch.Generator) -> None
     images = torch.zeros(32, 3, 32, 32)
     images[:, :, 8:24, 6:12] = 1
     mirrored = torch.arange(32) < 16
-    bent = train_examiner.bent(images, mirrored, generator)
+    bent = train_judge.bent(images, mirrored, generator)
     left, right = bent[..., :16].sum((1, 2, 3)), bent[..., 16:].sum((1, 2, 3))
     assert ((right > left) == mirrored).all()
     assert bent.sum().item() == pytest.approx(images.sum().item(), rel=0.15)
@@ -62,13 +62,13 @@ def test_a_bent_picture_is_the_picture_still(generator: torch.Generator) -> None
 def test_an_answer_is_the_noun_and_a_little_of_what_else_is_right() -> None:
     lexicon = Lexicon.of([Entry("0", "armchair", ("chair",)), Entry("1", "chair"), Entry("2", "mug")])
     torch.testing.assert_close(
-        train_examiner.noun_targets(lexicon, own=0.8),
+        train_judge.noun_targets(lexicon, own=0.8),
         torch.tensor([[0.9, 0.1, 0], [0.1, 0.9, 0], [0, 0, 1]]),
     )
 
 
 def test_a_camera_between_two_sectors_is_in_both() -> None:
-    targets = train_examiner.sector_targets(torch.tensor([0.0, 45, 67.5, -11.25]).deg2rad())
+    targets = train_judge.sector_targets(torch.tensor([0.0, 45, 67.5, -11.25]).deg2rad())
     expected = torch.zeros(4, SECTORS)
     expected[0, 0] = expected[1, 1] = 1
     expected[2, 1] = expected[2, 2] = 0.5
@@ -79,7 +79,7 @@ def test_a_camera_between_two_sectors_is_in_both() -> None:
 def test_which_way_an_object_faces_counts_only_where_it_has_a_front() -> None:
     even = Verdict(torch.full((2, 4), 0.25).log(), torch.full((2, SECTORS), 1 / SECTORS).log())
     nouns, sectors = torch.eye(4)[:2], torch.eye(SECTORS)[:2]
-    value = train_examiner.loss(even, nouns, sectors, torch.tensor([0.5, 0.0]))
+    value = train_judge.loss(even, nouns, sectors, torch.tensor([0.5, 0.0]))
     assert value.item() == pytest.approx(math.log(4) + 0.25 * math.log(SECTORS))
 
 
@@ -99,7 +99,7 @@ def test_lessons_show_only_what_is_taught_mirrored_with_their_answers(pool: Pool
 
 def test_it_learns_to_tell_things_apart(pool: Pool, lexicon: Lexicon, tmp_path: Path) -> None:
     training = dataclasses.replace(TINY, images=16 * 60, small=0, checkpoint_every=10_000)
-    net = train_examiner.train(training, pool, lexicon, tmp_path)
+    net = train_judge.train(training, pool, lexicon, tmp_path)
     split = Split.of(pool)
     index = torch.cat([split.new_views, split.new_objects])
     shown = torch.tensor([lexicon.numbers[pool.entries[number].noun] for number in pool.entry[index].tolist()])
@@ -121,7 +121,7 @@ def test_a_restored_trainer_takes_the_same_next_step(
     for trainer in (first, second):
         trainer.advance(*lesson)
     assert first.images == second.images == 2 * TINY.batch
-    for one, other in zip(first.examiner.state_dict().values(), second.examiner.state_dict().values(), strict=True):
+    for one, other in zip(first.judge.state_dict().values(), second.judge.state_dict().values(), strict=True):
         assert torch.equal(one, other)
 
 
@@ -138,17 +138,17 @@ def test_a_stopped_training_goes_on_and_a_finished_one_is_left_alone(
 
     monkeypatch.setattr(Trainer, "advance", stopping)
     with pytest.raises(KeyboardInterrupt):
-        train_examiner.train(TINY, pool, lexicon, tmp_path)
+        train_judge.train(TINY, pool, lexicon, tmp_path)
     assert steps == [(0, 8), (1, 8), (2, 16)]
     steps.clear()
-    train_examiner.train(TINY, pool, lexicon, tmp_path)
+    train_judge.train(TINY, pool, lexicon, tmp_path)
     assert steps == [(2, 16), (3, 16)]
     steps.clear()
-    train_examiner.train(TINY, pool, lexicon, tmp_path)
+    train_judge.train(TINY, pool, lexicon, tmp_path)
     assert steps == []
 
 
-def test_an_examiner_of_other_nouns_is_not_gone_on_with(lexicon: Lexicon) -> None:
+def test_a_judge_of_other_nouns_is_not_gone_on_with(lexicon: Lexicon) -> None:
     other = dataclasses.replace(lexicon, nouns=lexicon.nouns[::-1])
     with pytest.raises(UserError, match="other objects"):
         Trainer(TINY, lexicon).restore(Trainer(TINY, other).checkpoint())
@@ -157,25 +157,25 @@ def test_an_examiner_of_other_nouns_is_not_gone_on_with(lexicon: Lexicon) -> Non
 def test_pictures_of_what_the_folder_lacks_are_refused(pool: Pool, tmp_path: Path) -> None:
     lexicon = Lexicon.of(entry for entry in pool.entries if entry.noun != "post")
     with pytest.raises(UserError, match="post"):
-        train_examiner.train(TINY, pool, lexicon, tmp_path)
+        train_judge.train(TINY, pool, lexicon, tmp_path)
 
 
 def test_a_run_without_pictures_is_named(tmp_path: Path) -> None:
     (tmp_path / "mug.glb").touch()
     arguments = ["--objects", str(tmp_path), "--run", str(tmp_path)]
-    result = CliRunner().invoke(train_examiner.main, arguments)
+    result = CliRunner().invoke(train_judge.main, arguments)
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
     assert "holds no pictures" in result.output
 
 
-def test_an_examiner_lies_beside_its_checkpoints(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_judge_lies_beside_its_checkpoints(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for entry in pool.entries:
         (tmp_path / entry.file).touch()
     lines = [json.dumps(dataclasses.asdict(entry)) for entry in pool.entries]
     (tmp_path / "catalogue.jsonl").write_text("\n".join(lines))
-    monkeypatch.setattr(train_examiner.pool, "load", lambda folder: pool)
+    monkeypatch.setattr(train_judge.pool, "load", lambda folder: pool)
     arguments = ["--objects", str(tmp_path), "--run", str(tmp_path), "--images", "32", "--no-solids"]
-    result = CliRunner().invoke(train_examiner.main, arguments)
+    result = CliRunner().invoke(train_judge.main, arguments)
     assert result.exit_code == 0, result.output
-    assert train_examiner.examiner.load(tmp_path / "examiner").lexicon == Lexicon.of(pool.entries)
+    assert train_judge.judge.load(tmp_path / "judge").lexicon == Lexicon.of(pool.entries)

@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from backend.errors import UserError
-from backend.prior import examiner
-from backend.prior.examiner import SECTORS, Examiner, Verdict, judging_views, off_course, ranks, right_answers
+from backend.prior import judge
+from backend.prior.judge import SECTORS, Judge, Verdict, judging_views, off_course, ranks, right_answers
 from backend.prior.lexicon import Lexicon
 
 
 @pytest.fixture
-def net(lexicon: Lexicon) -> Examiner:
+def net(lexicon: Lexicon) -> Judge:
     torch.manual_seed(0)
-    return Examiner(lexicon).eval()
+    return Judge(lexicon).eval()
 
 
 def sectors(*chosen: int) -> torch.Tensor:
@@ -22,16 +22,14 @@ def sectors(*chosen: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [32, 64, 96])
-def test_an_answer_is_a_distribution_over_nouns_and_sectors(
-    net: Examiner, size: int, generator: torch.Generator
-) -> None:
+def test_an_answer_is_a_distribution_over_nouns_and_sectors(net: Judge, size: int, generator: torch.Generator) -> None:
     verdict = net(torch.rand(5, 3, size, size, generator=generator))
     assert verdict.nouns.shape == (5, 3)
     for row in (verdict.nouns, verdict.sectors):
         torch.testing.assert_close(row.exp().sum(-1), torch.ones(5))
 
 
-def test_large_images_are_judged_as_small_ones(net: Examiner, generator: torch.Generator) -> None:
+def test_large_images_are_judged_as_small_ones(net: Judge, generator: torch.Generator) -> None:
     small = torch.rand(2, 3, 8, 8, generator=generator).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
     large = small.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     torch.testing.assert_close(net(small).nouns, net(large).nouns, atol=0.05, rtol=0)
@@ -76,34 +74,32 @@ def test_azimuths_are_compared_around_the_circle() -> None:
     torch.testing.assert_close(off_course(seen, asked), torch.tensor([2.0, 180, 30]).deg2rad(), atol=1e-5, rtol=0)
 
 
-def test_it_is_kept_in_half_precision_and_says_the_same(
-    net: Examiner, tmp_path: Path, generator: torch.Generator
-) -> None:
+def test_it_is_kept_in_half_precision_and_says_the_same(net: Judge, tmp_path: Path, generator: torch.Generator) -> None:
     net.train()(torch.rand(8, 3, 32, 32, generator=generator))  # so that what it normalises by is its own
-    examiner.save(net.eval(), tmp_path)
+    judge.save(net.eval(), tmp_path)
     images = torch.rand(4, 3, 64, 64, generator=generator)
-    again = examiner.load(tmp_path)
+    again = judge.load(tmp_path)
     assert again.lexicon == net.lexicon
     torch.testing.assert_close(again(images).nouns, net(images).nouns, atol=0.01, rtol=0)
 
 
-def test_an_examiner_of_a_thousand_nouns_fits_into_five_megabytes(lexicon: Lexicon, tmp_path: Path) -> None:
+def test_a_judge_of_a_thousand_nouns_fits_into_five_megabytes(lexicon: Lexicon, tmp_path: Path) -> None:
     many = Lexicon(lexicon.nouns[:1] * 1100, (), ())
-    examiner.save(Examiner(many), tmp_path)
-    assert (tmp_path / "examiner.safetensors").stat().st_size < 5_000_000
+    judge.save(Judge(many), tmp_path)
+    assert (tmp_path / "judge.safetensors").stat().st_size < 5_000_000
 
 
 def test_one_that_is_damaged_or_of_other_nouns_is_named(lexicon: Lexicon, tmp_path: Path) -> None:
-    examiner.save(Examiner(lexicon), tmp_path)
+    judge.save(Judge(lexicon), tmp_path)
     Lexicon(lexicon.nouns[:2], (), ()).save(tmp_path)
     with pytest.raises(UserError, match="of other objects"):
-        examiner.load(tmp_path)
+        judge.load(tmp_path)
     lexicon.save(tmp_path)
-    (tmp_path / "examiner.safetensors").write_bytes(b"not weights")
+    (tmp_path / "judge.safetensors").write_bytes(b"not weights")
     with pytest.raises(UserError, match="is damaged"):
-        examiner.load(tmp_path)
+        judge.load(tmp_path)
 
 
 def test_a_folder_without_one_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="holds no examiner"):
-        examiner.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="holds no judge"):
+        judge.load(tmp_path)

@@ -1,0 +1,33 @@
+"""What is asked for: objects drawn by a fixed seed from all that the built-in model knows, half of them in a colour."""
+
+import random
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from backend.prior.lexicon import Lexicon
+from backend.prior.wording import asked_for
+
+PRESETS, COMPARED, TUNING = 120, 24, 12
+"""How many prompts there are of each kind; see `Prompts`."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """No object is in two of them: presets are judged and schedules compared on others than settings are chosen on."""
+
+    presets: tuple[str, ...]
+    compared: tuple[str, ...]
+    tuning: tuple[str, ...]
+
+    @classmethod
+    def drawn(cls, lexicon: Lexicon) -> "Prompts":
+        """The prompts for a model that knows `lexicon`; fewer where it has not so many nouns."""
+        draw = random.Random(0)
+        nouns = sorted(lexicon.numbers)
+        nouns, colours = (draw.sample(words, len(words)) for words in (nouns, lexicon.colours))
+        asked = [
+            asked_for(noun, colours[number // 2 % len(colours)] if number % 2 else None)
+            for number, noun in enumerate(nouns)
+        ]
+        ends = [0, *accumulate((PRESETS, COMPARED, TUNING))]
+        return cls(*(tuple(asked[begin:end]) for begin, end in pairwise(ends)))
