@@ -43,7 +43,7 @@ def test_the_object_itself_scores_high_and_the_best_of_a_kind_counts(folder: Pat
         assert min(scores) > 0.98
     ball = objects.read(folder / "2.glb").mesh
     (close, _), (wrong, _) = (references.f_scores(ball, noun) or () for noun in ("ramp", "wedge"))
-    assert close > 0.98
+    assert close > 0.95
     assert wrong < 0.3
 
 
