@@ -13,6 +13,7 @@ from backend.evaluation import measures
 from backend.evaluation.measures import Pictures, judged, mesh_pictures
 from backend.guidance import library
 from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.creases import shaded
 from backend.prior import judge
 from backend.prior.catalogue import Entry
 from backend.prior.judge import SECTORS, Judge, Verdict
@@ -63,7 +64,8 @@ def exact(name: str) -> TriangleMesh:
 
 def coloured(mesh: TriangleMesh, colour: str) -> Asset:
     texel = np.round(255 * np.array(COLOURS[colour])).astype(np.uint8)
-    return Asset(mesh, np.full((len(mesh.triangles), 3, 2), 0.5, np.float32), np.broadcast_to(texel, (4, 4, 3)).copy())
+    uvs, texture = np.full((len(mesh.triangles), 3, 2), 0.5, np.float32), np.broadcast_to(texel, (4, 4, 3)).copy()
+    return Asset(mesh, uvs, texture, shaded(mesh, "auto"))
 
 
 class Ball:
