@@ -50,7 +50,7 @@ _follow = click.option("--follow", "followed", is_flag=True, help="Wait until it
 )
 @click.option("--steps", type=int, help="Length of the optimisation.")
 @click.option("--schedule", help="time_prior, time_prior_ddpm, linear, sqrt or uniform.")
-@click.option("--field", help="voxel or hashgrid.")
+@click.option("--field", help="voxel, hashgrid or sdf.")
 @click.option("--cfg", type=float, help="Classifier-free guidance scale.")
 @click.option("--faces", type=int, help="At most this many triangles.")
 @click.option("--texture", type=int, help="Texels per side.")

@@ -55,6 +55,19 @@ class TrainableField(Field, Protocol):
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> object: ...
 
 
+@runtime_checkable
+class DistanceField(TrainableField, Protocol):
+    """A trainable field whose density falls with the distance to a surface."""
+
+    def distance(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """Metres from the surface, negative inside."""
+        ...
+
+    def slopes(self, generator: torch.Generator) -> Float[Tensor, "m 3"]:
+        """The distance's gradient, at random points of the cube: its length should be 1 everywhere."""
+        ...
+
+
 @dataclass(frozen=True)
 class Blob:
     """The soft ball that a field starts as: raw density `centre` at the origin, falling by `slope` per metre.
@@ -103,19 +116,19 @@ class Growth:
         return sum(start <= progress for start in self.starts)
 
 
-class VoxelField(nn.Module):
+class GridField(nn.Module):
     """A dense grid with trilinear interpolation: quick on any machine, and nothing to install.
 
     The grid is a sum of grids of several resolutions. To Adam, which moves every number at the same pace,
-    that makes broad changes quick and lone voxels slow, so a short run ends smooth.
+    that makes broad changes quick and lone voxels slow, so a short run ends smooth. What its first number means
+    is for the kinds of it to say, in `_density`; a fresh grid is 0.
 
-    levels: (1, 1 + c, G, G, G) each, raw density and colour, axes z, y, x, corner points on the cube's faces.
+    levels: (1, 1 + c, G, G, G) each, axes z, y, x, corner points on the cube's faces.
     """
 
-    def __init__(self, channels: int = 3, growth: Growth | None = None, blob: Blob | None = None) -> None:
+    def __init__(self, channels: int = 3, growth: Growth | None = None) -> None:
         super().__init__()
         self.growth = growth or Growth()
-        self.blob = blob or Blob()
         self.shown = self.growth.shown(0.0)
         self.levels = nn.ParameterList(
             nn.Parameter(torch.zeros(1, 1 + channels, size, size, size)) for size in self.growth.resolutions
@@ -140,14 +153,33 @@ class VoxelField(nn.Module):
         return total_variation(self.grid)
 
     def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-        return activated_density(_sampled(self.grid[:, :1], x)[:, 0] + self.blob(x))
+        return self._density(x, self._learnt(x))
 
     def colour(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
         return activated_colour(_sampled(self.grid[:, 1:], x))
 
     def density_and_colour(self, x: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c"]]:
         raw = _sampled(self.grid, x)
-        return activated_density(raw[:, 0] + self.blob(x)), activated_colour(raw[:, 1:])
+        return self._density(x, raw[:, 0]), activated_colour(raw[:, 1:])
+
+    def _learnt(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """The grid's first number at points."""
+        return _sampled(self.grid[:, :1], x)[:, 0]
+
+    def _density(self, x: Float[Tensor, "n 3"], learnt: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Density at points, of what the grid's first number is there."""
+        raise NotImplementedError
+
+
+class VoxelField(GridField):
+    """A grid of raw densities and colours, to which a soft blob is added."""
+
+    def __init__(self, channels: int = 3, growth: Growth | None = None, blob: Blob | None = None) -> None:
+        super().__init__(channels, growth)
+        self.blob = blob or Blob()
+
+    def _density(self, x: Float[Tensor, "n 3"], learnt: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        return activated_density(learnt + self.blob(x))
 
 
 def _sampled(grid: Float[Tensor, "1 k G G G"], x: Float[Tensor, "n 3"]) -> Float[Tensor, "n k"]:

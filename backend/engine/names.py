@@ -11,5 +11,5 @@ SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 RuleName = Literal["sds", "csd", "asd", "sdi", "bridge", "x0", "vsd"]
 RULES: tuple[RuleName, ...] = get_args(RuleName)
 
-FieldName = Literal["voxel", "hashgrid"]
+FieldName = Literal["voxel", "hashgrid", "sdf"]
 FIELDS: tuple[FieldName, ...] = get_args(FieldName)

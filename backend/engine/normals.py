@@ -4,14 +4,15 @@ Letters: B views, n samples of a rendering, m of them at the surface.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from backend.engine.fields import Field
+from backend.engine.fields import DistanceField, Field
 from backend.engine.regularisers import orientation
-from backend.engine.rendering import Rendering
+from backend.engine.rendering import Rendering, looked_up
 
 VISIBLE = 0.01
 """Samples that send a smaller share of their ray's light have no say in the normals."""
@@ -31,17 +32,23 @@ class Surface:
 
 
 def surface(field: Field, rendering: Rendering, reach: float = 0.04) -> Surface:
-    """Normals where the light of `rendering` comes from: differences of density over a tetrahedron of size `reach`.
+    """Normals where the light of `rendering` comes from: differences of depth over a tetrahedron of size `reach`.
 
     Differentiable in the field.
     """
     index = (rendering.weights.detach() > VISIBLE).nonzero()[:, 0]
     points = rendering.samples.points[index]
     corners = points.new_tensor([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
-    density = field.density((points + reach * corners[:, None]).flatten(0, 1)).unflatten(0, (4, -1))
-    # Falling density in logarithms: it points the same way and does not overflow inside dense matter.
-    rise = torch.einsum("km,kd->md", torch.log(density + 1e-6), corners)
+    depth = looked_up(partial(_depth, field), (points + reach * corners[:, None]).flatten(0, 1)).unflatten(0, (4, -1))
+    rise = torch.einsum("km,kd->md", depth, corners)
     return Surface(index, -torch.nn.functional.normalize(rise, dim=-1))
+
+
+def _depth(field: Field, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+    """What rises inwards: a distance's opposite, or density in logarithms, which do not overflow in dense matter."""
+    if isinstance(field, DistanceField):
+        return -field.distance(points)
+    return torch.log(field.density(points) + 1e-6)
 
 
 def normal_image(rendering: Rendering, surface: Surface) -> Float[Tensor, "B H W 3"]:

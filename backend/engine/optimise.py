@@ -15,7 +15,7 @@ from torch import Tensor
 
 from backend.engine import distillation, regularisers, schedules
 from backend.engine.cameras import Cameras
-from backend.engine.fields import TrainableField
+from backend.engine.fields import DistanceField, TrainableField
 from backend.engine.finite import LeftOut
 from backend.engine.normals import Surface, normal_image, surface
 from backend.engine.occupancy import Densities, Occupancy
@@ -173,9 +173,8 @@ class _Run:
     def _look(self, shots: Shots, views: slice, t: int, progress: float) -> _Look:
         """Add the gradient of some views to that of the step, of which they are `views`."""
         settings = self.settings
-        rendering = render(
-            self.field, shots.cameras, self.guidance.size, self.occupancy, settings.spacing, shots.offsets
-        )
+        spacing = settings.spacing_at(progress)
+        rendering = render(self.field, shots.cameras, shots.size, self.occupancy, spacing, shots.offsets)
         shaded = settings.shading.active(progress)
         seen = surface(self.field, rendering) if shaded or settings.regularisation.orientation.at(progress) else None
         colour = rendering.colour
@@ -221,7 +220,9 @@ class _Run:
         self, rendering: Rendering, seen: Surface | None, views: slice, progress: float
     ) -> dict[str, Tensor]:
         """The weighted terms that ask for more than looking right."""
-        asked, share = self.settings.regularisation, len(rendering.opacity) / self.settings.views
+        asked, (count, size, _) = self.settings.regularisation, rendering.opacity.shape
+        # Sums over pixels, of which there count as many as the model is shown.
+        share = count / self.settings.views * (self.guidance.size / size) ** 2
         terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "opacity": (share * asked.opacity.at(progress), lambda: regularisers.opacity(rendering.opacity)),
             "entropy": (share * asked.entropy.at(progress), lambda: regularisers.entropy(rendering.opacity)),
@@ -229,6 +230,8 @@ class _Run:
         if views.start == 0:  # it is the field's, not a view's
             draws = self._generator("roughness")
             terms["roughness"] = (asked.roughness.at(progress), partial(self.field.roughness, draws))
+            if isinstance(self.field, DistanceField):
+                terms["eikonal"] = (asked.eikonal.at(progress), partial(_unevenness, self.field, draws))
         if seen is not None:
             terms["orientation"] = (share * asked.orientation.at(progress), partial(seen.facing_away, rendering))
         return {name: weight * term() for name, (weight, term) in terms.items() if weight}
@@ -247,7 +250,8 @@ class _Run:
     def render(self, cameras: Cameras, size: int) -> Rendering:
         """Plain views of the field as it is, without a gradient."""
         with torch.no_grad():
-            return render(self.field, cameras, size, self.occupancy, self.settings.spacing)
+            spacing = self.settings.spacing_at(self.step / self.settings.steps)
+            return render(self.field, cameras, size, self.occupancy, spacing)
 
     def state(self) -> dict[str, Tensor]:
         """Copies of all tensors that the rest of the run depends on."""
@@ -275,6 +279,10 @@ class _Run:
         self.densities = Densities(tensors["densities"])
         self.occupancy = self.densities.occupancy(self.settings.occupancy_threshold)
         self.left_out = LeftOut(*tensors["left_out"].tolist())
+
+
+def _unevenness(field: DistanceField, draws: torch.Generator) -> Tensor:
+    return regularisers.eikonal(field.slopes(draws))
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

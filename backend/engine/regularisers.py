@@ -56,6 +56,11 @@ def orientation(
     return (opacities.detach() * away.square()).sum() / views
 
 
+def eikonal(slopes: Float[Tensor, "n 3"]) -> Float[Tensor, ""]:
+    """(|g| - 1)^2, its mean: a distance grows by a metre per metre everywhere (arXiv 2002.10099, eq. 2)."""
+    return (slopes.norm(dim=-1) - 1).square().mean()
+
+
 def total_variation(grid: Float[Tensor, "1 k G G G"]) -> Float[Tensor, ""]:
     """Squared differences between neighbours, summed, divided by G: the same for a shape at any resolution."""
     size = grid.shape[-1]

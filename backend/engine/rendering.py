@@ -1,18 +1,21 @@
 """Volume rendering by emission and absorption, only where there is something.
 
 Rays are cut to the unit sphere and sampled at a fixed step with one random offset per ray; samples
-in empty cells of the occupancy grid are never shown to the field. The rest is kept packed, ray after
-ray, as in nerfacc.
+in empty cells of the occupancy grid are never shown to the field, and those behind what is opaque have no part in a
+gradient. The rest is kept packed, ray after ray, as in nerfacc.
 
 Letters: B views, P pixels of a view, R rays, n kept samples, c colour channels, G occupancy cells per axis,
 w rendering weights: the share of a ray's light that a sample sends.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from backend.engine.cameras import Cameras
 from backend.engine.fields import BOUND, Field
@@ -20,6 +23,12 @@ from backend.engine.occupancy import Occupancy
 
 POINTS_AT_ONCE = 1 << 18
 """Looked up together where no gradient is wanted: for each, a hash grid looks at the corners of sixteen cells."""
+
+POINTS_KEPT = 1 << 20
+"""With a gradient, what looking at more points takes is not kept for it, but made anew, so many at once as above."""
+
+HIDDEN = 2.0**-24
+"""Samples of which no more light comes through have no part in a gradient: it is lost in rounding beside 1."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +93,22 @@ def march(
 
 
 def render_weights(density: Float[Tensor, " n"], ray: Int[Tensor, " n"], step: float) -> Float[Tensor, " n"]:
-    """w_i = T_i (1 - exp(-sigma_i step)), T_i = exp(-sum_{j < i} sigma_j step) over the same ray (NeRF, eq. 3).
+    """w_i = T_i (1 - exp(-sigma_i step)) with the transmittance T_i (NeRF, eq. 3).
 
     Weights are at least 0 and sum to at most 1 per ray. `ray` must not decrease.
     """
+    return transmittance(density, ray, step) * -torch.expm1(-density * step)
+
+
+def transmittance(density: Float[Tensor, " n"], ray: Int[Tensor, " n"], step: float) -> Float[Tensor, " n"]:
+    """T_i = exp(-sum_{j < i} sigma_j step) over the same ray: the share of a sample's light that comes through."""
     if density.device.type == "mps":  # which has no double precision
-        return render_weights(density.cpu(), ray.cpu(), step).to(density.device)
-    thickness = density * step
+        return transmittance(density.cpu(), ray.cpu(), step).to(density.device)
     # In double precision: the sum runs over all rays, and each ray takes the difference to its own start.
-    passed = thickness.double().cumsum(0) - thickness.double()
+    thickness = (density * step).double()
+    passed = thickness.cumsum(0) - thickness
     first = torch.searchsorted(ray, ray)
-    return torch.exp(-(passed - passed[first])).to(density.dtype) * -torch.expm1(-thickness)
+    return torch.exp(-(passed - passed[first])).to(density.dtype)
 
 
 def stratified(views: int, size: int, generator: torch.Generator) -> Float[Tensor, "B P"]:
@@ -120,18 +134,34 @@ def render(
     offset = torch.full((count,), 0.5, device=origins.device) if offsets is None else offsets.flatten()
     directions = directions.reshape(-1, 3)
     samples = march(origins.repeat_interleave(size * size, dim=0), directions, occupancy, step, offset)
-    density, colour = _looked_up(field, samples.points)
-    weights = render_weights(density, samples.ray, step)
-    values = torch.cat([colour, torch.ones_like(weights)[:, None], samples.distance[:, None]], dim=-1)
+    if torch.is_grad_enabled():
+        samples = _seen(field, samples, step)
+    found = looked_up(partial(_density_beside_colour, field), samples.points)
+    weights = render_weights(found[:, 0], samples.ray, step)
+    values = torch.cat([found[:, 1:], torch.ones_like(weights)[:, None], samples.distance[:, None]], dim=-1)
     pixels = weights.new_zeros(count, values.shape[-1]).index_add(0, samples.ray, weights[:, None] * values)
     image = pixels.reshape(views, size, size, -1).permute(0, 3, 1, 2)
     return Rendering(image[:, :-2], image[:, -2], image[:, -1], samples, weights, directions)
 
 
-def _looked_up(field: Field, points: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c"]]:
-    """Density and colour there; without a gradient, which keeps all of it anyway, some points at a time."""
+@torch.no_grad()
+def _seen(field: Field, samples: Samples, step: float) -> Samples:
+    """Those that are not behind what is opaque: of an object, most of its inside is."""
+    density = looked_up(field.density, samples.points)
+    # Written so that what is not a number is seen: it must not vanish from sight.
+    kept = (~(transmittance(density, samples.ray, step) <= HIDDEN)).nonzero()[:, 0]
+    return Samples(samples.ray[kept], samples.distance[kept], samples.points[kept])
+
+
+def _density_beside_colour(field: Field, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n k"]:
+    density, colour = field.density_and_colour(points)
+    return torch.cat([density[:, None], colour], dim=-1)
+
+
+def looked_up(look: Callable[[Tensor], Tensor], points: Float[Tensor, "n 3"]) -> Float[Tensor, "n *k"]:
+    """What `look` says of the points, in bounded memory: of many, only some at a time."""
     if torch.is_grad_enabled():
-        return field.density_and_colour(points)
-    parts = [field.density_and_colour(some) for some in points.split(POINTS_AT_ONCE)]
-    densities, colours = zip(*parts, strict=True)
-    return torch.cat(densities), torch.cat(colours)
+        if len(points) <= POINTS_KEPT:
+            return look(points)
+        look = partial(checkpoint, look, use_reentrant=False, preserve_rng_state=False)
+    return torch.cat([look(some) for some in points.split(POINTS_AT_ONCE)])

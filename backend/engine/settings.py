@@ -32,12 +32,37 @@ class Shading:
 
 @dataclass(frozen=True)
 class Regularisation:
-    """Weights of the regularisers over the run; see `regularisers` for what each one asks."""
+    """Weights of the regularisers over the run; see `regularisers` for what each one asks, eikonal of an sdf alone."""
 
     opacity: Ramp = field(default_factory=Ramp)
     entropy: Ramp = field(default_factory=Ramp)
     orientation: Ramp = field(default_factory=Ramp)
     roughness: Ramp = field(default_factory=Ramp)
+    eikonal: Ramp = field(default_factory=Ramp)
+
+
+_WHOLE = Ramp(1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How finely a run looks, each a share of what it is without it: coarse and small first, then sharp.
+
+    size: of the sides of the pictures that the model is shown, to which others are scaled. spacing: of the metres
+    between samples. frame: of what cameras see; of less than 1, it is the middle, as in a close-up.
+    """
+
+    size: Ramp = _WHOLE
+    spacing: Ramp = _WHOLE
+    frame: Ramp = _WHOLE
+
+    def __post_init__(self) -> None:
+        if min(end for ramp in (self.size, self.spacing, self.frame) for end in (ramp.start, ramp.end)) <= 0:
+            raise ValueError("shares of size, spacing and frame are positive")
+
+    def pixels(self, native: int, progress: float) -> int:
+        """The side of what is rendered at `progress` in [0, 1], for a model of pictures of `native` pixels a side."""
+        return max(1, round(native * self.size.at(progress)))
 
 
 @dataclass(frozen=True)
@@ -47,9 +72,10 @@ class Settings:
     steps: N. rule: how the gradient is made, see `rules`. weight, cfg: see `distillation`. views: B per step.
     rig: whether they go around the object in nearly equal turns, or stand anywhere. joint_views: how many of a rig see
     each other, in a model that was taught rigs; 1: none. learning_rate: Adam's, falling exponentially to its
-    `final_rate`th part. spacing: metres between samples on a ray. occupancy_every: steps between looks at where
-    something is; occupancy_resolution cells per axis, occupied from occupancy_threshold per metre. rival_rate: the
-    learning rate of the model that is trained beside the field, where the rule is vsd; ProlificDreamer's.
+    `final_rate`th part. spacing: metres between samples on a ray. detail: how finely a run looks, and when.
+    occupancy_every: steps between looks at where something is; occupancy_resolution cells per axis, occupied from
+    occupancy_threshold per metre. rival_rate: the learning rate of the model that is trained beside the field, where
+    the rule is vsd; ProlificDreamer's.
     """
 
     steps: int = 120
@@ -65,6 +91,7 @@ class Settings:
     learning_rate: float = 0.2
     final_rate: float = 0.1
     spacing: float = 0.05
+    detail: Detail = field(default_factory=Detail)
     occupancy_every: int = 5
     occupancy_resolution: int = 32
     occupancy_threshold: float = 0.5
@@ -92,3 +119,13 @@ class Settings:
             raise ValueError("views can see each other in a rig only")
         if self.views % self.joint_views:
             raise ValueError(f"{self.views} views are no whole groups of {self.joint_views}")
+
+    def spacing_at(self, progress: float) -> float:
+        """Metres between samples at `progress` in [0, 1]."""
+        return self.spacing * self.detail.spacing.at(progress)
+
+    def finest(self, native: int) -> tuple[int, float]:
+        """The most pixels a side and the fewest metres between samples, over the run; see `Detail.pixels`."""
+        ends = (0.0, 1.0)
+        pixels = max(self.detail.pixels(native, progress) for progress in ends)
+        return pixels, min(self.spacing_at(progress) for progress in ends)

@@ -31,8 +31,12 @@ class Prompts(Protocol):
 
 @dataclass(frozen=True)
 class Shots:
-    """How B pictures are taken, and what is asked for in each. offsets: of the samples on each ray; see `render`."""
+    """How B pictures are taken, and what is asked for in each.
 
+    size: pixels a side. offsets: of the samples on each ray; see `render`.
+    """
+
+    size: int
     cameras: Cameras
     lighting: Lighting
     backgrounds: Float[Tensor, "B c"]
@@ -51,16 +55,20 @@ class Shots:
         """Those of one step. draws: a generator for each purpose."""
         views, drawn = settings.views, settings.cameras
         cameras = drawn.rigs(1, views, draws("cameras")) if settings.rig else drawn.sample(views, draws("cameras"))
+        size, frame = settings.detail.pixels(guidance.size, progress), settings.detail.frame.at(progress)
+        if frame != 1:
+            cameras = cameras.closer(frame)
         lighting = Lighting.draw(settings.shading, settings.lights, cameras, progress, draws("lights"))
         rigs = views // settings.joint_views  # whose views were taught to have one background
         colours = guidance.plain(settings.backgrounds.sample(rigs, draws("backgrounds")))
-        offsets = stratified(views, guidance.size, draws("samples"))
+        offsets = stratified(views, size, draws("samples"))
         backgrounds = colours.repeat_interleave(settings.joint_views, dim=0)
-        return cls(cameras, lighting, backgrounds, offsets, prompts.at(cameras))
+        return cls(size, cameras, lighting, backgrounds, offsets, prompts.at(cameras))
 
     def part(self, views: slice) -> "Shots":
         """Some of them."""
         return Shots(
+            self.size,
             self.cameras.part(views),
             self.lighting.part(views),
             self.backgrounds[views],

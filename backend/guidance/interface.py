@@ -45,8 +45,8 @@ class Guidance(Protocol):
 
     abar: (T,) its noise schedule, double precision, on the CPU. channels: of the images that it is
     shown: 3 for display colours, or those of its latents when the field renders latents. size: H = W
-    of those images. schedule_size: by which timesteps are translated (see `schedules`): pixels of a picture, but
-    Stable Diffusion's 64 for latents of any size. device: where it computes.
+    of those images; others are scaled to it. schedule_size: by which timesteps are translated (see
+    `schedules`): pixels of a picture, but Stable Diffusion's 64 for latents of any size. device: where it computes.
     """
 
     @property

@@ -10,6 +10,7 @@ Letters: B views, K conditionings.
 from dataclasses import dataclass
 
 from backend.engine.names import FieldName
+from backend.engine.rendering import POINTS_KEPT
 
 GIB = 2**30
 
@@ -19,10 +20,13 @@ ENCODER_BYTES = 1.55 * GIB / 512**2 / 128 / 2
 NETWORK_BYTES = 1.2 * GIB / 16 / 64**2 / 320 / 2
 """What one prediction takes while it is made: per pixel, channel of the UNet's first block and byte of a number."""
 
-SAMPLE_BYTES: dict[FieldName, float] = {"voxel": 100, "hashgrid": 1000}
+SAMPLE_BYTES: dict[FieldName, float] = {"voxel": 100, "hashgrid": 1000, "sdf": 100}
 """What rendering keeps for its gradient, per pixel and sample that its ray may have, normals included."""
 
-TRAINING_BYTES: dict[FieldName, float] = {"voxel": 2e6, "hashgrid": 146e6}
+BARE_BYTES = 100
+"""That of a sample beyond `POINTS_KEPT`, where the field's own work is done again."""
+
+TRAINING_BYTES: dict[FieldName, float] = {"voxel": 2e6, "hashgrid": 146e6, "sdf": 2e6}
 """What a field's gradient and Adam's two means take."""
 
 USABLE = 0.9
@@ -58,5 +62,6 @@ class Needs:
 
 def needs(field: FieldName, pixels: int, spacing: float, encoder: float, network: float) -> Needs:
     """Of a step with views of pixels x pixels and samples every `spacing` metres of two."""
-    rendered = SAMPLE_BYTES[field] * pixels**2 * 2 / spacing
+    samples = pixels**2 * 2 / spacing
+    rendered = BARE_BYTES * samples + (SAMPLE_BYTES[field] - BARE_BYTES) * min(samples, POINTS_KEPT)
     return Needs(TRAINING_BYTES[field], rendered, encoder, network)

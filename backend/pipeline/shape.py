@@ -14,6 +14,7 @@ from backend.engine.names import FieldName
 from backend.engine.optimise import Resumption, optimise
 from backend.engine.randomness import generator, stage_seed
 from backend.engine.rules.choice import by_view
+from backend.engine.sdf import SdfField
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
 from backend.guidance import memory
 from backend.guidance.diffusion import DiffusionGuidance
@@ -44,7 +45,7 @@ class Shape:
     def fitting_views(self) -> int | None:
         settings, predictions = self.job.optimisation, 4 if self.job.perp_neg else 2
         sizes = self.guidance.view_bytes(predictions)
-        needs = memory.needs(self.job.field, self.guidance.size, settings.spacing, *sizes)
+        needs = memory.needs(self.job.field, *settings.finest(self.guidance.size), *sizes)
         together = settings.joint_views if by_view(settings.rule, 1.0) else settings.views
         free = free_memory(self.guidance.device)
         fitting = needs.views_at_once(free, settings.views, together)
@@ -72,6 +73,8 @@ def as_new(kind: FieldName, channels: int, seed: int, device: torch.device) -> T
     """The field before the first step."""
     if kind == "voxel":
         return VoxelField(channels).to(device)
+    if kind == "sdf":
+        return SdfField(channels).to(device)
     draws = generator(seed, 0, "field", device)
     if device.type == "cuda" and missing() is None:
         return tcnn_hash_grid_field(draws, channels)

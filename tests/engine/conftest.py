@@ -40,6 +40,8 @@ class GaussianGuidance:
         return colours
 
     def model_space(self, images: Float[Tensor, "B c H W"]) -> Float[Tensor, "B C h w"]:
+        if images.shape[-1] != self.size:
+            images = nn.functional.interpolate(images, (self.size,) * 2, mode="bilinear", antialias=True)
         return 2 * images - 1
 
     def predict(

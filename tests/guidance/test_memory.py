@@ -72,3 +72,10 @@ def test_what_a_view_takes_grows_with_the_model(guidances: dict[str, DiffusionGu
     assert encoder == pytest.approx(ENCODER * (64 / 512) ** 2 * (8 / 128) * 2)
     assert guidances["sd1"].view_bytes(2)[1] == pytest.approx(network / 2)
     assert guidances["if"].view_bytes(4)[0] == 0
+
+
+def test_what_a_large_view_takes_does_not_grow_as_a_small_one_does() -> None:
+    small, large, larger = (needs("hashgrid", pixels, 2 / 128, 0, 0).field for pixels in (64, 512, 1024))
+    assert small == 1000 * 64**2 * 128
+    assert 1000 * 2**20 < large < 6 * GIB
+    assert larger - large == pytest.approx(100 * 128 * (1024**2 - 512**2))

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -7,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backend.engine.cameras import ring
-from backend.engine.fields import Blob, Growth, VoxelField
+from backend.engine.fields import Blob, GridField, Growth, VoxelField
 from backend.engine.occupancy import Occupancy
 from backend.engine.rendering import render
+from backend.engine.sdf import SdfField
 from backend.errors import UserError
 from backend.mesh import surface
 from backend.mesh.asset import TriangleMesh
@@ -147,12 +149,23 @@ def test_the_found_level_has_the_silhouette_of_the_render(width: float) -> None:
     assert found == pytest.approx(edge, abs=0.012)  # a pixel of the level's views is 0.02
 
 
-def test_the_mesh_at_the_found_level_covers_the_opaque_pixels_of_a_rough_voxel_field(
-    generator: torch.Generator,
+def rough_voxels() -> GridField:
+    return VoxelField(growth=Growth((48,), (0.0,)), blob=Blob(centre=16.0, slope=40.0))
+
+
+def sharp_distances() -> GridField:
+    field = SdfField(growth=Growth((12,), (0.0,)))
+    field.refine(1.0)
+    return field
+
+
+@pytest.mark.parametrize(("new", "roughness"), [(rough_voxels, 1.0), (sharp_distances, 0.3)])
+def test_the_mesh_at_the_found_level_covers_the_opaque_pixels_of_a_rough_field(
+    new: Callable[[], GridField], roughness: float, generator: torch.Generator
 ) -> None:
-    field = VoxelField(growth=Growth((48,), (0.0,)), blob=Blob(centre=16.0, slope=40.0))
+    field = new()
     with torch.no_grad():
-        field.levels[0].add_(torch.randn(field.levels[0].shape, generator=generator))
+        field.levels[0].add_(roughness * torch.randn(field.levels[0].shape, generator=generator))
     level = find_level(field, CPU)
     mesh = extract(sample_density(field, 96, level, CPU), level)
     cameras = ring(1, elevation_degrees=0.0)

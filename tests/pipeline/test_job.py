@@ -34,7 +34,7 @@ MUG = Request("a red mug", device="cpu")
         ({"schedule": "cosine"}, 'no schedule "cosine"; choose one of time_prior'),
         ({"rule": "nfsd"}, 'no rule "nfsd"; choose one of sds, csd, asd, sdi, bridge, x0, vsd'),
         ({"rule": "bridge"}, "builtin was taught no words for good and bad pictures; choose another rule"),
-        ({"field": "mesh"}, 'no field "mesh"; choose one of voxel, hashgrid'),
+        ({"field": "mesh"}, 'no field "mesh"; choose one of voxel, hashgrid, sdf'),
         ({"device": "tpu"}, 'no device "tpu"; choose one of auto'),
         ({"guidance": "bultin"}, "nearest: builtin"),
         ({"steps": -5}, "steps is -5; give a number from 1 to"),

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +148,9 @@ def test_resuming_without_a_checkpoint_begins_and_says_so(tmp_path: Path, caplog
 
 
 @pytest.mark.usefixtures("every_step")
-def test_a_hash_grid_resumes_from_its_last_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = replace(
-        small_job(field="hashgrid"), optimisation=replace(small_job().optimisation, steps=3, learning_rate=0.01)
-    )
+@pytest.mark.parametrize("field", ["hashgrid", "sdf"])
+def test_a_field_resumes_from_its_last_step(field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = small_job(field=field, steps=3)
     grids: list[torch.Tensor] = []
 
     def remember(field: Any, *_: Any) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from backend.engine.cameras import CameraDistribution, EvenRigs
+from backend.engine.names import FIELDS
 from backend.engine.settings import Shading
 from backend.guidance.prompts import view_shares
 from backend.pipeline.presets import preset
@@ -23,6 +24,15 @@ def test_a_hash_grid_learns_more_slowly_than_voxels() -> None:
         tuned(replace(voxels, field=field), small=True).optimisation.learning_rate for field in ("voxel", "hashgrid")
     ]
     assert rates[0] > 10 * rates[1]
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_distances_alone_are_asked_to_be_some(small: bool) -> None:
+    chosen = preset("draft", small, device="cpu")
+    for field in FIELDS:
+        asked = tuned(replace(chosen, field=field), small, takes_views=small).optimisation.regularisation
+        assert (asked.eikonal.at(0.5) > 0) == (field == "sdf")
+        assert asked.opacity.at(0.5) > 0
 
 
 def test_a_rival_learns_faster_beside_the_short_runs_of_a_small_model() -> None:
