@@ -1,5 +1,6 @@
-"""From the bytes of a GLB to arrays, as far as the backend writes it: one mesh with positions, texture coordinates and
-a PNG for its colour. The file came over a network, so nothing in it is believed before it was looked at.
+"""From the bytes of a GLB to arrays, as far as the backend writes it: one mesh with positions, normals,
+texture coordinates and a PNG for its colour. The file came over a network, so nothing in it is believed before it was
+looked at.
 
 glTF splits vertices at the seams of the texture, is y-up, and has the origin of textures in the upper left; here
 vertices are whole again, z is up, and v runs upwards.
@@ -27,6 +28,9 @@ _DESCRIPTION_BYTES = 2**20
 _TEXTURE_PIXELS = 8192
 """Per side, the most that a backend makes. A few bytes of PNG may promise far more, which Blender would unpack."""
 
+_ALIKE = 1e-3
+"""Normals that differ by more are two. Those of one smooth surface come equal to the last bit."""
+
 
 class GlbError(ValueError):
     """The bytes are no GLB of the backend's. One sentence."""
@@ -34,12 +38,16 @@ class GlbError(ValueError):
 
 @dataclass(frozen=True)
 class Model:
-    """vertices: (V, 3), z up. triangles: (F, 3) of their numbers. uvs: (3 F, 2), one per corner. texture: a PNG."""
+    """vertices: (V, 3), z up. triangles: (F, 3) of their numbers. uvs: (3 F, 2), one per corner. texture: a PNG.
+
+    sharp: (3 F,), whether normals break off at the side that runs from each corner to the next.
+    """
 
     vertices: np.ndarray
     triangles: np.ndarray
     uvs: np.ndarray
     texture: bytes
+    sharp: np.ndarray
     recipe: dict[str, Any]
 
 
@@ -54,6 +62,7 @@ def read(data: bytes) -> Model:
             raise GlbError("the model is no triangle mesh with a recipe")
         json.dumps(recipe, allow_nan=False)  # 1e999 is JSON, but what it is read as is not
         positions = _accessor(tree, binary, part["attributes"]["POSITION"], 3)
+        normals = _accessor(tree, binary, part["attributes"]["NORMAL"], 3)
         texture_at = _accessor(tree, binary, part["attributes"]["TEXCOORD_0"], 2)
         indices = _accessor(tree, binary, part["indices"], 1).ravel()
         texture = _texture(tree, binary, part["material"])
@@ -61,7 +70,7 @@ def read(data: bytes) -> Model:
         if isinstance(error, GlbError):
             raise
         raise GlbError(f"the model is not built as expected ({type(error).__name__})") from error
-    return _model(positions, texture_at, indices, texture, recipe)
+    return _model(positions, normals, texture_at, indices, texture, recipe)
 
 
 def _chunks(data: bytes) -> tuple[dict[str, Any], memoryview]:
@@ -121,14 +130,19 @@ def _texture(tree: dict[str, Any], binary: memoryview, material: int) -> bytes:
 
 
 def _model(
-    positions: np.ndarray, texture_at: np.ndarray, indices: np.ndarray, texture: bytes, recipe: dict[str, Any]
+    positions: np.ndarray,
+    normals: np.ndarray,
+    texture_at: np.ndarray,
+    indices: np.ndarray,
+    texture: bytes,
+    recipe: dict[str, Any],
 ) -> Model:
     """Weld the vertices that were split at seams, and turn everything upright."""
-    if len(indices) == 0 or len(indices) % 3 or len(positions) != len(texture_at):
+    if len(indices) == 0 or len(indices) % 3 or not len(positions) == len(normals) == len(texture_at):
         raise GlbError("the model has no whole triangles")
     if int(indices.max()) >= len(positions):
         raise GlbError("a triangle of the model has a corner that is not there")
-    if not (np.isfinite(positions).all() and np.isfinite(texture_at).all()):
+    if not all(np.isfinite(numbers).all() for numbers in (positions, normals, texture_at)):
         raise GlbError("the model holds numbers that are none")
     if (positions == positions[0]).all():
         raise GlbError("the model is a single point")
@@ -140,7 +154,25 @@ def _model(
     )
     uvs = texture_at[indices] * np.float32([1, -1]) + np.float32([0, 1])
     triangles = welded.ravel()[indices].reshape(-1, 3).astype(np.int32)
-    return Model(upright[first], triangles, uvs.astype(np.float32), texture, recipe)
+    sharp = _sharp(triangles, normals[indices].reshape(-1, 3, 3))
+    return Model(upright[first], triangles, uvs.astype(np.float32), texture, sharp, recipe)
+
+
+def _sharp(triangles: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """Where two faces do not have the same normals along their common side. normals: (F, 3, 3), of their corners."""
+    start, end = triangles.ravel(), np.roll(triangles, -1, axis=1).ravel()
+    at_start, at_end = normals.reshape(-1, 3), np.roll(normals, -1, axis=1).reshape(-1, 3)
+    low, high = np.minimum(start, end).astype(np.int64), np.maximum(start, end)
+    order = np.argsort(low * (int(triangles.max()) + 1) + high, kind="stable")
+    one, other = order[:-1], order[1:]
+    # The two run along their side in opposite directions.
+    common = (start[one] == end[other]) & (end[one] == start[other])
+    one, other = one[common], other[common]
+    with np.errstate(over="ignore"):
+        gaps = np.abs(at_start[one] - at_end[other]), np.abs(at_end[one] - at_start[other])
+    sharp = np.zeros(len(start), bool)
+    sharp[one] = sharp[other] = (np.maximum(*gaps) > _ALIKE).any(axis=1)
+    return sharp
 
 
 def _no_number(name: str) -> NoReturn:

@@ -6,7 +6,6 @@ comes whole or not at all.
 
 import itertools
 import json
-import math
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,9 +22,6 @@ from .shared.names import named, words
 
 COLLECTION = "DreamTime"
 _OWN = re.compile(rf"{COLLECTION}(\.\d+)?")
-
-_CREASE = math.radians(45.0)
-"""Edges whose faces meet at a sharper angle are creases; the backend's own files are shaded alike."""
 
 _ROUGHNESS = 0.8
 
@@ -112,10 +108,10 @@ def _object(name: str, model: Model, size: float, undoing: ExitStack) -> bpy.typ
     undoing.callback(bpy.data.meshes.remove, mesh)
     fill(mesh, scaled(model.vertices, size), model.triangles)
     mesh.uv_layers.new(name="UVMap").uv.foreach_set("vector", model.uvs.ravel())
+    _shade(mesh, model)
     mesh.validate()  # welding may have made lines of triangles
     if not mesh.polygons:
         raise ValueError("it has no surface")
-    _shade(mesh)
     mesh.materials.append(_material(name, model.texture, undoing))
     found = bpy.data.objects.new(name, mesh)
     undoing.callback(bpy.data.objects.remove, found)
@@ -146,13 +142,21 @@ def fill(mesh: bpy.types.Mesh, vertices: np.ndarray, triangles: np.ndarray) -> N
     mesh.update(calc_edges=True)
 
 
-def _shade(mesh: bpy.types.Mesh) -> None:
-    """Smooth, but for edges at which the surface turns sharply: an attribute that every Blender since 4.1 heeds.
+def _shade(mesh: bpy.types.Mesh, model: Model) -> None:
+    """Flat faces if they were asked for, or smooth ones with sharp edges where the file's normals break off.
 
-    The operator Shade Auto Smooth would do it by a modifier, but needs Object mode and a selection.
+    Both are attributes that every Blender since 4.1 heeds, without a modifier, and that artists can edit.
     """
-    mesh.polygons.foreach_set("use_smooth", np.ones(len(mesh.polygons), bool))
-    mesh.set_sharp_from_angle(angle=_CREASE)
+    settings = model.recipe.get("mesh")
+    if isinstance(settings, dict) and settings.get("shading") == "flat":
+        mesh.shade_flat()
+        return
+    mesh.shade_smooth()
+    edge_of = np.empty(len(mesh.loops), np.int32)
+    mesh.loops.foreach_get("edge_index", edge_of)
+    sharp = np.zeros(len(mesh.edges), bool)
+    sharp[edge_of[model.sharp]] = True
+    mesh.edges.foreach_set("use_edge_sharp", sharp)
 
 
 def _material(name: str, png: bytes, undoing: ExitStack) -> bpy.types.Material:

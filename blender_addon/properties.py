@@ -22,6 +22,12 @@ _Item = tuple[str, str, str, int]
 _USUAL = frozenset({"builtin", "standard", "preset"})
 """What is chosen where nothing was."""
 
+_SHADINGS = (
+    ("auto", "Auto", "Smooth, with sharp edges where the surface has creases"),
+    ("smooth", "Smooth", "Smooth everywhere"),
+    ("flat", "Flat", "Every face by itself: a faceted look"),
+)
+
 _kept: dict[tuple[tuple[str, str, str], ...], list[_Item]] = {}
 """Blender goes on reading the strings of items that a function returned, but does not keep them: somebody has to."""
 
@@ -113,8 +119,18 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
     cfg: FloatProperty(
         name="Guidance", description="How strictly to follow the prompt; 0 is the preset's", min=0, max=1000
     )
-    faces: IntProperty(name="Faces", description="At most this many triangles; 0 is the preset's", min=0, max=1_000_000)
+    faces: IntProperty(
+        name="Faces",
+        description="At most this many triangles: 500 to 2,000 make a prop for games. 0 is the preset's",
+        min=0,
+        max=1_000_000,
+    )
     texture: IntProperty(name="Texture", description="Pixels per side; 0 is the preset's", min=0, max=8192)
+    shading: EnumProperty(
+        name="Shading",
+        description="How the surface is shaded. You can change it on the object afterwards, as on any other",
+        items=_SHADINGS,
+    )
     schedule: EnumProperty(
         name="Schedule", description="From coarse to fine: at which noise level each step looks", items=_schedules
     )
@@ -134,6 +150,7 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
             cfg=self.cfg or None,
             faces=self.faces or None,
             texture=self.texture or None,
+            shading=self.shading,
         )
 
     def take(self, request: Generation) -> None:
@@ -143,6 +160,7 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
         self.faces, self.texture = request.faces or 0, request.texture or 0
         chosen = {"model": request.model, "preset": request.preset}
         chosen |= {"schedule": request.schedule or "preset", "field": request.field or "preset"}
+        chosen |= {"shading": request.shading}
         for name, value in chosen.items():
             if any(value == item[0] for item in _CHOICES[name](self, None)):
                 setattr(self, name, value)
@@ -153,7 +171,13 @@ def _chosen(name: str) -> str | None:
     return name if name not in {"", "preset"} else None
 
 
-_CHOICES = {"model": _models, "preset": _presets, "schedule": _schedules, "field": _fields}
+_CHOICES = {
+    "model": _models,
+    "preset": _presets,
+    "schedule": _schedules,
+    "field": _fields,
+    "shading": lambda self, context: _SHADINGS,
+}
 
 
 def _sculpt_changed(self: "DREAMTIME_PG_view", context: bpy.types.Context) -> None:

@@ -72,6 +72,7 @@ class Generation(Record):
     texture: int | None = checked(_COUNT, None)
     level: float | None = None
     latent_field: bool = False
+    shading: str = checked(_NAME, "auto")
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative"):

@@ -54,6 +54,7 @@ _follow = click.option("--follow", "followed", is_flag=True, help="Wait until it
 @click.option("--cfg", type=float, help="Classifier-free guidance scale.")
 @click.option("--faces", type=int, help="At most this many triangles.")
 @click.option("--texture", type=int, help="Texels per side.")
+@click.option("--shading", default="auto", show_default=True, help="auto (smooth but for creases), smooth or flat.")
 @click.option("--level", type=float, help="Density of the surface, per metre.")
 @click.option("--latent-field", is_flag=True, help="Render latents instead of colours, for models with a VAE.")
 @click.option("--id", "ids", multiple=True, help="The ids of a request that got no answer, to ask again.")

@@ -11,6 +11,7 @@ from backend.mesh import surface
 from backend.mesh.asset import Asset, MeshSettings
 from backend.mesh.bake import bake
 from backend.mesh.clean import clean
+from backend.mesh.creases import shaded
 from backend.mesh.unwrap import unwrap
 
 MeshStage = Literal["surface", "cleaning", "unwrapping", "baking"]
@@ -37,4 +38,5 @@ def build(
         layout = unwrap(mesh, settings.texture)
     with stage("baking"):
         texture = bake(field, mesh, layout.uvs, settings.texture, device)
-    return Asset(mesh, layout.uvs, texture), [layout.note] if layout.note else []
+    asset = Asset(mesh, layout.uvs, texture, shaded(mesh, settings.shading))
+    return asset, [layout.note] if layout.note else []

@@ -24,7 +24,6 @@ from trimesh.visual.material import PBRMaterial
 from backend.errors import UserError
 from backend.files import write_whole
 from backend.mesh.asset import Asset, TriangleMesh
-from backend.mesh.raycast import corner_normals
 
 ROUGHNESS = 0.8
 
@@ -36,8 +35,8 @@ _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
 def write_glb(asset: Asset, path: Path, name: str, recipe: dict[str, Any]) -> None:
     """Write `asset` to `path`, whole or not at all, everything in it called `name`.
 
-    `recipe` is kept as the file's asset.extras.recipe. Normals are those of `corner_normals`: smooth across
-    seams, sharp at creases. Raises ValueError if `recipe` is not JSON, OSError if the file cannot be written.
+    `recipe` is kept as the file's asset.extras.recipe. Raises ValueError if `recipe` is not JSON,
+    OSError if the file cannot be written.
     """
     json.dumps(recipe, allow_nan=False)
 
@@ -65,16 +64,17 @@ def read_glb(path: Path) -> tuple[Asset, dict[str, Any]]:
         (mesh,) = trimesh.load_scene(path, process=False).geometry.values()
         uv, image = mesh.visual.uv, mesh.visual.material.baseColorTexture
         vertices, triangles = _z_up(mesh.vertices), np.asarray(mesh.faces, np.int32)
+        normals = _z_up(mesh.vertex_normals)[triangles]
     except (ValueError, KeyError, IndexError, AttributeError, struct.error) as error:
         raise UserError(f"{path} is no mesh of this program, or it is damaged; generate it again") from error
     texture = np.asarray(image.convert("RGB"), np.uint8)
-    return Asset(TriangleMesh(vertices, triangles), np.asarray(uv, np.float32)[triangles], texture), recipe
+    return Asset(TriangleMesh(vertices, triangles), np.asarray(uv, np.float32)[triangles], texture, normals), recipe
 
 
 def _split(asset: Asset) -> trimesh.Trimesh:
     """The asset with one vertex for each different position, texture coordinate and normal, y up."""
     mesh = asset.mesh
-    corners = [mesh.vertices[mesh.triangles], asset.uvs, corner_normals(mesh)]
+    corners = [mesh.vertices[mesh.triangles], asset.uvs, asset.normals]
     attributes = np.concatenate(corners, axis=-1).reshape(-1, 8)
     vertices, triangles = np.unique(attributes, axis=0, return_inverse=True)
     material = PBRMaterial(

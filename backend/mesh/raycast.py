@@ -85,10 +85,9 @@ def render(
     """Render size x size pixels per camera, on the CPU.
 
     lights: None shows the base colour as it is. plain: one colour per view in place of the texture.
-    Vertices need not be welded: smooth normals go by positions.
     """
     caster = RayCaster(asset.mesh)
-    uvs, normals = torch.from_numpy(asset.uvs), torch.from_numpy(corner_normals(asset.mesh))
+    uvs, normals = torch.from_numpy(asset.uvs), torch.from_numpy(asset.normals)
     texture = torch.tensor(asset.texture).permute(2, 0, 1).float() / 255
     fine = size * supersampling
     stack = torch.empty(len(cameras.azimuth), 8, size, size)
@@ -126,7 +125,7 @@ def corner_normals(mesh: TriangleMesh) -> Float32[np.ndarray, "F 3 3"]:
     """Unit normals at triangle corners, smooth but for creases.
 
     A corner's normal is the mean of the face normals around its vertex that lie within CREASE_DEGREES
-    of its own face's, weighted by area: what Blender's "shade smooth by angle" shows.
+    of its own face's, weighted by area. Vertices need not be welded: it goes by positions.
     """
     corners = mesh.vertices[mesh.triangles].astype(np.float64)
     scaled = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

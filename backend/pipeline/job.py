@@ -7,7 +7,7 @@ that the same job on the same machine gives the same object.
 import importlib.metadata
 import platform
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -20,6 +20,7 @@ from backend.guidance.precision import Precision, best_precision
 from backend.guidance.prompts import Elevations, ViewMode
 from backend.mesh import marching
 from backend.mesh.asset import MeshSettings
+from backend.mesh.names import ShadingName
 from backend.pipeline.presets import preset
 from backend.pipeline.request import Request, check, check_values
 from backend.pipeline.tuning import tuned
@@ -102,7 +103,9 @@ def planned(request: Request) -> tuple[Job, list[str]]:
         precision=best_precision(device),
         threads=torch.get_num_threads(),
         optimisation=optimisation,
-        mesh=MeshSettings(chosen.resolution, chosen.faces, chosen.texture, request.level),
+        mesh=MeshSettings(
+            chosen.resolution, chosen.faces, chosen.texture, request.level, cast(ShadingName, request.shading)
+        ),
     )
     return job, warnings
 

@@ -7,6 +7,7 @@ from backend.engine.names import FIELDS, RULES, SCHEDULES
 from backend.errors import UserError
 from backend.guidance import folders, library
 from backend.guidance.library import ModelSource
+from backend.mesh.names import SHADINGS
 from backend.pipeline.presets import PRESETS
 from backend.prior import words
 from backend.prior.words import Words
@@ -44,6 +45,7 @@ class Request:
     faces: int | None = None
     texture: int | None = None
     level: float | None = None
+    shading: str = "auto"
     latent_field: bool = False
     device: str = "auto"
 
@@ -71,6 +73,7 @@ def check_values(request: Request) -> None:
         "schedule": SCHEDULES,
         "field": FIELDS,
         "rule": RULES,
+        "shading": SHADINGS,
         "device": DEVICES,
     }
     for name, known in choices.items():

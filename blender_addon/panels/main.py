@@ -132,6 +132,7 @@ class DREAMTIME_PT_advanced(Sidebar, bpy.types.Panel):
         column = layout.column(align=True)
         _draw_number(column, settings, "faces", preset and preset.faces)
         _draw_number(column, settings, "texture", preset and preset.texture)
+        column.prop(settings, "shading")
 
 
 def _draw_number(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, name: str, usual: float | None) -> None:

@@ -18,6 +18,7 @@ from backend import machine
 from backend.benches.service import backend
 from backend.home import VARIABLE
 from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.creases import shaded
 from backend.mesh.glb import write_glb
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,7 @@ def ball() -> Asset:
     waves = 128 + 90 * np.sin(columns / 37) * np.cos(rows / 53) + np.random.default_rng(0).normal(0, 2, rows.shape)
     texture = np.stack([waves, waves[::-1], waves[:, ::-1]], axis=-1).clip(0, 255).astype(np.uint8)
     mesh = TriangleMesh(vertices.reshape(-1, 3).astype(np.float32), triangles.astype(np.int32))
-    return Asset(mesh, uvs.astype(np.float32), texture)
+    return Asset(mesh, uvs.astype(np.float32), texture, shaded(mesh, "auto"))
 
 
 def measured(python: Path, generation: str, folder: Path) -> dict[str, float]:

@@ -4,15 +4,19 @@ import json
 import random
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
 
 from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.creases import shaded
 from backend.mesh.glb import read_glb, write_glb
+from backend.mesh.names import ShadingName
 
 RECIPE = {"seed": 7, "prompt": "a mug"}
 
@@ -28,7 +32,8 @@ def tetrahedron() -> Asset:
     triangles = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
     uvs = np.random.default_rng(0).random((4, 3, 2), np.float32)
     texture = np.random.default_rng(1).integers(0, 255, (16, 16, 3), np.uint8)
-    return Asset(TriangleMesh(vertices, triangles), uvs, texture)
+    mesh = TriangleMesh(vertices, triangles)
+    return Asset(mesh, uvs, texture, shaded(mesh, "auto"))
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +71,28 @@ def test_what_the_backend_writes_comes_back(glb: ModuleType, data: bytes, tetrah
     assert (model.vertices.dtype, model.triangles.dtype, model.uvs.dtype) == (np.float32, np.int32, np.float32)
 
 
+@pytest.mark.parametrize(("shading", "sharp"), [("smooth", 0), ("auto", 12), ("flat", 12)])
+def test_sharp_sides_are_those_where_normals_break_off(
+    glb: ModuleType, tetrahedron: Asset, tmp_path: Path, shading: ShadingName, sharp: int
+) -> None:
+    shown = replace(tetrahedron, normals=shaded(tetrahedron.mesh, shading))
+    write_glb(shown, tmp_path / "mesh.glb", "Tetrahedron", RECIPE)
+    assert glb.read((tmp_path / "mesh.glb").read_bytes()).sharp.sum() == sharp, "each edge has two sides"
+
+
+def test_a_crease_that_ends_is_sharp_to_its_end(glb: ModuleType, tmp_path: Path) -> None:
+    # At the end of a crease both faces have the same normals: around it, one comes from the other.
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    mesh = TriangleMesh(np.asarray(ball.vertices, np.float32), np.asarray(ball.faces, np.int32))
+    normals = shaded(mesh, "smooth")
+    normals[0, 0] *= -1
+    asset = Asset(mesh, np.zeros((len(normals), 3, 2), np.float32), np.zeros((4, 4, 3), np.uint8), normals)
+    write_glb(asset, tmp_path / "mesh.glb", "Ball", RECIPE)
+    sharp = glb.read((tmp_path / "mesh.glb").read_bytes()).sharp.reshape(-1, 3)
+    assert sharp.sum() == 4, "the two edges that meet in this corner, each with two sides"
+    assert sorted(sharp.sum(axis=1).tolist())[-3:] == [1, 1, 2]
+
+
 def change(tree: dict[str, Any], *path: Any, value: Any) -> dict[str, Any]:
     changed = json.loads(json.dumps(tree))
     part = changed
@@ -87,6 +114,7 @@ def change(tree: dict[str, Any], *path: Any, value: Any) -> dict[str, Any]:
         (("meshes", 0, "primitives", 0, "indices"), -1, "cannot be"),
         (("meshes", 0, "primitives", 0, "indices"), 1.5, "cannot be"),
         (("meshes", 0, "primitives", 0, "attributes", "POSITION"), 0, "not understood"),
+        (("meshes", 0, "primitives", 0, "attributes"), {"POSITION": 1, "TEXCOORD_0": 3}, "as expected"),
         (("accessors", 0, "componentType"), 5120, "as expected"),
         (("accessors", 0, "count"), 10**12, "cut off"),
         (("accessors", 0, "count"), 0, "no whole triangles"),
@@ -109,13 +137,14 @@ def test_what_is_laid_out_otherwise_is_refused(glb: ModuleType, data: bytes, pat
         glb.read(whole(change(tree, *path, value=value), binary))
 
 
+@pytest.mark.parametrize("attribute", ["POSITION", "NORMAL", "TEXCOORD_0"])
 @pytest.mark.parametrize(
     ("bad", "told"),
     [(float("nan"), "numbers that are none"), (float("inf"), "numbers that are none")],
 )
-def test_numbers_that_are_none_are_refused(glb: ModuleType, data: bytes, bad: float, told: str) -> None:
+def test_numbers_that_are_none_are_refused(glb: ModuleType, data: bytes, attribute: str, bad: float, told: str) -> None:
     tree, binary = parts(data)
-    accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"]["POSITION"]]
+    accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"][attribute]]
     offset = tree["bufferViews"][accessor["bufferView"]].get("byteOffset", 0)
     changed = binary[:offset] + struct.pack("<f", bad) + binary[offset + 4 :]
     with pytest.raises(glb.GlbError, match=told):

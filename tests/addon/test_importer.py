@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.creases import shaded
 from backend.mesh.glb import write_glb
+from backend.mesh.names import SHADINGS, ShadingName
 
 HERE = Path(__file__).parent / "in_blender"
 CREASES = 12
@@ -21,7 +23,9 @@ def box(tmp_path: Path) -> Path:
     return result(tmp_path / "result", (255, 0, 0), (0, 0, 255))
 
 
-def result(folder: Path, above: tuple[int, int, int], elsewhere: tuple[int, int, int]) -> Path:
+def result(
+    folder: Path, above: tuple[int, int, int], elsewhere: tuple[int, int, int], shading: ShadingName = "auto"
+) -> Path:
     corners = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.3, 0.3) for z in (-0.2, 0.2)], np.float32)
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     triangles = np.array([(q[0], q[a], q[a + 1]) for q in quads for a in (1, 2)], np.int32)
@@ -37,7 +41,9 @@ def result(folder: Path, above: tuple[int, int, int], elsewhere: tuple[int, int,
         rows = slice(64 - round((row + 1) / 6 * 64), 64 - round(row / 6 * 64))  # pictures begin above
         texture[rows, column * 32 : column * 32 + 32] = above
     folder.mkdir()
-    write_glb(Asset(TriangleMesh(corners, triangles), uvs, texture), folder / "mesh.glb", "Box", {"seed": 7})
+    mesh = TriangleMesh(corners, triangles)
+    recipe = {"seed": 7, "mesh": {"shading": shading}}
+    write_glb(Asset(mesh, uvs, texture, shaded(mesh, shading)), folder / "mesh.glb", "Box", recipe)
     return folder
 
 
@@ -46,6 +52,14 @@ def test_a_result_becomes_an_ordinary_object(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     assert "imported as it should be" in run_blender(blender, HERE / "import_result.py", box, CREASES)
+
+
+def test_a_result_is_shaded_as_was_asked(
+    blender: Path, run_blender: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    made = [result(tmp_path / name, (255, 0, 0), (0, 0, 255), name) for name in SHADINGS]
+    assert "shaded as was asked" in run_blender(blender, HERE / "shading.py", CREASES, *made)
 
 
 def test_an_import_is_one_step_of_undo(

@@ -11,6 +11,7 @@ from PIL import Image
 
 from backend.engine.cameras import Cameras, framing
 from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.creases import shaded
 from backend.mesh.glb import read_glb, write_glb
 from backend.mesh.raycast import render
 
@@ -42,11 +43,8 @@ def boxes() -> Asset:
         uvs[index] = [[left, bottom], [right, bottom], [right, top], [left, top]]
     uvs = uvs / len(texture) * [1, -1] + [0, 1]
     split = np.array([[0, 1, 2], [0, 2, 3]])
-    return Asset(
-        TriangleMesh(vertices.astype(np.float32), quads[:, split].reshape(-1, 3).astype(np.int32)),
-        uvs[:, split].reshape(-1, 3, 2).astype(np.float32),
-        texture,
-    )
+    mesh = TriangleMesh(vertices.astype(np.float32), quads[:, split].reshape(-1, 3).astype(np.int32))
+    return Asset(mesh, uvs[:, split].reshape(-1, 3, 2).astype(np.float32), texture, shaded(mesh, "auto"))
 
 
 def in_cycles(glb: Path, folder: Path, cameras: Cameras) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,6 +10,7 @@ from backend.evaluation import measures
 from backend.evaluation.measures import best_f_scores, mesh_pictures, turned
 from backend.guidance import library
 from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.creases import shaded
 from backend.prior import judge
 from backend.prior.captions import Subject
 from backend.prior.judge import Judge
@@ -31,7 +32,8 @@ def exact(name: str, variation: Float[Tensor, " v"] | None = None, quarter: int 
 
 def coloured(mesh: TriangleMesh, colour: str) -> Asset:
     texel = np.round(255 * np.array(COLOURS[colour])).astype(np.uint8)
-    return Asset(mesh, np.full((len(mesh.triangles), 3, 2), 0.5, np.float32), np.broadcast_to(texel, (4, 4, 3)).copy())
+    uvs, texture = np.full((len(mesh.triangles), 3, 2), 0.5, np.float32), np.broadcast_to(texel, (4, 4, 3)).copy()
+    return Asset(mesh, uvs, texture, shaded(mesh, "auto"))
 
 
 class Ball:

@@ -12,6 +12,7 @@ from backend.engine.rendering import render
 from backend.mesh import raycast
 from backend.mesh.asset import Asset, TriangleMesh
 from backend.mesh.bake import Photos, along_normals, bake, in_sight, looked_up
+from backend.mesh.creases import shaded
 from backend.mesh.fidelity import compare
 from backend.mesh.surface import extract, sample_density
 from backend.mesh.unwrap import paired_islands
@@ -76,7 +77,7 @@ def test_a_baked_mesh_looks_like_its_field(mesh: TriangleMesh) -> None:
     uvs = paired_islands(len(mesh.triangles), 512)
     texture = bake(field, mesh, uvs, 512, CPU, Photos(pixels=96))
     seen = render(field, view, 96, Occupancy.of(field, 32, 0.2, CPU), 0.01)
-    found = compare(seen, raycast.render(Asset(mesh, uvs, texture), view, 96))
+    found = compare(seen, raycast.render(Asset(mesh, uvs, texture, shaded(mesh, "auto")), view, 96))
     assert found.psnr > 30
     assert found.silhouette_iou > 0.97
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.creases import shaded
 from backend.mesh.fidelity import compare, f_scores, on_surface, to_field, topology
 from backend.mesh.raycast import MeshRendering
 
@@ -38,7 +39,7 @@ class Block:
 
 def painted(mesh: TriangleMesh, colour: tuple[int, int, int]) -> Asset:
     uvs = np.full((len(mesh.triangles), 3, 2), 0.5, np.float32)
-    return Asset(mesh, uvs, np.full((4, 4, 3), colour, np.uint8))
+    return Asset(mesh, uvs, np.full((4, 4, 3), colour, np.uint8), shaded(mesh, "auto"))
 
 
 def pictures(colour: torch.Tensor, opacity: torch.Tensor) -> MeshRendering:

@@ -13,7 +13,9 @@ from PIL import Image
 
 from backend.errors import UserError
 from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.creases import shaded
 from backend.mesh.glb import read_glb, write_glb
+from backend.mesh.names import ShadingName
 
 RECIPE = {
     "prompt": 'a "red" mug: ümlaut, 杯',
@@ -37,7 +39,7 @@ def asset() -> Asset:
     front = mesh.vertices[mesh.triangles][:, :, 1].max(1) < 0
     at = mesh.vertices[mesh.triangles[front]]
     uvs[front] = np.stack([(at[:, :, 0] + 0.5) / 2, 0.5 + (at[:, :, 2] + 0.2) / 0.8], axis=-1)
-    return Asset(mesh, uvs, rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    return Asset(mesh, uvs, rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), shaded(mesh, "auto"))
 
 
 def chunks(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -130,7 +132,7 @@ def test_normals_are_unit_and_the_same_on_both_sides_of_a_seam(tmp_path: Path) -
     sphere = trimesh.creation.icosphere(subdivisions=3)
     mesh = TriangleMesh(sphere.vertices.astype(np.float32), sphere.faces.astype(np.int32))
     uvs = np.random.default_rng(0).uniform(0, 1, (len(mesh.triangles), 3, 2)).astype(np.float32)
-    write_glb(Asset(mesh, uvs, asset().texture), tmp_path / "ball.glb", "Ball", {})
+    write_glb(Asset(mesh, uvs, asset().texture, shaded(mesh, "auto")), tmp_path / "ball.glb", "Ball", {})
     tree, binary = chunks((tmp_path / "ball.glb").read_bytes())
     points, normals = attribute(tree, binary, "POSITION"), attribute(tree, binary, "NORMAL")
     assert len(points) == 3 * len(mesh.triangles)  # every corner is a seam
@@ -142,11 +144,20 @@ def test_normals_are_unit_and_the_same_on_both_sides_of_a_seam(tmp_path: Path) -
     assert np.abs(np.diff(normals[order], axis=0)[same]).max() < 1e-5
 
 
+@pytest.mark.parametrize(("shading", "split"), [("smooth", 8), ("auto", 24), ("flat", 24)])
+def test_vertices_are_split_where_the_shading_breaks_off(tmp_path: Path, shading: ShadingName, split: int) -> None:
+    mesh = box()
+    uvs = np.zeros((12, 3, 2), np.float32)
+    write_glb(Asset(mesh, uvs, asset().texture, shaded(mesh, shading)), tmp_path / "box.glb", "Box", {})
+    tree, binary = chunks((tmp_path / "box.glb").read_bytes())
+    assert len(attribute(tree, binary, "POSITION")) == split
+
+
 def test_only_what_needs_it_is_split(tmp_path: Path) -> None:
     sphere = trimesh.creation.icosphere(subdivisions=2)
     mesh = TriangleMesh(sphere.vertices.astype(np.float32), sphere.faces.astype(np.int32))
     uvs = (mesh.vertices[mesh.triangles][:, :, :2] + 1) / 2
-    write_glb(Asset(mesh, uvs, asset().texture), tmp_path / "ball.glb", "Ball", {})
+    write_glb(Asset(mesh, uvs, asset().texture, shaded(mesh, "auto")), tmp_path / "ball.glb", "Ball", {})
     assert len(read_glb(tmp_path / "ball.glb")[0].mesh.vertices) == len(mesh.vertices)
 
 
@@ -156,6 +167,7 @@ def test_reading_gives_back_what_was_written(written: Path) -> None:
     assert recipe == RECIPE
     np.testing.assert_array_equal(found.texture, expected.texture)
     np.testing.assert_allclose(found.uvs, expected.uvs, atol=1e-6)
+    np.testing.assert_allclose(found.normals, expected.normals, atol=1e-6)
     np.testing.assert_array_equal(
         found.mesh.vertices[found.mesh.triangles], expected.mesh.vertices[expected.mesh.triangles]
     )

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.creases import shaded
 from backend.mesh.pictures import BACKGROUND, write_preview, write_turntable
 
 PAPER = np.array(BACKGROUND) * 255
@@ -21,7 +22,8 @@ def asset() -> Asset:
     uvs[2:, :, 0] = 0.75
     texture = np.zeros((8, 8, 3), np.uint8)
     texture[:, :4], texture[:, 4:] = RED, BLUE
-    return Asset(TriangleMesh(vertices, triangles), uvs, texture)
+    mesh = TriangleMesh(vertices, triangles)
+    return Asset(mesh, uvs, texture, shaded(mesh, "auto"))
 
 
 def hue(pixel: np.ndarray) -> np.ndarray:

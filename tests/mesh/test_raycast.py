@@ -38,7 +38,8 @@ def sphere(resolution: int = 48) -> TriangleMesh:
 
 
 def plain(mesh: TriangleMesh) -> Asset:
-    return Asset(mesh, np.zeros((len(mesh.triangles), 3, 2), np.float32), np.full((2, 2, 3), 100, np.uint8))
+    uvs, texture = np.zeros((len(mesh.triangles), 3, 2), np.float32), np.full((2, 2, 3), 100, np.uint8)
+    return Asset(mesh, uvs, texture, corner_normals(mesh))
 
 
 def panel(y: float = 0.0) -> Asset:
@@ -46,7 +47,8 @@ def panel(y: float = 0.0) -> Asset:
     vertices = np.array([[-0.5, y, -0.5], [0.5, y, -0.5], [0.5, y, 0.5], [-0.5, y, 0.5]], np.float32)
     triangles = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
     uvs = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
-    return Asset(TriangleMesh(vertices, triangles), uvs[triangles], COLOURS)
+    mesh = TriangleMesh(vertices, triangles)
+    return Asset(mesh, uvs[triangles], COLOURS, corner_normals(mesh))
 
 
 def view(azimuth: float = 0.0, elevation: float = 0.0) -> Cameras:

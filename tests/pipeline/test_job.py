@@ -43,6 +43,7 @@ MUG = Request("a red mug", device="cpu")
         ({"cfg": -0.5}, "cfg is -0.5"),
         ({"cfg": float("nan")}, "cfg is nan"),
         ({"faces": 3}, "faces is 3; give a number from 100"),
+        ({"shading": "shiny"}, 'there is no shading "shiny"; choose one of auto, smooth, flat'),
         ({"latent_field": True}, "has no latents; leave out the latent field"),
         ({"texture": 100_000}, "texture is 100000; give a number from 64 to 8,192"),
     ],
@@ -96,6 +97,11 @@ def test_a_rule_is_a_part_of_the_recipe() -> None:
     assert planned(MUG)[0].optimisation.rule == "sds"
     chosen, _ = planned(replace(MUG, rule="csd"))
     assert chosen.recipe()["optimisation"]["rule"] == "csd"
+
+
+def test_how_the_mesh_is_shaded_is_a_part_of_the_recipe() -> None:
+    assert planned(MUG)[0].mesh.shading == "auto"
+    assert planned(replace(MUG, shading="flat"))[0].recipe()["mesh"]["shading"] == "flat"
 
 
 def test_options_override_the_preset_and_nothing_else() -> None:

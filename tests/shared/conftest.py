@@ -30,7 +30,9 @@ from shared.offer import Offer, OfferedModel, OfferedPreset, OfferedSchedule, Ra
 JOB = "0b0e0d3c-4a53-4c5e-9f0a-1c2d3e4f5a6b"
 OTHER = "1b0e0d3c-4a53-4c5e-9f0a-1c2d3e4f5a6b"
 SHA = "ab" * 32
-REQUEST = Generation("a red mug", "dull", "builtin", "high", 7, 500, "linear", "voxel", 7.5, 9000, 512, 12.5, True)
+REQUEST = Generation(
+    "a red mug", "dull", "builtin", "high", 7, 500, "linear", "voxel", 7.5, 9000, 512, 12.5, True, "flat"
+)
 STATE = JobState(
     id=JOB,
     number=3,

@@ -25,7 +25,7 @@ from shared.messages import (
     new_job_id,
 )
 
-MAGIC = b"DT\x00\x02"
+MAGIC = b"DT\x00\x03"
 
 
 def test_every_kind_comes_back_equal(one_of_each: list[Message]) -> None:

@@ -9,7 +9,7 @@ from shared.errors import ProtocolError, VersionError
 from shared.limits import BODY_BYTES, HEADER_BYTES, JSON_DEPTH
 from shared.wire import VERSION, pack, unpack
 
-MAGIC = b"DT\x00\x02"
+MAGIC = b"DT\x00\x03"
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_what_is_packed_is_unpacked(header: dict[str, Any], body: bytes) -> None
 
 def test_the_first_frame_is_magic_and_version() -> None:
     assert pack({})[0] == MAGIC
-    assert VERSION == 2
+    assert VERSION == 3
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_anything_else_is_a_protocol_error(frames: list[bytes], told: str) -> No
         unpack(frames)
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, 65535])
+@pytest.mark.parametrize("version", [0, 1, 2, 65535])
 def test_another_version_is_told_before_anything_is_parsed(version: int) -> None:
     with pytest.raises(VersionError) as caught:
         unpack([b"DT" + version.to_bytes(2, "big"), b"\xff no JSON"])

@@ -26,13 +26,14 @@ assert not bpy.ops.dreamtime.generate.poll(), "the model that was chosen is not 
 book().welcome = offered
 assert bpy.ops.dreamtime.generate.poll()
 
-job = generate("a red mug steps=100000 pace=0.02", seed=7, lock_seed=True)
+job = generate("a red mug steps=100000 pace=0.02", seed=7, lock_seed=True, shading="flat")
 until(lambda: book().entries[job].live is not None)
-assert book().entries[job].request.seed == 7
+assert (book().entries[job].request.seed, book().entries[job].request.shading) == (7, "flat")
 bpy.ops.dreamtime.cancel(job=job)
 until(lambda: book().entries[job].state == "cancelled")
+settings.shading = "smooth"
 assert bpy.ops.dreamtime.copy_settings(job=job) == {"FINISHED"}
-assert (settings.seed, settings.lock_seed) == (7, True)
+assert (settings.seed, settings.lock_seed, settings.shading) == (7, True, "flat")
 bpy.ops.dreamtime.generate_again(job=job)
 (again,) = set(book().entries) - {job, unknown}
 assert book().entries[again].request == book().entries[job].request
