@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from backend.engine.regularisers import total_variation
+from backend.engine.regularisers import Ramp, total_variation
 
 BOUND = 1.0
 """Fields live in the cube [-BOUND, BOUND]^3; the object is inside the unit sphere."""
@@ -172,11 +172,26 @@ class GridField(nn.Module):
 
 
 class VoxelField(GridField):
-    """A grid of raw densities and colours, to which a soft blob is added."""
+    """A grid of raw densities and colours, to which a soft blob is added.
 
-    def __init__(self, channels: int = 3, growth: Growth | None = None, blob: Blob | None = None) -> None:
+    depth: how far below 0 the grid's raw densities may fall, or None for no end. Far below, density has hardly a slope,
+    and what was carved away too early, such as the legs of a chair, comes back too late.
+    """
+
+    def __init__(
+        self, channels: int = 3, growth: Growth | None = None, blob: Blob | None = None, depth: Ramp | None = None
+    ) -> None:
         super().__init__(channels, growth)
         self.blob = blob or Blob()
+        self.depth = depth
+
+    @torch.no_grad()
+    def refine(self, progress: float) -> None:
+        super().refine(progress)
+        if self.depth is not None:
+            share = self.depth.at(progress) / len(self.levels)
+            for level in self.levels:
+                level[:, :1].clamp_(min=-share)
 
     def _density(self, x: Float[Tensor, "n 3"], learnt: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         return activated_density(learnt + self.blob(x))

@@ -74,8 +74,8 @@ class Settings:
     each other, in a model that was taught rigs; 1: none. learning_rate: Adam's, falling exponentially to its
     `final_rate`th part. spacing: metres between samples on a ray. detail: how finely a run looks, and when.
     occupancy_every: steps between looks at where something is; occupancy_resolution cells per axis, occupied from
-    occupancy_threshold per metre. rival_rate: the learning rate of the model that is trained beside the field, where
-    the rule is vsd; ProlificDreamer's.
+    occupancy_threshold per metre. depth: of a voxel field, see there. rival_rate: the learning rate of the model
+    that is trained beside the field, where the rule is vsd; ProlificDreamer's.
     """
 
     steps: int = 120
@@ -95,6 +95,7 @@ class Settings:
     occupancy_every: int = 5
     occupancy_resolution: int = 32
     occupancy_threshold: float = 0.5
+    depth: Ramp | None = None
     rival_rate: float = 1e-4
     shading: Shading = field(default_factory=Shading)
     regularisation: Regularisation = field(default_factory=Regularisation)

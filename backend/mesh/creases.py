@@ -4,11 +4,10 @@ Letters: F triangles.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from backend.mesh.adjacency import opposite
 from backend.mesh.asset import TriangleMesh
 from backend.mesh.names import ShadingName
 
@@ -35,6 +34,19 @@ def shaded(mesh: TriangleMesh, shading: ShadingName) -> Float32[np.ndarray, "F 3
     if shading == "auto":
         beyond = np.where(creased(normals, area, beyond), -1, beyond)
     return _by_fans(mesh, normals, beyond)
+
+
+def opposite(triangles: Int32[np.ndarray, "F 3"]) -> Int64[np.ndarray, "F 3"]:
+    """For each side of each face the number of the same side as the face beyond has it, or -1 where there is none.
+
+    Side c of face f, from its corner c on, is number 3 f + c. Of more than two faces at an edge some are left out.
+    """
+    sides = np.sort(np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=-1).reshape(-1, 2), axis=1)
+    order = np.lexsort(sides.T)
+    same = np.flatnonzero((sides[order[1:]] == sides[order[:-1]]).all(axis=1))
+    beyond = np.full(len(sides), -1)
+    beyond[order[same]], beyond[order[same + 1]] = order[same + 1], order[same]
+    return beyond.reshape(-1, 3)
 
 
 def creased(

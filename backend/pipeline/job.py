@@ -81,9 +81,9 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     warnings = check(request, model)
     device = chosen_device(request.device)
     small, multi_view = words.of(model.folder) is not None, folders.is_multi_view(model.folder)
-    latent = folders.is_latent(model.folder)
-    chosen = replace(preset(request.preset, small, device.type, latent, multi_view), **_overrides(request))
-    tuning = tuned(chosen, small, folders.takes_views(model.folder), multi_view)
+    latent, told = folders.is_latent(model.folder), folders.takes_views(model.folder)
+    chosen = replace(preset(request.preset, small, device.type, latent, multi_view, told), **_overrides(request))
+    tuning = tuned(chosen, small, told, multi_view)
     rule: dict[str, Any] = {} if request.rule is None else {"rule": request.rule}
     optimisation = replace(tuning.optimisation, **rule)
     if request.latent_field:  # the channels of latents are no colours, so light means nothing to them

@@ -13,6 +13,7 @@ from backend.engine.latents import displayed
 from backend.engine.names import FieldName
 from backend.engine.optimise import Resumption, optimise
 from backend.engine.randomness import generator, stage_seed
+from backend.engine.regularisers import Ramp
 from backend.engine.rules.choice import by_view
 from backend.engine.sdf import SdfField
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
@@ -60,7 +61,7 @@ class Shape:
 
     def begin(self, views_at_once: int | None = None, resume: Resumption | None = None) -> Optimisation:
         seed = stage_seed(self.job.seed, self.name)
-        field = as_new(self.job.field, self.guidance.channels, seed, self.guidance.device)
+        field = as_new(self.job.field, self.guidance.channels, seed, self.guidance.device, self.job.optimisation.depth)
         model = self.guidance if views_at_once is None else self.guidance.lean(views_at_once)
         settings, rival = self.job.optimisation, None
         if settings.rule == "vsd":
@@ -69,10 +70,12 @@ class Shape:
         return Optimisation(steps, partial(displayed, field, self.guidance))
 
 
-def as_new(kind: FieldName, channels: int, seed: int, device: torch.device) -> TrainableField:
-    """The field before the first step."""
+def as_new(
+    kind: FieldName, channels: int, seed: int, device: torch.device, depth: Ramp | None = None
+) -> TrainableField:
+    """The field before the first step. depth: of a voxel field, see there."""
     if kind == "voxel":
-        return VoxelField(channels).to(device)
+        return VoxelField(channels, depth=depth).to(device)
     if kind == "sdf":
         return SdfField(channels).to(device)
     draws = generator(seed, 0, "field", device)

@@ -56,6 +56,7 @@ def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedMode
     """Raises UserError for damaged words, and ValueError for what no client would take."""
     small, listed = words.of(model.folder) is not None, wordlists.of(model.folder)
     latent, multi_view = folders.is_latent(model.folder), folders.is_multi_view(model.folder)
+    told = folders.takes_views(model.folder)
     return OfferedModel(
         name=model.name,
         licence=model.licence,
@@ -63,7 +64,7 @@ def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedMode
         latent=latent,
         words=listed.asset if listed else None,
         presets=tuple(
-            _offered_preset(name, preset(name, small, device, latent, multi_view), estimate(model.name, name))
+            _offered_preset(name, preset(name, small, device, latent, multi_view, told), estimate(model.name, name))
             for name in PRESETS
         ),
     )

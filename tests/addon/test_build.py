@@ -90,9 +90,10 @@ def test_the_backend_and_its_versions_travel_in_the_zip(whole: Path, addon_zip: 
     with zipfile.ZipFile(whole) as opened, zipfile.ZipFile(opened.open(wheel)) as inner:
         assert opened.read("backend_wheel/requirements.lock") == (ROOT / "requirements.lock").read_bytes()
         inside = inner.namelist()
-        for path in (ROOT / "backend" / "prior" / "weights").rglob("*.safetensors"):
+        for path in (ROOT / "backend" / "prior" / "weights" / "32").rglob("*.safetensors"):
             assert inner.read(path.relative_to(ROOT).as_posix()) == path.read_bytes()
     assert {"backend/__main__.py", "shared/client.py"} < set(inside)
+    assert not [name for name in inside if "weights/64" in name]  # a preview, for those who have the sources
     assert {name.split("/")[0] for name in inside} == {
         "backend",
         "shared",

@@ -16,7 +16,8 @@ from shared.client import Client, Patience
 from shared.messages import Generation, JobState, Live, new_job_id
 from shared.states import State
 
-PROMPT, STEPS, SEED = "a red mug", 300, 5
+PROMPT, STEPS, SEED = "a red mug", 800, 5
+"""More than a fast machine takes in CHECKPOINT_SECONDS, after which the first checkpoint is made."""
 
 
 @pytest.mark.long

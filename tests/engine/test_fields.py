@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from backend.engine.fields import DENSITY_SCALE, Blob, Growth, VoxelField, activated_colour, activated_density
+from backend.engine.regularisers import Ramp
 
 
 def voxels(*sizes: int, channels: int = 4) -> VoxelField:
@@ -191,3 +192,35 @@ def test_colours_stay_in_range_and_latents_are_taken_as_they_are() -> None:
     assert activated_colour(raw)[1, 2].item() == pytest.approx(0.75)
     latent = torch.tensor([[-7.0, 0.0, 3.0, 1e3]])
     torch.testing.assert_close(activated_colour(latent), latent, atol=0, rtol=0)
+
+
+def steps_back(field: VoxelField, away: int) -> int:
+    """How many steps of Adam bring the middle of a field back to a tenth per metre, after `away` that carved it."""
+    optimiser = torch.optim.Adam(field.parameters(), lr=0.2, betas=(0.9, 0.99), eps=1e-15)
+    middle = torch.zeros(1, 3)
+    for step in range(away + 500):
+        field.refine(step / (away + 500))
+        if step > away and field.density(middle).item() > 0.1:
+            return step - away
+        optimiser.zero_grad()
+        (field.density(middle).sum() * (1 if step < away else -1)).backward()
+        optimiser.step()
+    return 500
+
+
+def test_what_was_carved_away_comes_back_sooner_in_a_field_of_limited_depth() -> None:
+    growth = Growth((4, 8), (0.0, 0.0))
+    assert steps_back(VoxelField(growth=growth), 200) > 120
+    assert steps_back(VoxelField(growth=growth, depth=Ramp(6.0, 6.0)), 200) < 60
+
+
+def test_the_depth_of_a_field_is_shared_by_its_levels_and_changes_over_the_run() -> None:
+    field = VoxelField(growth=Growth((4, 8), (0.0, 0.0)), depth=Ramp(2.0, 8.0, begin=0.5))
+    with torch.no_grad():
+        for level in field.levels:
+            level.fill_(-9.0)
+    field.refine(1.0)
+    assert {level[:, :1].amin().item() for level in field.levels} == {-4.0}
+    field.refine(0.5)
+    assert {level[:, :1].amin().item() for level in field.levels} == {-1.0}
+    assert all((level[:, 1:] == -9).all() for level in field.levels)  # it is no business of colours

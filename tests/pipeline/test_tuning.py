@@ -32,7 +32,7 @@ def test_distances_alone_are_asked_to_be_some(small: bool) -> None:
     for field in FIELDS:
         asked = tuned(replace(chosen, field=field), small, takes_views=small).optimisation.regularisation
         assert (asked.eikonal.at(0.5) > 0) == (field == "sdf")
-        assert asked.opacity.at(0.5) > 0
+        assert asked.opacity.at(1.0) > 0
 
 
 def test_a_rival_learns_faster_beside_the_short_runs_of_a_small_model() -> None:
@@ -51,9 +51,17 @@ def test_a_model_that_is_told_of_views_gets_rigs_and_no_words_for_them(small: bo
     chosen = preset("draft", small, device="cpu")
     told, other = tuned(chosen, small, takes_views=True), tuned(chosen, small)
     assert (told.view_mode, told.perp_neg) == ("off", False)
-    growing = replace(other.optimisation.regularisation, opacity=told.optimisation.regularisation.opacity)
-    assert told.optimisation == replace(other.optimisation, rig=True, regularisation=growing)
+    assert told.optimisation.rig
     assert not other.optimisation.rig
+
+
+def test_a_small_model_that_is_told_of_views_sees_them_together_and_forgets_nothing_early() -> None:
+    chosen = preset("draft", small=True, device="cpu", told=True)
+    settings = tuned(chosen, small=True, takes_views=True).optimisation
+    assert (settings.steps, settings.cfg, settings.joint_views) == (120, 8.0, 4)
+    assert settings.depth is not None
+    assert settings.regularisation.opacity.at(0.5) == settings.regularisation.entropy.at(0.5) == 0.0
+    assert min(settings.regularisation.opacity.at(1.0), settings.regularisation.entropy.at(1.0)) > 0.0
 
 
 def test_a_multi_view_model_is_tuned_as_its_authors_did() -> None:

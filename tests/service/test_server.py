@@ -15,6 +15,7 @@ from shared.errors import Conflict, Invalid, NotPaired, OtherVersion, Unreachabl
 from shared.messages import Generation, Hello, JobState, Live, Refused, decode, encode, new_job_id
 from shared.pairing import Pairing
 from shared.states import FINAL, State
+from shared.wire import VERSION
 
 DEADLINE = 120.0
 """Seconds after which something that is waited for will not come."""
@@ -193,7 +194,7 @@ def test_another_version_is_told_so(host: Any) -> None:
         client.hello()
         link = client._connected()
         frames = encode(Hello("9"), 7)
-        link.send([b"DT\0\3", *frames[1:]], DEADLINE)
+        link.send([b"DT" + (VERSION + 1).to_bytes(2, "big"), *frames[1:]], DEADLINE)
         number, answer = decode(link.receive(time.monotonic() + DEADLINE))
         assert number == 0
         assert isinstance(answer, Refused)

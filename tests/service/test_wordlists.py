@@ -17,7 +17,9 @@ from shared.words import Words
 
 
 def taught(folder: Path, nouns: int, length: int = 12) -> Path:
-    """A folder with the words of a model that was taught so many nouns, each with three other names."""
+    """A folder with the words of a model that was taught so many nouns, each with three other names, and no weights."""
+    (folder / "unet").mkdir(parents=True, exist_ok=True)
+    (folder / "unet" / "config.json").write_text("{}")
     names = [f"{number:0{length}}" for number in range(nouns)]
     Lexicon.of(Entry(name, name, (f"a{name}", f"b{name}", f"c{name}")) for name in names).save(folder)
     return folder
