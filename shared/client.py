@@ -34,20 +34,18 @@ from .errors import (
     Unreachable,
     WrongBackend,
 )
+from .jobs import Generation, JobState, Live
 from .messages import (
     Acknowledge,
     Cancel,
     Chunk,
     Delete,
     Fetch,
-    Generation,
     GetEvents,
     GetList,
     GetState,
     Hello,
     Jobs,
-    JobState,
-    Live,
     Message,
     News,
     Refused,

@@ -16,8 +16,8 @@ from backend.home import keys_folder
 from backend.service.keys import KeyRing
 from shared.client import Client, Patience
 from shared.errors import LinkError
+from shared.jobs import Generation, JobState, Live, new_job_id
 from shared.limits import VARIATIONS
-from shared.messages import Generation, JobState, Live, new_job_id
 from shared.pairing import Pairing, PairingError
 from shared.states import FINAL, State
 

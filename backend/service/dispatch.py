@@ -14,8 +14,8 @@ from backend.service.executor import Advanced, Crashed, Executor, Failed, Finish
 from backend.service.live import LiveBoard
 from backend.service.store import Row, Store
 from shared.errors import Storage
+from shared.jobs import Reason
 from shared.limits import TEXT_CHARACTERS
-from shared.messages import Reason
 from shared.records import to_json
 from shared.states import IllegalChange, State
 

@@ -28,6 +28,7 @@ from shared.errors import (
     UnknownAsset,
     VersionError,
 )
+from shared.jobs import Generation, JobState
 from shared.limits import HEADER_BYTES, LISTED_JOBS, LIVE_SECONDS, POLLS_PER_ARTIST
 from shared.messages import (
     Acknowledge,
@@ -35,13 +36,11 @@ from shared.messages import (
     Chunk,
     Delete,
     Fetch,
-    Generation,
     GetEvents,
     GetList,
     GetState,
     Hello,
     Jobs,
-    JobState,
     Message,
     News,
     Refused,

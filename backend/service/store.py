@@ -24,8 +24,8 @@ from backend.service.executor import Result
 from backend.service.results import FOLDER as ASSETS
 from backend.service.results import Results
 from shared.errors import Conflict, NotFinished, TooMuch, UnknownJob
+from shared.jobs import Event, Generation, JobState, Reason
 from shared.limits import JOBS_UNFINISHED, LISTED_EVENTS, SEEDS
-from shared.messages import Event, Generation, JobState, Reason
 from shared.records import from_json, to_json
 from shared.states import FINAL, Change, IllegalChange, State, after
 

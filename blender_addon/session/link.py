@@ -30,7 +30,8 @@ from ..shared.errors import (
     Unreachable,
     WrongBackend,
 )
-from ..shared.messages import Generation, JobState, News, Welcome
+from ..shared.jobs import Generation, JobState
+from ..shared.messages import News, Welcome
 from ..shared.pairing import Pairing
 from ..shared.states import FINAL, State
 from .completion import Completion

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from shared.client import Client, Patience
 from shared.errors import Storage, TooMuch, TransferError, UnknownAsset
-from shared.messages import Generation, JobState, new_job_id
+from shared.jobs import Generation, JobState, new_job_id
 from shared.pairing import Pairing
 from shared.states import FINAL, State
 

@@ -8,7 +8,7 @@ from backend.service.dispatch import CRASHES_FORGIVEN, RETRY_SECONDS, Dispatcher
 from backend.service.executor import Advanced, Crashed, Failed, Finished, Stopped
 from backend.service.store import Store
 from shared.errors import Storage
-from shared.messages import Generation, JobState, new_job_id
+from shared.jobs import Generation, JobState, new_job_id
 from shared.records import from_json
 
 ANA = "a" * 40

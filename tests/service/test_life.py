@@ -12,19 +12,8 @@ from backend.service.dispatch import CRASHES_FORGIVEN, Dispatcher
 from backend.service.executor import Crashed, Device, Failed, Finished, Result, Stopped, Task
 from backend.service.hub import Hub
 from backend.service.store import Store
-from shared.messages import (
-    Cancel,
-    Delete,
-    Generation,
-    GetEvents,
-    GetList,
-    GetState,
-    Jobs,
-    Message,
-    News,
-    Submit,
-    new_job_id,
-)
+from shared.jobs import Generation, new_job_id
+from shared.messages import Cancel, Delete, GetEvents, GetList, GetState, Jobs, Message, News, Submit
 from shared.offer import Offer
 from shared.states import FINAL, State
 

@@ -10,7 +10,7 @@ from backend.service.results import Kept
 from backend.service.retention import SWEEP_SECONDS, Retention, outdated
 from backend.service.store import Store
 from shared.errors import Storage
-from shared.messages import Generation, new_job_id
+from shared.jobs import Generation, new_job_id
 
 DAY = 24 * 3600.0
 ANA = "a" * 40

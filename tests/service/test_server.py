@@ -12,7 +12,8 @@ import pytest
 
 from shared.client import Client, Patience
 from shared.errors import Conflict, Invalid, NotPaired, OtherVersion, Unreachable
-from shared.messages import Generation, Hello, JobState, Live, Refused, decode, encode, new_job_id
+from shared.jobs import Generation, JobState, Live, new_job_id
+from shared.messages import Hello, Refused, decode, encode
 from shared.pairing import Pairing
 from shared.states import FINAL, State
 from shared.wire import VERSION

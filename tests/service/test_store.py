@@ -17,8 +17,8 @@ from backend.service.results import FOLDER as ASSETS
 from backend.service.results import Results
 from backend.service.store import DATABASE, WORK, Store
 from shared.errors import Conflict, NotFinished, Storage, TooMuch, UnknownJob
+from shared.jobs import Generation, Reason, new_job_id
 from shared.limits import JOBS_UNFINISHED, LISTED_EVENTS, SEEDS
-from shared.messages import Generation, Reason, new_job_id
 from shared.states import IllegalChange, State
 
 ANA, BEN = "a" * 40, "b" * 40

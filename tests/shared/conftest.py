@@ -3,24 +3,20 @@
 import pytest
 
 from shared.assets import Asset
+from shared.jobs import Event, Generation, JobState, Live, Reason
 from shared.messages import (
     Acknowledge,
     Cancel,
     Chunk,
     Delete,
-    Event,
     Fetch,
-    Generation,
     GetEvents,
     GetList,
     GetState,
     Hello,
     Jobs,
-    JobState,
-    Live,
     Message,
     News,
-    Reason,
     Refused,
     Submit,
     Welcome,

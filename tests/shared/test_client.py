@@ -29,26 +29,22 @@ from shared.errors import (
     Unreachable,
     WrongBackend,
 )
+from shared.jobs import Event, Generation, JobState, Live, new_job_id
 from shared.messages import (
     Acknowledge,
     Chunk,
-    Event,
     Fetch,
-    Generation,
     GetEvents,
     GetList,
     GetState,
     Hello,
     Jobs,
-    JobState,
-    Live,
     Message,
     News,
     Refused,
     Submit,
     decode,
     encode,
-    new_job_id,
 )
 from shared.pairing import Pairing
 from shared.words import Words
