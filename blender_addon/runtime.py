@@ -21,7 +21,8 @@ from .local_backend.process import LocalBackend, Stage
 from .local_backend.removal import Usage, usage
 from .session import pairings
 from .session.book import Book
-from .session.link import Command, Link
+from .session.commands import Command
+from .session.link import Link
 from .session.mailbox import Mailbox
 from .session.records import Notes
 from .shared.errors import LinkError, Trouble

@@ -43,11 +43,11 @@ class Desk:
         jobs = tuple(shared.new_job_id() for _ in range(count))
         request = shared.Generation(prompt, seed=seed)
         self.book.mean(jobs, request, time.time())
-        self.link.send(self.m("session.link").Generate(jobs, request, time.time()))
+        self.link.send(self.m("session.commands").Generate(jobs, request, time.time()))
         return jobs
 
     def send(self, kind: str, job: str) -> None:
-        self.link.send(getattr(self.m("session.link"), kind)(job))
+        self.link.send(getattr(self.m("session.commands"), kind)(job))
 
     def state(self, job: str) -> str:
         return str(self.book.entries[job].state)
