@@ -284,7 +284,7 @@ def test_a_disk_that_fails_is_said(desk: Desk, store: Store, monkeypatch: pytest
         raise sqlite3.OperationalError("disk I/O error")
 
     id = desk.submit()
-    monkeypatch.setattr(store, "state", fail)
+    monkeypatch.setattr(store.jobs, "state", fail)
     assert desk.ask(GetState(id)).code == "storage"
 
 

@@ -99,7 +99,7 @@ class Life(RuleBasedStateMachine):
 
     def current(self) -> tuple[str, str]:
         assert self.executor.task
-        row = self.store.row(int(self.executor.task.job))
+        row = self.store.jobs.row(int(self.executor.task.job))
         return row.owner, row.id
 
     def end(self, kind: type, **facts: Any) -> tuple[tuple[str, str], State]:
@@ -189,7 +189,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def the_store_agrees_with_the_model(self) -> None:
         for (owner, job), state in self.model.items():
-            assert self.store.state(owner, job).state == state
+            assert self.store.jobs.state(owner, job).state == state
 
     @invariant()
     def the_log_tells_the_same_and_each_job_is_done_once(self) -> None:
