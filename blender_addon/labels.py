@@ -3,6 +3,9 @@
 import blf
 import bpy
 
+DIALOGUE_WIDTH = 560
+"""Of a dialogue with sentences in it, in pixels at a scale of 1."""
+
 _FONT = 0
 _USUAL_WIDTH, _BESIDES, _ICON = 280, 70, 24
 _BESIDES_IN_DIALOGUE = 20

@@ -5,8 +5,8 @@ from bpy.props import BoolProperty, EnumProperty
 
 from . import runtime
 from .labels import wrapped
-from .local_backend.process import Stage
 from .local_backend.removal import at_uninstall
+from .local_backend.status import Stage
 from .session import wording
 
 

@@ -14,8 +14,8 @@ from bpy.props import (
 
 from . import coarse_view, runtime
 from .session import wording
+from .shared.jobs import Generation
 from .shared.limits import PROMPT_CHARACTERS, SEEDS, VARIATIONS
-from .shared.messages import Generation
 
 _Item = tuple[str, str, str, int]
 

@@ -17,11 +17,13 @@ import bpy
 from .local_backend.environment import Environment
 from .local_backend.machine import local_folder
 from .local_backend.models import Models
-from .local_backend.process import LocalBackend, Stage
+from .local_backend.process import LocalBackend
 from .local_backend.removal import Usage, usage
+from .local_backend.status import Stage
 from .session import pairings
 from .session.book import Book
-from .session.link import Command, Link
+from .session.commands import Command
+from .session.link import Link
 from .session.mailbox import Mailbox
 from .session.records import Notes
 from .shared.errors import LinkError, Trouble

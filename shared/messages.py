@@ -5,146 +5,28 @@ A message carries the number that its client gave it; the answer repeats it. Tim
 durations seconds.
 """
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from . import wire
-from .assets import SHA256, Asset
+from .assets import SHA256
 from .errors import ProtocolError, Refusal, refusal
+from .jobs import COUNT, JOB_ID, NAME, SENTENCE, TIME, Event, Generation, JobState, Live
 from .limits import (
     ASSET_BYTES,
     BODY_BYTES,
-    COARSE_BYTES,
     LISTED_EVENTS,
     LISTED_JOBS,
     LIVE_JOBS,
     LONG_POLL_SECONDS,
     NAME_CHARACTERS,
     NEAREST_OBJECTS,
-    PREVIEW_BYTES,
-    PROMPT_CHARACTERS,
-    SEEDS,
     TEXT_CHARACTERS,
     VARIATIONS,
 )
 from .offer import Offer
-from .prompts import tidied
-from .records import Record, at_most, between, checked, each, from_json, matching, required, text, to_json
-from .states import State
-
-_MOST = 2**53 - 1  # what JSON readers of every kind keep exact
-
-JOB_ID = matching(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_COUNT = between(0, _MOST)
-_TIME = between(0.0, 1e12)
-_NAME = text(NAME_CHARACTERS, 1)
-_SENTENCE = text(TEXT_CHARACTERS)
-_STATE = frozenset(State).__contains__
-
-
-def new_job_id() -> str:
-    """An id for a job, made by the client, so that a request sent twice is the same request."""
-    return str(uuid.uuid4())
-
-
-# --- parts ---
-
-
-@dataclass(frozen=True)
-class Generation(Record):
-    """What an artist asks for. None: as the preset has it. Whether it can be done is for the backend to say.
-
-    prompt, negative: tidied, however they were typed.
-    """
-
-    prompt: str = checked(text(PROMPT_CHARACTERS))
-    negative: str = checked(text(PROMPT_CHARACTERS), "")
-    model: str = checked(_NAME, "builtin")
-    preset: str = checked(_NAME, "standard")
-    seed: int = checked(between(0, SEEDS - 1), 0)
-    steps: int | None = checked(_COUNT, None)
-    schedule: str | None = checked(_NAME, None)
-    field: str | None = checked(_NAME, None)
-    cfg: float | None = None
-    faces: int | None = checked(_COUNT, None)
-    texture: int | None = checked(_COUNT, None)
-    level: float | None = None
-    latent_field: bool = False
-    shading: str = checked(_NAME, "auto")
-
-    def __post_init__(self) -> None:
-        for name in ("prompt", "negative"):
-            object.__setattr__(self, name, tidied(getattr(self, name)))
-        super().__post_init__()
-
-
-@dataclass(frozen=True)
-class Reason(Record):
-    """Why a job failed. code: for programs. sentence and remedy: for the artist."""
-
-    code: str = checked(_NAME)
-    sentence: str = checked(_SENTENCE)
-    remedy: str = checked(_SENTENCE)
-
-
-@dataclass(frozen=True)
-class JobState(Record):
-    """A job as it stands in the store.
-
-    number: order of arrival. batch: the id of the first variation of one request. attempt: how often it was started.
-    ahead: jobs that come before it, while it is queued. results: empty before it is done, and after they were
-    removed because they were old.
-    """
-
-    id: str = checked(JOB_ID)
-    number: int = checked(_COUNT)
-    batch: str = checked(JOB_ID)
-    state: str = checked(_STATE)
-    attempt: int = checked(_COUNT)
-    request: Generation = required()
-    warnings: tuple[str, ...] = checked(each(_SENTENCE, 4))
-    created: float = checked(_TIME)
-    started: float | None = checked(_TIME)
-    finished: float | None = checked(_TIME)
-    ahead: int | None = checked(_COUNT)
-    reason: Reason | None = required()
-    results: tuple[Asset, ...] = checked(at_most(16))
-    acknowledged: bool = required()
-
-
-@dataclass(frozen=True)
-class Event(Record):
-    """A job changed its state. seq: counts all events of the backend."""
-
-    seq: int = checked(_COUNT)
-    job: str = checked(JOB_ID)
-    state: str = checked(_STATE)
-    attempt: int = checked(_COUNT)
-    at: float = checked(_TIME)
-
-
-@dataclass(frozen=True)
-class Live(Record):
-    """Where a running job is; only the latest is kept.
-
-    eta: seconds left. preview, coarse: bytes in the body that belong to this job, the picture first; 0 if there are
-    none that the client has not seen.
-    """
-
-    job: str = checked(JOB_ID)
-    attempt: int = checked(_COUNT)
-    stage: str = checked(_NAME)
-    step: int | None = checked(_COUNT)
-    steps: int | None = checked(_COUNT)
-    t: int | None = checked(_COUNT)
-    eta: float | None = checked(between(0.0, 1e9))
-    preview: int = checked(between(0, PREVIEW_BYTES))
-    coarse: int = checked(between(0, COARSE_BYTES))
-
-
-# --- messages ---
+from .records import Record, at_most, between, checked, each, from_json, required, to_json
 
 
 @dataclass(frozen=True)
@@ -159,7 +41,7 @@ class Hello(Message):
     """Who is there? version: of the client's program."""
 
     kind = "HELLO"
-    version: str = checked(_NAME)
+    version: str = checked(NAME)
 
 
 @dataclass(frozen=True)
@@ -187,7 +69,7 @@ class GetList(Message):
     """Jobs in the order of their arrival, the newest first, that came before the one numbered `before`."""
 
     kind = "LIST"
-    before: int | None = checked(_COUNT, None)
+    before: int | None = checked(COUNT, None)
 
 
 @dataclass(frozen=True)
@@ -198,8 +80,8 @@ class GetEvents(Message):
     """
 
     kind = "EVENTS"
-    cursor: int | None = checked(_COUNT)
-    live: int = checked(_COUNT)
+    cursor: int | None = checked(COUNT)
+    live: int = checked(COUNT)
     wait: float = checked(between(0.0, LONG_POLL_SECONDS))
 
 
@@ -246,12 +128,12 @@ class Welcome(Message):
     """
 
     kind = "WELCOME"
-    name: str = checked(_NAME)
-    version: str = checked(_NAME)
+    name: str = checked(NAME)
+    version: str = checked(NAME)
     boot: str = checked(JOB_ID)
-    clock: float = checked(_TIME)
-    devices: tuple[str, ...] = checked(each(_SENTENCE, 64))
-    trouble: tuple[str, ...] = checked(each(_SENTENCE, 64))
+    clock: float = checked(TIME)
+    devices: tuple[str, ...] = checked(each(SENTENCE, 64))
+    trouble: tuple[str, ...] = checked(each(SENTENCE, 64))
     offer: Offer = required()
 
 
@@ -273,8 +155,8 @@ class News(Message):
 
     kind = "NEWS"
     boot: str = checked(JOB_ID)
-    cursor: int = checked(_COUNT)
-    live: int = checked(_COUNT)
+    cursor: int = checked(COUNT)
+    live: int = checked(COUNT)
     events: tuple[Event, ...] = checked(at_most(LISTED_EVENTS))
     running: tuple[Live, ...] = checked(at_most(LIVE_JOBS))
     body: bytes = b""
@@ -310,10 +192,10 @@ class Refused(Message):
     """The answer no. nearest: objects that could be asked for instead of one that the model does not know."""
 
     kind = "REFUSED"
-    code: str = checked(_NAME)
-    sentence: str = checked(_SENTENCE)
-    remedy: str = checked(_SENTENCE)
-    nearest: tuple[str, ...] = checked(each(_NAME, NEAREST_OBJECTS), ())
+    code: str = checked(NAME)
+    sentence: str = checked(SENTENCE)
+    remedy: str = checked(SENTENCE)
+    nearest: tuple[str, ...] = checked(each(NAME, NEAREST_OBJECTS), ())
 
     @classmethod
     def because(cls, error: Refusal) -> "Refused":
@@ -352,7 +234,7 @@ def decode(frames: Sequence[bytes]) -> tuple[int, Message]:
     """The number and the message in `frames`. Raises ProtocolError, and nothing else, whatever the frames are."""
     header, body = wire.unpack(frames)
     kind, number = header.pop("kind", None), header.pop("number", None)
-    if type(number) is not int or not _COUNT(number):
+    if type(number) is not int or not COUNT(number):
         raise ProtocolError("the message has no number")
     if type(kind) is not str or kind not in _KINDS:
         raise ProtocolError("the message is of no known kind")

@@ -21,9 +21,10 @@ from backend import program
 from backend.benches.engine import PROMPT, Row
 from backend.home import VARIABLE
 from backend.service.keys import KeyRing
-from shared.client import Client, Patience
+from shared.client import Client
+from shared.connection import Patience
+from shared.jobs import Generation, JobState, Live, new_job_id
 from shared.limits import VARIATIONS
-from shared.messages import Generation, JobState, Live, new_job_id
 from shared.pairing import Pairing
 from shared.states import FINAL
 

@@ -14,10 +14,11 @@ from tqdm import tqdm
 from backend.errors import UserError
 from backend.home import keys_folder
 from backend.service.keys import KeyRing
-from shared.client import Client, Patience
+from shared.client import Client
+from shared.connection import Patience
 from shared.errors import LinkError
+from shared.jobs import Generation, JobState, Live, new_job_id
 from shared.limits import VARIATIONS
-from shared.messages import Generation, JobState, Live, new_job_id
 from shared.pairing import Pairing, PairingError
 from shared.states import FINAL, State
 

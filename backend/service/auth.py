@@ -114,7 +114,7 @@ def _configure(router: zmq.Socket[bytes], keys: tuple[bytes, bytes]) -> None:
     router.maxmsgsize = limits.FRAME_BYTES
     router.sndhwm = router.rcvhwm = limits.QUEUED_MESSAGES
     router.handshake_ivl = _milliseconds(limits.HANDSHAKE_SECONDS)
-    # No ZMTP heartbeats, with which libzmq 4.3.5 can abort: see shared/client.py. TCP finds dead connections, later.
+    # No ZMTP heartbeats, with which libzmq 4.3.5 can abort (see shared/connection.py). TCP finds dead ones, later.
     router.tcp_keepalive = 1
     router.tcp_keepalive_idle = round(limits.KEEPALIVE_SECONDS)
 

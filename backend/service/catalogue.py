@@ -10,7 +10,7 @@ from backend.guidance.library import ModelSource
 from backend.service import wordlists
 from backend.service.estimates import Estimates
 from backend.service.offer import checked, offer
-from shared.messages import Generation
+from shared.jobs import Generation
 from shared.offer import Offer
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from backend.service.database import storage
 from backend.service.executor import Advanced, Crashed, Executor, Failed, Finished, Stopped, Task, Update
+from backend.service.jobs import Row
 from backend.service.live import LiveBoard
-from backend.service.store import Row, Store
+from backend.service.store import Store
 from shared.errors import Storage
+from shared.jobs import Reason
 from shared.limits import TEXT_CHARACTERS
-from shared.messages import Reason
 from shared.records import to_json
 from shared.states import IllegalChange, State
 
@@ -98,7 +99,7 @@ class Dispatcher:
         number = int(update.job)
         run = self._running.get(number)
         if run and run.attempt == update.attempt:
-            row = self._store.row(number)
+            row = self._store.jobs.row(number)
             if row.state == State.RUNNING:
                 self.live.show(number, row.owner, row.id, update)
 
@@ -107,7 +108,7 @@ class Dispatcher:
         run = self._running.get(number)
         if run is None or run.attempt != update.attempt:  # of a worker that is no longer the job's
             return
-        row = self._store.row(number)
+        row = self._store.jobs.row(number)
         try:
             if isinstance(update, Finished):
                 self._store.finish(number, update.results, now - run.begun, update.report.get("notes", ()))
@@ -130,7 +131,7 @@ class Dispatcher:
             self._store.fail(row.number, _reason("crashed", update.sentence))
 
     def _start_next(self, device: str, now: float) -> bool:
-        row = self._store.next_queued()
+        row = self._store.jobs.next_queued()
         if row is None:
             return False
         if not self.admits(row.owner):

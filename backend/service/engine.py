@@ -42,7 +42,7 @@ from backend.service.executor import Result
 from backend.service.offer import checked
 from backend.service.remaining import USUAL_SECONDS, Remaining
 from backend.service.worker import Listener, Standing, TaskError
-from shared.messages import Generation
+from shared.jobs import Generation
 from shared.offer import POINTS
 from shared.records import from_json
 

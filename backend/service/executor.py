@@ -23,7 +23,7 @@ class Device:
 class Task:
     """One attempt at a job.
 
-    attempt: grows with every try, so that news of an old one is told apart. request: a `shared.messages.Generation`
+    attempt: grows with every try, so that news of an old one is told apart. request: a `shared.jobs.Generation`
     as JSON. folder: the job's own; checkpoints in it are gone on from.
     """
 

@@ -28,6 +28,7 @@ from shared.errors import (
     UnknownAsset,
     VersionError,
 )
+from shared.jobs import Generation, JobState
 from shared.limits import HEADER_BYTES, LISTED_JOBS, LIVE_SECONDS, POLLS_PER_ARTIST
 from shared.messages import (
     Acknowledge,
@@ -35,13 +36,11 @@ from shared.messages import (
     Chunk,
     Delete,
     Fetch,
-    Generation,
     GetEvents,
     GetList,
     GetState,
     Hello,
     Jobs,
-    JobState,
     Message,
     News,
     Refused,
@@ -159,18 +158,18 @@ class Hub:
         replies = [Reply(peer, before.number, self._news(before))] if before else []
         if sum(poll.owner == owner for poll in self._polls.values()) >= POLLS_PER_ARTIST:
             raise TooMuch(f"{POLLS_PER_ARTIST} connections wait for news already", "close some of them")
-        cursor = self._store.last_event(owner) if message.cursor is None else message.cursor
+        cursor = self._store.events.last(owner) if message.cursor is None else message.cursor
         poll = _Poll(owner, number, cursor, message.live, now + message.wait, now + LIVE_SECONDS)
-        if message.wait == 0 or self._store.events(owner, cursor):
+        if message.wait == 0 or self._store.events.after(owner, cursor):
             return [*replies, Reply(peer, number, self._news(poll))]
         self._polls[peer] = poll
         return replies
 
     def _news(self, poll: _Poll) -> News:
-        events = tuple(self._store.events(poll.owner, poll.cursor))
+        events = tuple(self._store.events.after(poll.owner, poll.cursor))
         running, body = self._dispatcher.live.since(poll.owner, poll.live)
         # A cursor from a disk that was newer would pass over what happens from now on.
-        cursor = events[-1].seq if events else min(poll.cursor, self._store.last_event(poll.owner))
+        cursor = events[-1].seq if events else min(poll.cursor, self._store.events.last(poll.owner))
         return News(self.boot, cursor, self._dispatcher.live.revision, events, running, body)
 
     # --- answers ---
@@ -182,9 +181,9 @@ class Hub:
             case Submit():
                 return self._submit(owner, message)
             case GetState():
-                return Jobs((self._store.state(owner, message.job),))
+                return Jobs((self._store.jobs.state(owner, message.job),))
             case GetList():
-                return _page(self._store.listed(owner, message.before))
+                return _page(self._store.jobs.listed(owner, message.before))
             case Cancel():
                 self._dispatcher.cancel(self._store.cancel(owner, message.job))
                 return self._new_state(owner, message.job)
@@ -192,7 +191,7 @@ class Hub:
                 return self._chunk(owner, message)
             case Acknowledge():
                 self._store.acknowledge(owner, message.job)
-                return Jobs((self._store.state(owner, message.job),))
+                return Jobs((self._store.jobs.state(owner, message.job),))
             case Delete():
                 self._store.delete(owner, message.job)
                 return self._new_state(owner, message.job)
@@ -222,7 +221,7 @@ class Hub:
 
     def _new_state(self, owner: str, job: str) -> Jobs:
         self._changed = True
-        return Jobs((self._store.state(owner, job),))
+        return Jobs((self._store.jobs.state(owner, job),))
 
     def _chunk(self, owner: str, message: Fetch) -> Chunk:
         found = self._store.results.find(owner, message.sha256)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 from backend.service.executor import Advanced
+from shared.jobs import Live
 from shared.limits import LIVE_JOBS
-from shared.messages import Live
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from backend.pipeline.presets import PRESETS, Preset, preset
 from backend.pipeline.request import RANGES, Request, check
 from backend.prior import words
 from backend.service import wordlists
+from shared.jobs import Generation
 from shared.limits import HEADER_BYTES
-from shared.messages import Generation
 from shared.offer import MODELS, Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
 
 logger = logging.getLogger(__name__)

@@ -57,7 +57,7 @@ class Retention:
         try:
             age = self._store.aged(lambda age, clock: age + (self._pause(clock) if passed is None else passed))
             self._store.results.drop(outdated(self._store.results.kept(), age, self._seconds, self._size))
-            self._store.forget_events(EVENTS_KEPT)
+            self._store.events.forget(EVENTS_KEPT)
         except Storage:  # the dispatcher says so, and the next sweep may do better
             return
 

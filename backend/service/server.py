@@ -66,7 +66,7 @@ def serve(
         early = auth.self_test(socket, gate)
         workers = executor()
         stack.callback(workers.close)
-        catalogue = Catalogue(device, store.durations, workers.facts)
+        catalogue = Catalogue(device, store.jobs.durations, workers.facts)
         version = importlib.metadata.version("dreamtime")
         dispatcher = Dispatcher(store, workers, keys.admits)
         hub = Hub(store, dispatcher, catalogue.offer, catalogue.check, catalogue.words, clock, version)

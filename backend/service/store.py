@@ -9,10 +9,9 @@ may use one id. Methods that change something raise Storage if the disk does not
 
 import json
 import shutil
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +19,26 @@ from filelock import FileLock, Timeout
 
 from backend.errors import UserError
 from backend.service import database
+from backend.service.events import Events
 from backend.service.executor import Result
+from backend.service.jobs import Jobs, Row
 from backend.service.results import FOLDER as ASSETS
 from backend.service.results import Results
-from shared.errors import Conflict, NotFinished, TooMuch, UnknownJob
-from shared.limits import JOBS_UNFINISHED, LISTED_EVENTS, SEEDS
-from shared.messages import Event, Generation, JobState, Reason
-from shared.records import from_json, to_json
+from shared.errors import Conflict, NotFinished, TooMuch
+from shared.jobs import Generation, JobState, Reason
+from shared.limits import JOBS_UNFINISHED, SEEDS
+from shared.records import to_json
 from shared.states import FINAL, Change, IllegalChange, State, after
 
 DATABASE, LOCK, WORK = "jobs.sqlite", "lock", "work"
 
 
-@dataclass(frozen=True)
-class Row:
-    """A job as the server needs it. crashes: how many of its workers died."""
-
-    number: int
-    owner: str
-    id: str
-    state: State
-    attempt: int
-    crashes: int
-    request: Generation
-
-
 class Store:
-    """The folder of one server. results: the files of its jobs. clock: the time shown to people, seconds since 1970."""
+    """The folder of one server, and all that changes its jobs.
+
+    jobs: how they stand. events: what happened to them. results: their files. clock: the time shown to people, seconds
+    since 1970.
+    """
 
     def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
         """Open or make the folder. Raises UserError if it is in use, of a newer program, damaged or unwritable."""
@@ -65,6 +57,8 @@ class Store:
         try:
             self._database = database.opened(folder / DATABASE)
             self.results = Results(self._database, folder)
+            self.jobs = Jobs(self._database, self.results)
+            self.events = Events(self._database, clock)
         except UserError:
             self._lock.release()
             raise
@@ -86,12 +80,12 @@ class Store:
         """
         wanted = {job: replace(request, seed=(request.seed + i) % SEEDS) for i, job in enumerate(jobs)}
         with self.change():
-            there = {job: self._find(owner, job) for job in jobs}
+            there = {job: self.jobs.find(owner, job) for job in jobs}
             for job, row in there.items():
-                if row and row["state"] != State.DELETED and _request(row) != wanted[job]:
+                if row and row.state != State.DELETED and row.request != wanted[job]:
                     raise Conflict(f"job {job} is there with another request")
             new = [job for job in jobs if there[job] is None]
-            if new and self._unfinished(owner) + len(new) > JOBS_UNFINISHED:
+            if new and self.jobs.unfinished(owner) + len(new) > JOBS_UNFINISHED:
                 raise TooMuch(f"{JOBS_UNFINISHED} jobs wait or run already")
             for job in new:
                 self._database.execute(
@@ -99,49 +93,24 @@ class Store:
                     " VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (owner, job, jobs[0], _json(to_json(wanted[job])), _json(warnings), State.QUEUED, self._clock()),
                 )
-                self._log(owner, job, State.QUEUED, 0)
-        return [self.state(owner, job) for job in jobs]
-
-    def state(self, owner: str, job: str) -> JobState:
-        """Raises UnknownJob."""
-        return self._state(self._known(owner, job))
-
-    def listed(self, owner: str, before: int | None) -> Iterator[JobState]:
-        """The artist's jobs, the newest first; those with a smaller number than `before` if it is given."""
-        rows = self._database.execute(
-            "SELECT * FROM jobs WHERE owner = ? AND number < ? AND state != ? ORDER BY number DESC",
-            (owner, 2**62 if before is None else before, State.DELETED),
-        )
-        return map(self._state, rows)
-
-    def events(self, owner: str, cursor: int) -> list[Event]:
-        """The artist's next events after the one numbered `cursor`."""
-        rows = self._database.execute(
-            "SELECT seq, job, state, attempt, at FROM events WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?",
-            (owner, cursor, LISTED_EVENTS),
-        )
-        return [Event(**dict(row)) for row in rows]
-
-    def last_event(self, owner: str) -> int:
-        """The number of the artist's last event, or 0."""
-        (last,) = self._database.execute("SELECT max(seq) FROM events WHERE owner = ?", (owner,)).fetchone()
-        return last or 0
+                self.events.log(owner, job, State.QUEUED, 0)
+        return [self.jobs.state(owner, job) for job in jobs]
 
     def cancel(self, owner: str, job: str) -> Row:
         """Note that the artist wants the job to end, and return it as it is then. Raises UnknownJob."""
-        row = self._apply(self._known(owner, job)["number"], Change.CANCEL)
+        row = self._apply(self.jobs.number(owner, job), Change.CANCEL)
         self._clear_work(row)
         return row
 
     def acknowledge(self, owner: str, job: str) -> None:
         """Note that the artist has the results. Raises UnknownJob."""
-        number = self._known(owner, job)["number"]
+        number = self.jobs.number(owner, job)
         with self.change():
             self._database.execute("UPDATE jobs SET acknowledged = 1 WHERE number = ?", (number,))
 
     def delete(self, owner: str, job: str) -> None:
         """Forget a finished job, but for its id. Raises UnknownJob and NotFinished."""
-        number = self._known(owner, job)["number"]
+        number = self.jobs.number(owner, job)
         with self.change():
             try:
                 row = self._changed(number, Change.DELETE)
@@ -168,28 +137,6 @@ class Store:
                 if path.name not in waiting:
                     shutil.rmtree(path, ignore_errors=True)
 
-    def next_queued(self) -> Row | None:
-        """The first job of the artist whose last turn is the longest ago: first come, first served, in rounds."""
-        row = self._database.execute(
-            """
-            SELECT min(number) AS number, (SELECT max(turn) FROM jobs AS j WHERE j.owner = jobs.owner) AS last_turn
-            FROM jobs WHERE state = 'queued' GROUP BY owner ORDER BY last_turn NULLS FIRST, number LIMIT 1
-            """
-        ).fetchone()
-        return self.row(row["number"]) if row else None
-
-    def row(self, number: int) -> Row:
-        row = self._database.execute("SELECT * FROM jobs WHERE number = ?", (number,)).fetchone()
-        return Row(
-            number,
-            row["owner"],
-            row["id"],
-            State(row["state"]),
-            row["attempt"],
-            row["crashes"],
-            _request(row),
-        )
-
     def start(self, number: int) -> Row:
         """A worker is about to take the job. Raises IllegalChange."""
         with self.change():
@@ -206,7 +153,7 @@ class Store:
         seconds: that this attempt took. notes: how it went, if not as planned; the artist sees them with the warnings.
         Raises IllegalChange.
         """
-        if self.row(number).state == State.RUNNING:  # and not cancelled meanwhile
+        if self.jobs.row(number).state == State.RUNNING:  # and not cancelled meanwhile
             self.results.take(results)
         with self.change():
             row = self._changed(number, Change.FINISH)
@@ -247,14 +194,6 @@ class Store:
         """Where the job's worker keeps its checkpoints and writes its results."""
         return self.folder / WORK / str(number)
 
-    def durations(self) -> list[tuple[str, str, float]]:
-        """Model, preset and seconds of the last jobs that took one attempt and the usual preset, the oldest first."""
-        rows = self._database.execute(
-            "SELECT request, seconds FROM jobs WHERE state = 'done' AND attempt = 1 ORDER BY number DESC LIMIT 200"
-        ).fetchall()
-        done = [(_request(row), row["seconds"]) for row in reversed(rows)]
-        return [(request.model, request.preset, seconds) for request, seconds in done if _is_usual(request)]
-
     # --- retention ---
 
     def aged(self, seconds: Callable[[float, float], float]) -> float:
@@ -270,11 +209,6 @@ class Store:
             self._database.execute("UPDATE jobs SET settled = ? WHERE finished > 0 AND settled IS NULL", (age,))
         return age
 
-    def forget_events(self, keep: int) -> None:
-        """Remove all but the last `keep` events."""
-        with self.change():
-            self._database.execute("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", (keep,))
-
     # --- parts of the above ---
 
     def _apply(self, number: int, change: Change) -> Row:
@@ -283,7 +217,7 @@ class Store:
 
     def _changed(self, number: int, change: Change) -> Row:
         """The job after a change of state, which is logged; inside a transaction. Raises IllegalChange."""
-        before = self.row(number)
+        before = self.jobs.row(number)
         state = after(before.state, change)
         if state != before.state:
             finished = self._clock() if state in FINAL else None
@@ -291,69 +225,12 @@ class Store:
                 "UPDATE jobs SET state = ?, finished = coalesce(finished, ?) WHERE number = ?",
                 (state, finished, number),
             )
-            self._log(before.owner, before.id, state, before.attempt)
+            self.events.log(before.owner, before.id, state, before.attempt)
         return replace(before, state=state)
-
-    def _log(self, owner: str, job: str, state: State, attempt: int) -> None:
-        self._database.execute(
-            "INSERT INTO events (owner, job, state, attempt, at) VALUES (?, ?, ?, ?, ?)",
-            (owner, job, state, attempt, self._clock()),
-        )
-
-    def _find(self, owner: str, job: str) -> sqlite3.Row | None:
-        found: sqlite3.Row | None = self._database.execute(
-            "SELECT * FROM jobs WHERE owner = ? AND id = ?", (owner, job)
-        ).fetchone()
-        return found
-
-    def _known(self, owner: str, job: str) -> sqlite3.Row:
-        row = self._find(owner, job)
-        if row is None:
-            raise UnknownJob(f"the backend has no job {job} of yours")
-        return row
-
-    def _unfinished(self, owner: str) -> int:
-        (count,) = self._database.execute(
-            "SELECT count(*) FROM jobs WHERE owner = ? AND state IN ('queued', 'running', 'cancelling')", (owner,)
-        ).fetchone()
-        return int(count)
-
-    def _state(self, row: sqlite3.Row) -> JobState:
-        ahead = None
-        if row["state"] == State.QUEUED:
-            (ahead,) = self._database.execute(
-                "SELECT count(*) FROM jobs WHERE state = 'queued' AND number < ?", (row["number"],)
-            ).fetchone()
-        return JobState(
-            id=row["id"],
-            number=row["number"],
-            batch=row["batch"],
-            state=row["state"],
-            attempt=row["attempt"],
-            request=_request(row),
-            warnings=tuple(json.loads(row["warnings"])),
-            created=row["created"],
-            started=row["started"],
-            finished=row["finished"],
-            ahead=ahead,
-            reason=from_json(Reason, json.loads(row["reason"])) if row["reason"] else None,
-            results=self.results.of(row["number"]),
-            acknowledged=bool(row["acknowledged"]),
-        )
 
     def _clear_work(self, row: Row) -> None:
         if row.state in FINAL:
             shutil.rmtree(self.work_folder(row.number), ignore_errors=True)
-
-
-def _is_usual(request: Generation) -> bool:
-    """Whether it leaves everything that takes time to the preset."""
-    usual = Generation(request.prompt, request.negative, request.model, request.preset, request.seed)
-    return replace(request, cfg=None, level=None, schedule=None) == usual
-
-
-def _request(row: sqlite3.Row) -> Generation:
-    return from_json(Generation, json.loads(row["request"]))
 
 
 def _json(value: Any) -> str:

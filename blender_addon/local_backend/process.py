@@ -10,8 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 
 from ..shared.pairing import Pairing, PairingError
 from . import complaints
@@ -20,6 +18,7 @@ from .environment import Environment, Readiness
 from .identity import Identity
 from .install import HOME, Installation
 from .removal import Removal
+from .status import Stage, Status
 from .troubles import CannotRemove, CannotStart
 
 STOP_SECONDS = 10.0
@@ -29,32 +28,6 @@ SLOW_SECONDS = 30.0
 """After so long, a start is called slow."""
 
 _LOOK_SECONDS = 1.0  # between two looks at a process of another Blender
-
-
-class Stage(StrEnum):
-    ABSENT = "absent"
-    OUTDATED = "outdated"
-    INSTALLING = "installing"
-    REMOVING = "removing"
-    STOPPED = "stopped"
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    CRASHED = "crashed"
-
-
-@dataclass(frozen=True)
-class Status:
-    """sentence: how it stands. remedy: what to do about it, or "". pairing: how to reach it, while it runs.
-
-    log_tail: the last lines of its log, if it crashed.
-    """
-
-    stage: Stage
-    sentence: str
-    remedy: str = ""
-    pairing: Pairing | None = None
-    log_tail: tuple[str, ...] = ()
 
 
 class LocalBackend:

@@ -2,9 +2,9 @@
 
 import bpy
 
-from . import backend, jobs
+from . import backend, installation, jobs, models
 
-CLASSES = (*jobs.CLASSES, *backend.CLASSES)
+CLASSES = (*jobs.CLASSES, *backend.CLASSES, *installation.CLASSES, *models.CLASSES)
 
 
 def register() -> None:

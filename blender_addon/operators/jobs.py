@@ -9,9 +9,9 @@ from bpy.props import StringProperty
 from .. import importer, pictures, preferences, runtime
 from ..session import wording
 from ..session.book import REFUSED, SENDING, Entry
-from ..session.link import Cancel, Delete, Fetch, Generate, MarkImported
+from ..session.commands import Cancel, Delete, Fetch, Generate, MarkImported
+from ..shared.jobs import Generation, new_job_id
 from ..shared.limits import SEEDS
-from ..shared.messages import Generation, new_job_id
 from ..shared.prompts import tidied
 from ..shared.states import State
 

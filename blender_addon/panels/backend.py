@@ -4,7 +4,7 @@ import bpy
 
 from .. import preferences, runtime
 from ..labels import wrapped
-from ..local_backend.process import Stage
+from ..local_backend.status import Stage
 from ..session import wording
 from .main import Sidebar, draw_start
 

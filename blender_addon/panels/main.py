@@ -4,7 +4,7 @@ import bpy
 
 from .. import pictures, runtime
 from ..labels import wrapped
-from ..local_backend.process import Stage
+from ..local_backend.status import Stage
 from ..session import wording
 from ..session.book import SENDING, Book, Entry
 from ..session.pairings import NotRunning

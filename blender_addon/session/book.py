@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..shared.errors import Refusal, Trouble
+from ..shared.jobs import Generation, JobState, Live
 from ..shared.limits import SEEDS
-from ..shared.messages import Generation, JobState, Live, Welcome
+from ..shared.messages import Welcome
 from ..shared.offer import OfferedModel, OfferedPreset
 from ..shared.prompts import tidied
 from ..shared.states import FINAL, State

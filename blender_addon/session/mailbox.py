@@ -4,7 +4,8 @@ import threading
 from dataclasses import dataclass, replace
 
 from ..shared.errors import Trouble
-from ..shared.messages import JobState, Live, Welcome
+from ..shared.jobs import JobState, Live
+from ..shared.messages import Welcome
 from .completion import Completion
 
 

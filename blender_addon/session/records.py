@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..shared.messages import JOB_ID, Generation
+from ..shared.jobs import JOB_ID, Generation
 from ..shared.records import Record, checked, from_json, required, to_json
 
 logger = logging.getLogger(__name__)

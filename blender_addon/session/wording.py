@@ -1,5 +1,6 @@
 """What the panel says: states, times and troubles in a few words."""
 
+from ..shared.errors import Trouble
 from ..shared.offer import OfferedPreset
 from ..shared.states import State
 from .book import ASKING, REFUSED, SENDING, Book, Entry
@@ -84,6 +85,11 @@ def status(book: Book) -> tuple[str, str]:
 def ended(prompt: str, problem: str, remedy: str) -> str:
     """That a job failed or was refused, and what to do."""
     return f"{prompt}: {problem}. {sentence(remedy)}"
+
+
+def told(error: Trouble) -> str:
+    """A trouble and what to do about it, in one line."""
+    return f"{sentence(error.sentence)}: {error.remedy}"
 
 
 def sentence(text: str) -> str:

@@ -12,8 +12,9 @@ import pytest
 from backend.checkpoints import newest
 from backend.pipeline.keeping import CHECKPOINTS
 from backend.pipeline.shape import Shape
-from shared.client import Client, Patience
-from shared.messages import Generation, JobState, Live, new_job_id
+from shared.client import Client
+from shared.connection import Patience
+from shared.jobs import Generation, JobState, Live, new_job_id
 from shared.states import State
 
 PROMPT, STEPS, SEED = "a red mug", 800, 5

@@ -14,9 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from shared.client import Client, Patience
+from shared.client import Client
+from shared.connection import Patience
 from shared.errors import Storage, TooMuch, TransferError, UnknownAsset
-from shared.messages import Generation, JobState, new_job_id
+from shared.jobs import Generation, JobState, new_job_id
 from shared.pairing import Pairing
 from shared.states import FINAL, State
 

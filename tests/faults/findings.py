@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backend.service.dispatch import CRASHES_FORGIVEN
-from shared.messages import Generation
+from shared.jobs import Generation
 from shared.records import to_json
 from shared.states import FINAL
 

@@ -64,7 +64,7 @@ def flooded(server: "subprocess.Popen[bytes]", keys: KeyRing, options: argparse.
         good.hello()
         before, sent = process.memory_info().rss, 0
         while sent < count:
-            socket = bad._connected()._socket
+            socket = bad._connection._connected()._socket
             for _ in range(200):
                 frames = malformed(valid, draw)
                 socket.send_multipart(frames)
@@ -75,8 +75,8 @@ def flooded(server: "subprocess.Popen[bytes]", keys: KeyRing, options: argparse.
             asked = time.monotonic()
             good.hello()
             delays.append(time.monotonic() - asked)
-        while bad._connected()._socket.poll(200):
-            read(bad._connected()._socket, answers)
+        while bad._connection._connected()._socket.poll(200):
+            read(bad._connection._connected()._socket, answers)
         good.hello()
     grown = process.memory_info().rss - before
     print(
@@ -107,8 +107,8 @@ def read(socket: "zmq.Socket[bytes]", answers: Counter[str]) -> None:
 
 def oversized(client: Client) -> None:
     """A frame that ZeroMQ itself refuses: it closes the connection."""
-    client._connected()._socket.send_multipart([b"DT\0\3", bytes(FRAME_BYTES + 1)])
-    client._drop_link()
+    client._connection._connected()._socket.send_multipart([b"DT\0\3", bytes(FRAME_BYTES + 1)])
+    client._connection._drop_link()
 
 
 if __name__ == "__main__":

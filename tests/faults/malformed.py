@@ -17,26 +17,23 @@ from typing import Any
 import psutil
 
 from shared.errors import ProtocolError
+from shared.jobs import Event, Generation, Live, new_job_id
 from shared.limits import BODY_BYTES, HEADER_BYTES
 from shared.messages import (
     Cancel,
     Chunk,
-    Event,
     Fetch,
-    Generation,
     GetEvents,
     GetList,
     GetState,
     Hello,
     Jobs,
-    Live,
     Message,
     News,
     Refused,
     Submit,
     decode,
     encode,
-    new_job_id,
 )
 
 GROWTH_BYTES = 50 * 2**20

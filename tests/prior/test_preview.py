@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
+from backend.prior.examine import Scores
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
 from backend.guidance import folders
 from backend.prior import examine, examiner, model, words
-from backend.prior.examine import Scores
 from backend.prior.sample import sample
 
 FOLDER = model.BUILTIN.with_name("64")

@@ -9,7 +9,7 @@ from backend.errors import UserError
 from backend.guidance import library
 from backend.home import VARIABLE
 from backend.service.catalogue import Catalogue
-from shared.messages import Generation
+from shared.jobs import Generation
 from shared.words import Words
 
 

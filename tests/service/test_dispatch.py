@@ -8,7 +8,7 @@ from backend.service.dispatch import CRASHES_FORGIVEN, RETRY_SECONDS, Dispatcher
 from backend.service.executor import Advanced, Crashed, Failed, Finished, Stopped
 from backend.service.store import Store
 from shared.errors import Storage
-from shared.messages import Generation, JobState, new_job_id
+from shared.jobs import Generation, JobState, new_job_id
 from shared.records import from_json
 
 ANA = "a" * 40
@@ -30,7 +30,7 @@ def test_a_queued_job_is_started_with_its_request(dispatcher: Dispatcher, store:
     (task,) = scripted.started
     assert (task.job, task.attempt, task.folder) == (str(job.number), 1, store.work_folder(job.number))
     assert from_json(Generation, task.request) == MUG
-    assert store.state(ANA, job.id).state == "running"
+    assert store.jobs.state(ANA, job.id).state == "running"
     assert not dispatcher.tick(1.0)
 
 
@@ -53,7 +53,7 @@ def test_progress_is_on_the_board_until_the_job_ends(
     scripted.updates = [Finished(str(job.number), 1, (result,), {})]
     assert dispatcher.tick(9.0)
     assert dispatcher.live.since(ANA, 0) == ((), b"")
-    state = store.state(ANA, job.id)
+    state = store.jobs.state(ANA, job.id)
     assert (state.state, state.results[0].sha256) == ("done", result.sha256)
     assert store._database.execute("SELECT seconds FROM jobs").fetchone()[0] == 9.0
 
@@ -70,8 +70,8 @@ def test_news_of_an_old_attempt_are_nobodys(dispatcher: Dispatcher, store: Store
     dispatcher.tick(2.0)
     scripted.updates = [type(update)(**{**vars(update), "job": str(job.number)})]
     dispatcher.tick(3.0)
-    assert store.state(ANA, job.id).state == "running"
-    assert store.state(ANA, job.id).attempt == 2
+    assert store.jobs.state(ANA, job.id).state == "running"
+    assert store.jobs.state(ANA, job.id).attempt == 2
     assert dispatcher.live.since(ANA, 0) == ((), b"")
 
 
@@ -83,7 +83,7 @@ def test_crashes_are_forgiven_and_then_not(dispatcher: Dispatcher, store: Store,
         assert scripted.started[-1].attempt == attempt
         scripted.updates = [Crashed(str(job.number), attempt, "SIGSEGV", "the worker died of SIGSEGV")]
         dispatcher.tick(0.0)
-    state = store.state(ANA, job.id)
+    state = store.jobs.state(ANA, job.id)
     assert state.state == "failed"
     assert state.reason
     assert (state.reason.code, state.reason.sentence) == ("crashed", "the worker died of SIGSEGV")
@@ -98,7 +98,7 @@ def test_a_failure_says_why_and_what_to_do(
     dispatcher.tick(0.0)
     scripted.updates = [Failed(str(job.number), 1, code, "it was not to be" + "!" * 1000)]
     dispatcher.tick(0.0)
-    reason = store.state(ANA, job.id).reason
+    reason = store.jobs.state(ANA, job.id).reason
     assert reason
     assert reason.code == code
     assert remedy in reason.remedy
@@ -109,10 +109,10 @@ def test_cancelling_frees_the_device(dispatcher: Dispatcher, store: Store, scrip
     dispatcher.tick(0.0)
     dispatcher.cancel(store.cancel(ANA, job.id))
     assert scripted.cancelled == [str(job.number)]
-    assert store.state(ANA, job.id).state == "cancelling"
+    assert store.jobs.state(ANA, job.id).state == "cancelling"
     scripted.updates = [Stopped(str(job.number), 1)]
     dispatcher.tick(0.0)
-    assert store.state(ANA, job.id).state == "cancelled"
+    assert store.jobs.state(ANA, job.id).state == "cancelled"
 
 
 def test_cancelling_what_does_not_run_asks_nobody(dispatcher: Dispatcher, store: Store, scripted: Any) -> None:
@@ -124,7 +124,7 @@ def test_jobs_of_who_was_revoked_fail(store: Store, scripted: Any) -> None:
     dispatcher = Dispatcher(store, scripted, lambda owner: False)
     job = submitted(store)
     assert dispatcher.tick(0.0)
-    reason = store.state(ANA, job.id).reason
+    reason = store.jobs.state(ANA, job.id).reason
     assert reason
     assert reason.code == "revoked"
     assert scripted.started == []
@@ -148,11 +148,11 @@ def test_a_report_waits_for_the_disk_and_nothing_starts_meanwhile(
         assert "the backend's disk is full; make room on the backend's disk" in dispatcher.troubles()
         assert not dispatcher.tick(1.5)
         assert not dispatcher.tick(2.0)
-    assert store.state(ANA, job.id).state == "running"
-    assert store.state(ANA, later.id).state == "queued"
+    assert store.jobs.state(ANA, job.id).state == "running"
+    assert store.jobs.state(ANA, later.id).state == "queued"
     assert dispatcher.tick(3.0)
-    assert store.state(ANA, job.id).state == "done"
-    assert store.state(ANA, later.id).state == "running"
+    assert store.jobs.state(ANA, job.id).state == "done"
+    assert store.jobs.state(ANA, later.id).state == "running"
     assert dispatcher.troubles() == ()
     assert dispatcher.due() is None
 

@@ -13,6 +13,7 @@ from backend.service.executor import Advanced, Finished
 from backend.service.hub import Hub, Reply
 from backend.service.store import Store
 from shared.errors import ProtocolError, VersionError
+from shared.jobs import Generation, new_job_id
 from shared.limits import LISTED_JOBS, LIVE_SECONDS, POLLS_PER_ARTIST, REQUEST_BURST
 from shared.messages import (
     Acknowledge,
@@ -20,7 +21,6 @@ from shared.messages import (
     Chunk,
     Delete,
     Fetch,
-    Generation,
     GetEvents,
     GetList,
     GetState,
@@ -32,7 +32,6 @@ from shared.messages import (
     Submit,
     Welcome,
     encode,
-    new_job_id,
 )
 from shared.offer import Offer
 
@@ -285,7 +284,7 @@ def test_a_disk_that_fails_is_said(desk: Desk, store: Store, monkeypatch: pytest
         raise sqlite3.OperationalError("disk I/O error")
 
     id = desk.submit()
-    monkeypatch.setattr(store, "state", fail)
+    monkeypatch.setattr(store.jobs, "state", fail)
     assert desk.ask(GetState(id)).code == "storage"
 
 

@@ -12,19 +12,8 @@ from backend.service.dispatch import CRASHES_FORGIVEN, Dispatcher
 from backend.service.executor import Crashed, Device, Failed, Finished, Result, Stopped, Task
 from backend.service.hub import Hub
 from backend.service.store import Store
-from shared.messages import (
-    Cancel,
-    Delete,
-    Generation,
-    GetEvents,
-    GetList,
-    GetState,
-    Jobs,
-    Message,
-    News,
-    Submit,
-    new_job_id,
-)
+from shared.jobs import Generation, new_job_id
+from shared.messages import Cancel, Delete, GetEvents, GetList, GetState, Jobs, Message, News, Submit
 from shared.offer import Offer
 from shared.states import FINAL, State
 
@@ -110,7 +99,7 @@ class Life(RuleBasedStateMachine):
 
     def current(self) -> tuple[str, str]:
         assert self.executor.task
-        row = self.store.row(int(self.executor.task.job))
+        row = self.store.jobs.row(int(self.executor.task.job))
         return row.owner, row.id
 
     def end(self, kind: type, **facts: Any) -> tuple[tuple[str, str], State]:
@@ -200,7 +189,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def the_store_agrees_with_the_model(self) -> None:
         for (owner, job), state in self.model.items():
-            assert self.store.state(owner, job).state == state
+            assert self.store.jobs.state(owner, job).state == state
 
     @invariant()
     def the_log_tells_the_same_and_each_job_is_done_once(self) -> None:

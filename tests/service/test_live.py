@@ -2,8 +2,8 @@
 
 from backend.service.executor import Advanced
 from backend.service.live import LiveBoard
+from shared.jobs import new_job_id
 from shared.limits import LIVE_JOBS
-from shared.messages import new_job_id
 
 ANA, BEN = "a" * 40, "b" * 40
 FIRST, SECOND = new_job_id(), new_job_id()

@@ -11,8 +11,8 @@ from backend.guidance import library
 from backend.guidance.library import ModelSource
 from backend.service import wordlists
 from backend.service.offer import MODELS_BYTES, checked, offer
+from shared.jobs import Generation
 from shared.limits import NAME_CHARACTERS
-from shared.messages import Generation
 from shared.offer import MODELS, Offer
 from shared.records import from_json
 from shared.words import Words

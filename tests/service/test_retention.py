@@ -10,7 +10,7 @@ from backend.service.results import Kept
 from backend.service.retention import SWEEP_SECONDS, Retention, outdated
 from backend.service.store import Store
 from shared.errors import Storage
-from shared.messages import Generation, new_job_id
+from shared.jobs import Generation, new_job_id
 
 DAY = 24 * 3600.0
 ANA = "a" * 40
@@ -48,7 +48,7 @@ def finish(store: Store, result_of: Callable[..., Any], content: bytes) -> str:
 
 
 def has_results(store: Store, id: str) -> bool:
-    return bool(store.state(ANA, id).results)
+    return bool(store.jobs.state(ANA, id).results)
 
 
 def test_results_are_kept_for_a_while(store: Store, clock: Any, result_of: Any) -> None:
@@ -57,7 +57,7 @@ def test_results_are_kept_for_a_while(store: Store, clock: Any, result_of: Any) 
     for now, there in [(0.0, True), (1.0, True), (DAY, True), (DAY + SWEEP_SECONDS, False)]:
         retention.tick(now)
         assert has_results(store, id) == there
-    assert store.state(ANA, id).state == "done"
+    assert store.jobs.state(ANA, id).state == "done"
 
 
 @pytest.mark.parametrize("jump", [10_000 * DAY, -10_000 * DAY])

@@ -10,9 +10,11 @@ from typing import Any
 import psutil
 import pytest
 
-from shared.client import Client, Patience
+from shared.client import Client
+from shared.connection import Patience
 from shared.errors import Conflict, Invalid, NotPaired, OtherVersion, Unreachable
-from shared.messages import Generation, Hello, JobState, Live, Refused, decode, encode, new_job_id
+from shared.jobs import Generation, JobState, Live, new_job_id
+from shared.messages import Hello, Refused, decode, encode
 from shared.pairing import Pairing
 from shared.states import FINAL, State
 from shared.wire import VERSION
@@ -192,7 +194,7 @@ def test_another_version_is_told_so(host: Any) -> None:
     pairing = host.pairing
     with Client(pairing, "tests") as client:
         client.hello()
-        link = client._connected()
+        link = client._connection._connected()
         frames = encode(Hello("9"), 7)
         link.send([b"DT" + (VERSION + 1).to_bytes(2, "big"), *frames[1:]], DEADLINE)
         number, answer = decode(link.receive(time.monotonic() + DEADLINE))
@@ -205,7 +207,7 @@ def test_a_reader_that_does_not_read_stops_nobody(host: Any, client: Client) -> 
     """Its answers are dropped when its queue is full; the server neither waits nor grows."""
     with Client(host.pairing, "tests") as lazy:
         lazy.hello()
-        link = lazy._connected()
+        link = lazy._connection._connected()
         for number in range(100, 3000):
             link._socket.send_multipart(encode(Hello("9"), number))
         assert client.hello()

@@ -17,18 +17,12 @@ from backend.service.results import FOLDER as ASSETS
 from backend.service.results import Results
 from backend.service.store import DATABASE, WORK, Store
 from shared.errors import Conflict, NotFinished, Storage, TooMuch, UnknownJob
-from shared.limits import JOBS_UNFINISHED, LISTED_EVENTS, SEEDS
-from shared.messages import Generation, Reason, new_job_id
+from shared.jobs import Reason, new_job_id
+from shared.limits import JOBS_UNFINISHED, SEEDS
 from shared.states import IllegalChange, State
+from tests.service.stored import ANA, BEN, MUG, submitted
 
-ANA, BEN = "a" * 40, "b" * 40
-MUG = Generation("a red mug", seed=5)
 WHY = Reason("internal", "it broke", "try again")
-
-
-def submitted(store: Store, owner: str = ANA, request: Generation = MUG) -> int:
-    """The number of a new job."""
-    return store.submit(owner, [new_job_id()], request, [])[0].number
 
 
 def done(store: Store, results: list[Any], owner: str = ANA) -> int:
@@ -44,7 +38,7 @@ def test_what_was_accepted_is_there_after_a_start(tmp_path: Path, clock: Any) ->
     before = store.submit(ANA, ids, MUG, ["a warning"])
     store.close()
     store = Store(tmp_path, clock)
-    assert [store.state(ANA, id) for id in ids] == before
+    assert [store.jobs.state(ANA, id) for id in ids] == before
     assert [job.request.seed for job in before] == [5, 6]
     assert {job.batch for job in before} == {ids[0]}
     assert [job.ahead for job in before] == [0, 1]
@@ -68,7 +62,7 @@ def test_asking_twice_is_asking_once(store: Store) -> None:
     again = store.submit(ANA, ids, MUG, [])
     assert [job.number for job in again] == [job.number for job in first]
     assert again[0].state == State.RUNNING
-    assert len(store.events(ANA, 0)) == 3
+    assert len(store.events.after(ANA, 0)) == 3
 
 
 def test_part_of_a_request_that_is_there_is_completed(store: Store) -> None:
@@ -83,16 +77,16 @@ def test_an_id_stands_for_one_request(store: Store) -> None:
     with pytest.raises(Conflict):
         store.submit(ANA, ids, replace(MUG, prompt="a blue mug"), [])
     with pytest.raises(UnknownJob):  # all or none
-        store.state(ANA, ids[0])
+        store.jobs.state(ANA, ids[0])
 
 
 def test_two_artists_may_use_one_id_and_see_their_own(store: Store, result_of: Any) -> None:
     id = new_job_id()
     store.submit(ANA, [id], MUG, [])
     store.submit(BEN, [id], replace(MUG, prompt="a blue mug"), [])
-    assert store.state(BEN, id).request.prompt == "a blue mug"
-    assert [job.request.prompt for job in store.listed(ANA, None)] == ["a red mug"]
-    assert [event.job for event in store.events(BEN, 0)] == [id]
+    assert store.jobs.state(BEN, id).request.prompt == "a blue mug"
+    assert [job.request.prompt for job in store.jobs.listed(ANA, None)] == ["a red mug"]
+    assert [event.job for event in store.events.after(BEN, 0)] == [id]
     result = result_of()
     done(store, [result], ANA)
     assert store.results.find(ANA, result.sha256) is not None
@@ -130,13 +124,13 @@ def test_a_job_is_done_with_its_files(store: Store, clock: Any, result_of: Any) 
     clock.now += 60
     result = result_of(b"a mesh")
     assert store.finish(number, [result], 60.0).state == State.DONE
-    state = store.state(ANA, row.id)
+    state = store.jobs.state(ANA, row.id)
     assert [(asset.name, asset.sha256, asset.size) for asset in state.results] == [("mesh.glb", result.sha256, 6)]
     assert state.finished == clock.now
     path, size = store.results.find(ANA, result.sha256) or (Path(), 0)
     assert (path.read_bytes(), size) == (b"a mesh", 6)
     assert not store.work_folder(number).exists()
-    assert store.durations() == [("builtin", "standard", 60.0)]
+    assert store.jobs.durations() == [("builtin", "standard", 60.0)]
 
 
 def test_two_jobs_may_share_a_file(store: Store, result_of: Any) -> None:
@@ -155,7 +149,7 @@ def test_results_of_a_cancelled_job_are_not_kept(store: Store, result_of: Any) -
     row = store.start(number)
     assert store.cancel(ANA, row.id).state == State.CANCELLING
     assert store.finish(number, [result_of()], 1.0).state == State.CANCELLED
-    assert store.state(ANA, row.id).results == ()
+    assert store.jobs.state(ANA, row.id).results == ()
     assert list((store.folder / ASSETS).iterdir()) == []
 
 
@@ -164,7 +158,7 @@ def test_how_a_job_went_is_told_with_its_warnings(store: Store) -> None:
     number = job.number
     store.start(number)
     store.finish(number, [], 1.0, ["memory ran out", 'of "views"'])
-    assert store.state(ANA, job.id).warnings == ("shiny has no effect", "memory ran out", 'of "views"')
+    assert store.jobs.state(ANA, job.id).warnings == ("shiny has no effect", "memory ran out", 'of "views"')
 
 
 def test_finishing_can_be_tried_again(store: Store, result_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +178,7 @@ def test_finishing_can_be_tried_again(store: Store, result_of: Any, monkeypatch:
     monkeypatch.setattr(Results, "_take", take)
     with pytest.raises(Storage, match="full"):
         store.finish(number, results, 1.0)
-    assert store.row(number).state == State.RUNNING
+    assert store.jobs.row(number).state == State.RUNNING
     assert store.finish(number, results, 1.0).state == State.DONE
     assert all(path.read_bytes() in (b"one", b"two") for path in (store.folder / ASSETS).iterdir())
 
@@ -200,31 +194,10 @@ def test_a_database_that_cannot_grow_is_said_and_nothing_has_changed(store: Stor
     store._database.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(Storage, match="full"):
         submit_many(store)
-    before = [job.number for job in store.listed(ANA, None)]
+    before = [job.number for job in store.jobs.listed(ANA, None)]
     store._database.execute("PRAGMA max_page_count = 1000000")
     assert submitted(store) == before[0] + 1
-    assert store.row(number).state == State.QUEUED
-
-
-def test_turns_go_round_between_artists(store: Store) -> None:
-    numbers = [submitted(store, ANA) for _ in range(4)] + [submitted(store, BEN) for _ in range(2)]
-    order = []
-    while row := store.next_queued():
-        order.append(row.number)
-        store.start(row.number)
-    assert order == [numbers[at] for at in (0, 4, 1, 5, 2, 3)]
-
-
-def test_a_clock_that_jumps_does_not_change_turns(store: Store, clock: Any) -> None:
-    numbers = [submitted(store, ANA), submitted(store, ANA), submitted(store, BEN), submitted(store, BEN)]
-    order = []
-    for jump in (1e6, -3e6, 1.0, 1.0):
-        clock.now += jump
-        row = store.next_queued()
-        assert row
-        order.append(row.number)
-        store.start(row.number)
-    assert order == [numbers[at] for at in (0, 2, 1, 3)]
+    assert store.jobs.row(number).state == State.QUEUED
 
 
 def test_what_ran_waits_again_after_a_start(tmp_path: Path, clock: Any) -> None:
@@ -232,7 +205,7 @@ def test_what_ran_waits_again_after_a_start(tmp_path: Path, clock: Any) -> None:
     running, cancelling, queued = (submitted(store) for _ in range(3))
     for number in (running, cancelling):
         store.start(number)
-    store.cancel(ANA, store.row(cancelling).id)
+    store.cancel(ANA, store.jobs.row(cancelling).id)
     for number in (running, cancelling):
         store.work_folder(number).mkdir()
     stray = tmp_path / ASSETS / ("0" * 64)
@@ -240,8 +213,12 @@ def test_what_ran_waits_again_after_a_start(tmp_path: Path, clock: Any) -> None:
     store.close()
     store = Store(tmp_path, clock)
     store.recover()
-    assert [store.row(number).state for number in (running, cancelling, queued)] == ["queued", "cancelled", "queued"]
-    assert store.row(running).crashes == 0
+    assert [store.jobs.row(number).state for number in (running, cancelling, queued)] == [
+        "queued",
+        "cancelled",
+        "queued",
+    ]
+    assert store.jobs.row(running).crashes == 0
     assert store.work_folder(running).exists()
     assert not store.work_folder(cancelling).exists()
     assert not stray.exists()
@@ -252,7 +229,7 @@ def test_a_failure_keeps_its_reason(store: Store) -> None:
     number = submitted(store)
     row = store.start(number)
     store.fail(number, WHY)
-    assert store.state(ANA, row.id).reason == WHY
+    assert store.jobs.state(ANA, row.id).reason == WHY
     with pytest.raises(IllegalChange):
         store.finish(number, [], 1.0)
 
@@ -262,17 +239,17 @@ def test_interrupts_are_counted(store: Store) -> None:
     for count in (1, 2):
         store.start(number)
         assert store.interrupt(number).state == State.QUEUED
-        assert store.row(number).crashes == count
-    assert store.row(number).attempt == 2
+        assert store.jobs.row(number).crashes == count
+    assert store.jobs.row(number).attempt == 2
 
 
 def test_deleting_leaves_only_the_id(store: Store, result_of: Any) -> None:
     result = result_of()
     number = done(store, [result])
-    id = store.row(number).id
+    id = store.jobs.row(number).id
     store.delete(ANA, id)
-    assert list(store.listed(ANA, None)) == []
-    assert store.state(ANA, id).state == State.DELETED
+    assert list(store.jobs.listed(ANA, None)) == []
+    assert store.jobs.state(ANA, id).state == State.DELETED
     assert not (store.folder / ASSETS / result.sha256).exists()
     assert b"red mug" not in _everything(store)
     store.delete(ANA, id)
@@ -282,40 +259,21 @@ def test_deleting_leaves_only_the_id(store: Store, result_of: Any) -> None:
 def test_only_what_is_finished_is_deleted(store: Store) -> None:
     number = submitted(store)
     with pytest.raises(NotFinished, match="queued"):
-        store.delete(ANA, store.row(number).id)
+        store.delete(ANA, store.jobs.row(number).id)
 
 
 def test_unknown_jobs_are_refused(store: Store) -> None:
     number = submitted(store)
-    for ask in (store.state, store.cancel, store.acknowledge, store.delete):
+    for ask in (store.jobs.state, store.cancel, store.acknowledge, store.delete):
         with pytest.raises(UnknownJob):
-            ask(BEN, store.row(number).id)
-
-
-def test_jobs_are_listed_newest_first_in_pages(store: Store) -> None:
-    numbers = [submitted(store) for _ in range(5)]
-    assert [job.number for job in store.listed(ANA, None)] == numbers[::-1]
-    assert [job.number for job in store.listed(ANA, numbers[2])] == numbers[1::-1]
-
-
-def test_events_are_numbered_and_come_in_portions(store: Store) -> None:
-    numbers = [submitted(store) for _ in range(LISTED_EVENTS + 3)]
-    submitted(store, BEN)
-    first = store.events(ANA, 0)
-    assert len(first) == LISTED_EVENTS
-    rest = store.events(ANA, first[-1].seq)
-    assert [event.job for event in (*first, *rest)] == [store.row(number).id for number in numbers]
-    assert store.last_event(ANA) == rest[-1].seq
-    assert store.last_event("c" * 40) == 0
-    store.forget_events(2)
-    assert [event.seq for event in store.events(ANA, 0)] == [rest[-1].seq]
+            ask(BEN, store.jobs.row(number).id)
 
 
 def test_acknowledging_is_remembered(store: Store, result_of: Any) -> None:
     number = done(store, [result_of()])
-    id = store.row(number).id
+    id = store.jobs.row(number).id
     store.acknowledge(ANA, id)
-    assert store.state(ANA, id).acknowledged
+    assert store.jobs.state(ANA, id).acknowledged
 
 
 # --- opening ---

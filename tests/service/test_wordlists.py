@@ -11,8 +11,9 @@ from backend.prior.catalogue import Entry
 from backend.prior.lexicon import Lexicon
 from backend.service import wordlists
 from backend.service.offer import offer
+from shared.jobs import new_job_id
 from shared.limits import HEADER_BYTES, KNOWN_WORDS, WORDS_BYTES
-from shared.messages import Welcome, encode, new_job_id
+from shared.messages import Welcome, encode
 from shared.words import Words
 
 

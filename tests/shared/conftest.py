@@ -1,31 +1,32 @@
-"""One message of each kind, with everything in it that it can hold."""
+"""One message of each kind, with everything in it that it can hold, and a backend that does what a test says."""
+
+from collections.abc import Iterator
 
 import pytest
 
+from shared import limits
 from shared.assets import Asset
+from shared.client import Client
+from shared.jobs import Event, Generation, JobState, Live, Reason
 from shared.messages import (
     Acknowledge,
     Cancel,
     Chunk,
     Delete,
-    Event,
     Fetch,
-    Generation,
     GetEvents,
     GetList,
     GetState,
     Hello,
     Jobs,
-    JobState,
-    Live,
     Message,
     News,
-    Reason,
     Refused,
     Submit,
     Welcome,
 )
 from shared.offer import Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
+from tests.shared.scripted import DEADLINE, Backend
 
 JOB = "0b0e0d3c-4a53-4c5e-9f0a-1c2d3e4f5a6b"
 OTHER = "1b0e0d3c-4a53-4c5e-9f0a-1c2d3e4f5a6b"
@@ -84,3 +85,30 @@ def one_of_each() -> list[Message]:
         Chunk(SHA, 512, 1024, b"bytes"),
         Refused("invalid", "no", "ask for something else", ("mug", "cup")),
     ]
+
+
+@pytest.fixture
+def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer comes, however slow the machine is. Where none comes, a test says `impatient`."""
+    monkeypatch.setattr(limits, "REPLY_SECONDS", DEADLINE)
+    monkeypatch.setattr(limits, "BACKOFF_FIRST_SECONDS", 0.02)
+
+
+@pytest.fixture
+def impatient(long_waits: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer comes, and is not waited for."""
+    monkeypatch.setattr(limits, "REPLY_SECONDS", 0.3)
+
+
+@pytest.fixture
+def backend(long_waits: None) -> Iterator[Backend]:
+    backend = Backend()
+    backend.start()
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def client(backend: Backend) -> Iterator[Client]:
+    with Client(backend.pairing, "0.1.0") as client:
+        yield client

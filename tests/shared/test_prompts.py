@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.messages import Generation
+from shared.jobs import Generation
 from shared.prompts import control_character, is_unicode, tidied
 
 

@@ -6,7 +6,7 @@ import bpy
 from desk import book, connected, generate, module, until
 
 python, root = sys.argv[1:]
-runtime, operators = module("runtime"), module("operators.backend")
+runtime, operators = module("runtime"), module("operators.models")
 current = runtime.current()
 environment = current.local.environment
 answers, said = [], set()

@@ -6,7 +6,7 @@ import bpy
 from desk import ADDON, book, module
 
 pump, runtime, mailbox = module("pump"), module("runtime"), module("session.mailbox")
-messages, states = module("shared.messages"), module("shared.states")
+shared, states = module("shared.jobs"), module("shared.states")
 current = runtime.current()
 current.stop()  # no backend has a say here
 asked = []
@@ -15,13 +15,13 @@ pump.in_a_window = lambda call, windows=(): asked.append(call)
 
 def meant() -> str:
     """A job of the scene that is open."""
-    job = messages.new_job_id()
-    book().mean((job,), messages.Generation("a red mug"), 0.0, bpy.context.scene.session_uid)
+    job = shared.new_job_id()
+    book().mean((job,), shared.Generation("a red mug"), 0.0, bpy.context.scene.session_uid)
     return job
 
 
 def progress(job: str) -> object:
-    return mailbox.Progress(messages.Live(job, 1, "optimising", 1, 10, 500, 9.0, 0, 0), b"", b"coarse")
+    return mailbox.Progress(shared.Live(job, 1, "optimising", 1, 10, 500, 9.0, 0, 0), b"", b"coarse")
 
 
 # --- imported where it was asked for, and left in the list elsewhere ---

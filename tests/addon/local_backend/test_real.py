@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from shared.client import Client, Patience
+from shared.client import Client
+from shared.connection import Patience
 from shared.pairing import Pairing
 
 

@@ -39,15 +39,15 @@ class Desk:
             time.sleep(0.01)
 
     def generate(self, prompt: str, count: int = 1, seed: int = 0) -> tuple[str, ...]:
-        messages = self.m("shared.messages")
-        jobs = tuple(messages.new_job_id() for _ in range(count))
-        request = messages.Generation(prompt, seed=seed)
+        shared = self.m("shared.jobs")
+        jobs = tuple(shared.new_job_id() for _ in range(count))
+        request = shared.Generation(prompt, seed=seed)
         self.book.mean(jobs, request, time.time())
-        self.link.send(self.m("session.link").Generate(jobs, request, time.time()))
+        self.link.send(self.m("session.commands").Generate(jobs, request, time.time()))
         return jobs
 
     def send(self, kind: str, job: str) -> None:
-        self.link.send(getattr(self.m("session.link"), kind)(job))
+        self.link.send(getattr(self.m("session.commands"), kind)(job))
 
     def state(self, job: str) -> str:
         return str(self.book.entries[job].state)
@@ -246,9 +246,9 @@ def test_results_that_are_here_need_no_backend(open_desk: Callable[..., Desk], m
 def test_a_request_that_was_never_sent_is_sent_after_a_restart(
     open_desk: Callable[..., Desk], module: Module, host: Any, tmp_path: Path
 ) -> None:
-    messages, records = module("shared.messages"), module("session.records")
-    job = messages.new_job_id()
-    request = messages.Generation("a red mug steps=1", seed=3)
+    shared, records = module("shared.jobs"), module("session.records")
+    job = shared.new_job_id()
+    request = shared.Generation("a red mug steps=1", seed=3)
     records.Notes(tmp_path / "user" / "jobs").keep(
         records.Note(job, job, request, host.pairing.server_key.hex(), time.time())
     )
@@ -353,11 +353,11 @@ def test_when_another_backend_is_chosen_the_jobs_of_this_one_are_away(desk: Desk
 
 def test_a_job_that_is_being_cancelled_has_no_progress(module: Module) -> None:
     book = module("session.book").Book()
-    messages, mailbox = module("shared.messages"), module("session.mailbox")
-    job = messages.new_job_id()
-    book.mean((job,), messages.Generation("a red mug"), 0.0)
+    shared, mailbox = module("shared.jobs"), module("session.mailbox")
+    job = shared.new_job_id()
+    book.mean((job,), shared.Generation("a red mug"), 0.0)
     book.entries[job].state = "cancelling"
-    live = messages.Live(job, 1, "optimising", 3, 10, 500, 12.0, 0, 0)
+    live = shared.Live(job, 1, "optimising", 3, 10, 500, 12.0, 0, 0)
     book.apply(mailbox.Progress(live))
     assert module("session.wording").progress(book.entries[job]) == "Cancelling"
 

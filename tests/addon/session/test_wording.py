@@ -25,7 +25,7 @@ def test_times_are_short(wording: ModuleType, seconds: float, text: str) -> None
 
 
 def entry(module: Module, **facts: Any) -> Any:
-    made = module("session.book").Entry(JOB, JOB, module("shared.messages").Generation("a mug"), 1.0)
+    made = module("session.book").Entry(JOB, JOB, module("shared.jobs").Generation("a mug"), 1.0)
     for name, value in facts.items():
         setattr(made, name, value)
     return made
@@ -40,7 +40,7 @@ def test_the_time_it_takes_is_always_said(module: Module, wording: ModuleType) -
 
 
 def test_progress_in_words(module: Module, wording: ModuleType) -> None:
-    live = module("shared.messages").Live
+    live = module("shared.jobs").Live
     assert wording.progress(entry(module)) == "Sending"
     assert wording.progress(entry(module, state="queued", ahead=2)) == "Waiting, 2 before it"
     shaping = live(JOB, 1, "optimising", 34, 180, 500, 12.3, 0, 0)
@@ -50,7 +50,7 @@ def test_progress_in_words(module: Module, wording: ModuleType) -> None:
 
 
 def test_the_bar_never_goes_back(module: Module) -> None:
-    live = module("shared.messages").Live
+    live = module("shared.jobs").Live
     stages = ("surface", "cleaning", "unwrapping", "baking", "writing")
     standings = [
         live(JOB, 1, "loading", None, None, None, None, 0, 0),
