@@ -60,12 +60,15 @@ class FakeEngine:
         return {"device": f"fake {device}", "seconds_per_step": 0.0}
 
     def carry_out(
-        self, request: dict[str, Any], folder: Path, device: str, listen: Listener
+        self, request: dict[str, Any], folder: Path, device: str, listen: Listener, given: Path | None = None
     ) -> tuple[tuple[Result, ...], dict[str, Any]]:
         options = dict(word.split("=", 1) for word in request["prompt"].split() if "=" in word)
         out = folder / "out"
         out.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        start = request.get("start")
+        if start and (given is None or hashlib.sha256(given.read_bytes()).hexdigest() != start["sha256"]):
+            raise TaskError("bad_request", "it does not begin from what the request names")
         if not finished(out, digest):
             run(options, request, folder, digest, listen)
             listen(Standing("writing"))
