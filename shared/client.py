@@ -167,6 +167,7 @@ class Client:
             return self._connection.send(Upload(start.sort, start.sha256, size, offset, file.read(length)))
 
         there = self._connection.answer(put(0, 0), Held).there
+        sent(there)
         wanted = iter(range(there, size, limits.CHUNK_BYTES))
         under_way: deque[int] = deque()
         while there < size:

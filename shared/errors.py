@@ -125,7 +125,7 @@ class UnknownAsset(Refusal):
 
 class UnknownInput(Refusal):
     code = "unknown_input"
-    usual_remedy = "generate it again: inputs are kept for a limited time"
+    usual_remedy = "choose it again: inputs are kept for a limited time"
 
 
 class Spoilt(Refusal):
