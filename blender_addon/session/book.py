@@ -11,7 +11,7 @@ from ..shared.offer import OfferedModel, OfferedPreset
 from ..shared.prompts import tidied
 from ..shared.states import FINAL, State
 from .completion import Completion
-from .mailbox import Changed, Connected, Fetched, Gone, Learnt, Lost, News, NotFetched, Progress, Refused
+from .mailbox import Changed, Connected, Fetched, Gone, Learnt, Lost, News, NotFetched, Progress, Refused, Sending
 from .records import Note
 
 SENDING, REFUSED, ASKING = "sending", "refused", "asking"
@@ -31,7 +31,8 @@ class Entry:
 
     state: of `shared.states`, or one of the above. mine: whether it was asked for since Blender was started, so
     that its object goes into the scene by itself; scene is that scene's session_uid. preview: the latest PNG;
-    previews counts them. fetched: whether the results are on this machine.
+    previews counts them. fetched: whether the results are on this machine. sent: how much of what it begins from is on
+    the backend, while it is sent.
     """
 
     job: str
@@ -52,6 +53,7 @@ class Entry:
     available: bool = False
     fetched: bool = False
     imported: bool = False
+    sent: float | None = None
 
     @property
     def running(self) -> bool:
@@ -167,6 +169,10 @@ class Book:
                 self.trouble = trouble
             case Changed(state):
                 return self._changed(state)
+            case Sending(jobs, share):
+                for job in jobs:
+                    if entry := self.entries.get(job):
+                        entry.sent = share
             case Refused(jobs, trouble):
                 self._refused(jobs, trouble)
                 return [Ended(job) for job in jobs if job in self.entries][:1]  # the reason is one for all

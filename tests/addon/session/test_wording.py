@@ -49,6 +49,21 @@ def test_progress_in_words(module: Module, wording: ModuleType) -> None:
     assert wording.progress(entry(module, state="running", live=baking)) == "Painting"
 
 
+def test_what_a_job_begins_from_is_said(module: Module, wording: ModuleType) -> None:
+    generation, start = module("shared.jobs").Generation, module("shared.inputs").Start
+    mesh, picture = start("mesh", "ab" * 32, "Suzanne"), start("picture", "ab" * 32, "front.png")
+    assert wording.begun_from(generation("a mug")) == ""
+    assert wording.begun_from(generation("a mug", start=mesh)) == "From Suzanne"
+    assert wording.begun_from(generation("a mug", start=mesh, paint_only=True)) == "Colours for Suzanne"
+    assert wording.begun_from(generation("a mug", start=picture)) == "From the picture front.png"
+    assert wording.begun_from(generation("a mug", start=picture, sketch=True)) == "From the sketch front.png"
+    assert wording.progress(entry(module, sent=0.4)) == "Sending 40%"
+    assert wording.chosen([]) == "No mesh is selected"
+    assert wording.chosen(["Suzanne"]) == "Suzanne"
+    assert wording.chosen(["Suzanne", "Cube", "Cone"]) == "Suzanne and 2 more, one after another"
+    assert len({wording.strength(value) for value in (0.01, 0.34, 0.5, 0.69, 0.7, 1.0)}) == 3
+
+
 def test_the_bar_never_goes_back(module: Module) -> None:
     live = module("shared.jobs").Live
     stages = ("surface", "cleaning", "unwrapping", "baking", "writing")
