@@ -27,7 +27,7 @@ def original(scene: bpy.types.Scene, name: str) -> bpy.types.Object | None:
     return found if found is not None and found.type == "MESH" else None
 
 
-def put_beside(context: bpy.types.Context, made: bpy.types.Object, found: bpy.types.Object) -> None:
+def put_beside(made: bpy.types.Object, found: bpy.types.Object) -> None:
     """Move what was made of an object to its right, as large as that is."""
     corners = np.array([found.matrix_world @ Vector(corner) for corner in found.bound_box])
     low, high = corners.min(axis=0), corners.max(axis=0)

@@ -10,6 +10,7 @@ from . import gathering
 from .gathering import NotGathered
 from .shared.errors import Invalid
 from .shared.inputs import MESH, PICTURE, Start
+from .shared.limits import NAME_CHARACTERS
 
 NOTHING = "nothing"
 
@@ -81,4 +82,4 @@ def _mesh(
 
 
 def _prepared(sort: str, name: str, content: bytes) -> Prepared:
-    return Prepared(Start(sort, hashlib.sha256(content).hexdigest(), name), content)
+    return Prepared(Start(sort, hashlib.sha256(content).hexdigest(), name[:NAME_CHARACTERS]), content)

@@ -14,6 +14,7 @@ from ..session import wording
 from ..session.book import REFUSED, SENDING, Entry
 from ..session.commands import Cancel, Delete, Fetch, Generate, MarkImported
 from ..shared.errors import Trouble
+from ..shared.inputs import MESH
 from ..shared.jobs import Generation, new_job_id
 from ..shared.limits import SEEDS
 from ..shared.prompts import tidied
@@ -168,8 +169,9 @@ class DREAMTIME_OT_import_result(_OnJob, bpy.types.Operator):
         """Make an object of its own. Raises ImportFailed."""
         folder = runtime.current().results(self.job)
         found = importer.import_job(context, folder, entry.request.prompt, self.job, context.scene.dreamtime.size)
-        if entry.request.start and (original := painting.original(context.scene, entry.request.start.name)):
-            painting.put_beside(context, found, original)
+        start = entry.request.start
+        if start and start.sort == MESH and (original := painting.original(context.scene, start.name)):
+            painting.put_beside(found, original)
         if preferences.of(context).mark_asset:
             importer.mark_asset(found)
         return f"{found.name} is in the scene"

@@ -275,10 +275,12 @@ image.pixels.foreach_set(drawn.ravel())
 settings.start, settings.picture = "picture", None
 assert not bpy.ops.dreamtime.generate.poll()
 settings.picture = image
+settings.picture.name = "Crate"  # as an object, which has nothing to do with it
+chosen(bpy.data.objects["Crate"])
 (job,) = press("a red mug steps=1", sketch=True)
 until(lambda: book().entries[job].fetched)
 start = book().entries[job].request.start
-assert (start.sort, start.name, book().entries[job].request.sketch) == ("picture", "Front", True)
+assert (start.sort, start.name, book().entries[job].request.sketch) == ("picture", "Crate", True)
 sent = module("runtime").current().given(start).read_bytes()
 copy = bpy.data.images.new("copy", 1, 1)
 copy.source = "FILE"
