@@ -24,6 +24,10 @@ _SHAPED = 0.75
 _REACHED = {"surface": 0.75, "cleaning": 0.8, "unwrapping": 0.83, "baking": 0.88, "writing": 0.94}
 """How much is done when a stage begins."""
 
+_PAINTED = 0.9
+_REACHED_PAINTING = {"colouring": 0.9, "writing": 0.94}
+"""The same for a job that makes colours alone."""
+
 
 @dataclass
 class Entry:
@@ -67,9 +71,10 @@ class Entry:
             return 1.0
         if self.live is None:
             return 0.0
+        paint = self.request.paint_only
         if self.live.step is not None and self.live.steps:
-            return _SHAPED * self.live.step / self.live.steps
-        return _REACHED.get(self.live.stage, 0.0)
+            return (_PAINTED if paint else _SHAPED) * self.live.step / self.live.steps
+        return (_REACHED_PAINTING if paint else _REACHED).get(self.live.stage, 0.0)
 
 
 @dataclass(frozen=True)
