@@ -44,6 +44,8 @@ class Inputs:
             if row["whole"] and there == message.size:
                 self._touch(owner, message.sha256)
                 return there
+            if row["whole"]:  # somebody removed its file
+                self._database.execute("UPDATE inputs SET whole = 0 WHERE number = ?", (row["number"],))
             if there < message.offset + len(message.body) and message.offset <= there:
                 with path.open("ab", buffering=0) as file:
                     file.write(message.body[there - message.offset :])

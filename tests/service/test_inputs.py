@@ -238,7 +238,10 @@ def test_files_that_vanished_are_sent_again(store: Store) -> None:
     sent(store, picture())
     files(store)[0].unlink()
     assert store.inputs.receive(ANA, ask(picture())) == 0
-    sent(store, picture())
+    store.inputs.receive(ANA, next(chunks(picture())))
+    with pytest.raises(UnknownInput):
+        submit(store, start_of(picture()))
+    submit(store, sent(store, picture()))
     assert files(store)[0].read_bytes() == picture()
 
 
