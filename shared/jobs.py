@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass
 
 from .assets import Asset
+from .inputs import Start
 from .limits import COARSE_BYTES, NAME_CHARACTERS, PREVIEW_BYTES, PROMPT_CHARACTERS, SEEDS, TEXT_CHARACTERS
 from .prompts import tidied
 from .records import Record, at_most, between, checked, each, matching, required, text
@@ -29,7 +30,9 @@ def new_job_id() -> str:
 class Generation(Record):
     """What an artist asks for. None: as the preset has it. Whether it can be done is for the backend to say.
 
-    prompt, negative: tidied, however they were typed.
+    prompt, negative: tidied, however they were typed. start: what it begins from; the backend has to have it already.
+    strength: how far the result may leave a mesh, from 0 to 1. paint_only: of a mesh, its colours alone are made anew.
+    sketch: of a picture, only its outline counts.
     """
 
     prompt: str = checked(text(PROMPT_CHARACTERS))
@@ -46,6 +49,10 @@ class Generation(Record):
     level: float | None = None
     latent_field: bool = False
     shading: str = checked(NAME, "auto")
+    start: Start | None = None
+    strength: float | None = None
+    paint_only: bool = False
+    sketch: bool = False
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative"):

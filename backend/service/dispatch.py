@@ -137,9 +137,14 @@ class Dispatcher:
         if not self.admits(row.owner):
             self._store.fail(row.number, _reason("revoked", "this artist's key was revoked"))
             return True
+        start = row.request.start
+        given = self._store.inputs.path(row.owner, start) if start else None
+        if start and given is None:
+            self._store.fail(row.number, _reason("input_gone", "what it begins from is not on the backend any more"))
+            return True
         row = self._store.start(row.number)
         self._running[row.number] = _Run(row.attempt, now)
-        task = Task(str(row.number), row.attempt, to_json(row.request), self._store.work_folder(row.number))
+        task = Task(str(row.number), row.attempt, to_json(row.request), self._store.work_folder(row.number), given)
         self._executor.start(device, task)
         return True
 
@@ -153,6 +158,7 @@ _REMEDIES = {
     "no_result": "try another seed or more steps",
     "crashed": "generate it again; if it happens again, the backend's log says why",
     "revoked": "pair again",
+    "input_gone": "generate it again, which sends it again",
 }
 
 

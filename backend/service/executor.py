@@ -24,13 +24,15 @@ class Task:
     """One attempt at a job.
 
     attempt: grows with every try, so that news of an old one is told apart. request: a `shared.jobs.Generation`
-    as JSON. folder: the job's own; checkpoints in it are gone on from.
+    as JSON. folder: the job's own; checkpoints in it are gone on from. given: the file of the input that it begins
+    from, if it does.
     """
 
     job: str
     attempt: int
     request: dict[str, Any]
     folder: Path
+    given: Path | None = None
 
 
 @dataclass(frozen=True)

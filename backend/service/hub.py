@@ -39,12 +39,14 @@ from shared.messages import (
     GetEvents,
     GetList,
     GetState,
+    Held,
     Hello,
     Jobs,
     Message,
     News,
     Refused,
     Submit,
+    Upload,
     Welcome,
 )
 from shared.offer import Offer
@@ -189,6 +191,8 @@ class Hub:
                 return self._new_state(owner, message.job)
             case Fetch():
                 return self._chunk(owner, message)
+            case Upload():
+                return Held(message.sha256, self._store.inputs.receive(owner, message))
             case Acknowledge():
                 self._store.acknowledge(owner, message.job)
                 return Jobs((self._store.jobs.state(owner, message.job),))

@@ -67,6 +67,7 @@ class Slot:
                 "attempt": task.attempt,
                 "request": task.request,
                 "folder": str(task.folder),
+                "given": task.given and str(task.given),
             }
         )
 

@@ -76,10 +76,11 @@ class Engine(Protocol):
         ...
 
     def carry_out(
-        self, request: dict[str, Any], folder: Path, device: str, listen: Listener
+        self, request: dict[str, Any], folder: Path, device: str, listen: Listener, given: Path | None = None
     ) -> tuple[tuple[Result, ...], dict[str, Any]]:
         """The finished files and a JSON-compatible report. What `listen` raises ends it. Raises TaskError.
 
+        given: the file of the input that the request names as its start.
         The report's "notes", where it has any, are sentences for the artist: what did not go as planned.
         """
         ...
@@ -158,7 +159,8 @@ class _Worker:
         if command["do"] == "start":
             self._cancelled.clear()
             self._given = key
-            self._tasks.put(Task(*key, command["request"], Path(command["folder"])))
+            given = command["given"]
+            self._tasks.put(Task(*key, command["request"], Path(command["folder"]), Path(given) if given else None))
         elif key == self._given:  # to cancel it
             self._cancelled.set()
             while self._interruptible:  # a signal that comes just before a wait begins does not end it
@@ -198,7 +200,7 @@ class _Worker:
             self._advance(whose, standing)
 
         try:
-            results, report = engine.carry_out(task.request, task.folder, self.device, listen)
+            results, report = engine.carry_out(task.request, task.folder, self.device, listen, task.given)
             files = [{**asdict(result), "path": str(result.path)} for result in results]
             return {"kind": "finished", "results": files, "report": report}
         except TaskError as error:

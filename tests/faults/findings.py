@@ -5,11 +5,12 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from backend.service.dispatch import CRASHES_FORGIVEN
 from shared.jobs import Generation
-from shared.records import to_json
+from shared.records import from_json, to_json
 from shared.states import FINAL
 
 
@@ -104,5 +105,6 @@ class Findings:
 
 def request_digest(request: dict, index: int) -> str:
     """What the fake worker makes of the request; see fake_worker.py."""
-    values = to_json(Generation(prompt=request["prompt"], seed=request["seed"] + index))
+    asked = from_json(Generation, request)
+    values = to_json(replace(asked, seed=asked.seed + index))
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
