@@ -17,7 +17,8 @@ from torch import Tensor
 from backend.engine.cameras import ring
 from backend.engine.fields import Field
 from backend.engine.occupancy import Occupancy
-from backend.engine.rendering import render
+from backend.engine.painting import Painting
+from backend.engine.rendering import Rendering, render
 from backend.engine.shading import over
 from backend.mesh import raycast
 from backend.mesh.asset import SMALLEST_AREA, Asset, TriangleMesh
@@ -91,8 +92,24 @@ def to_field(asset: Asset, field: Field, device: torch.device) -> Fidelity:
         views = [
             render(field, camera.to(device), _PIXELS, occupancy, step=0.02) for camera in raycast.one_by_one(cameras)
         ]
-    shown = _Views(torch.cat([view.colour for view in views]).cpu(), torch.cat([view.opacity for view in views]).cpu())
-    return compare(shown, raycast.render(asset, cameras, _PIXELS))
+    return compare(_together(views), raycast.render(asset, cameras, _PIXELS))
+
+
+def to_painting(asset: Asset, painting: Painting, device: torch.device) -> Fidelity:
+    """The mesh, inside the unit sphere, against what was painted on it, from eight sides."""
+    cameras, fine = ring(8, elevation_degrees=20), _PIXELS * raycast.SUPERSAMPLING
+    with torch.no_grad():
+        views = [painting.render(camera.to(device), fine, progress=1.0) for camera in raycast.one_by_one(cameras)]
+    seen = _together(views)
+    colour, opacity = (
+        torch.nn.functional.avg_pool2d(each, raycast.SUPERSAMPLING) for each in (seen.colour, seen.opacity)
+    )
+    return compare(_Views(colour, opacity), raycast.render(asset, cameras, _PIXELS))
+
+
+def _together(views: Sequence[Rendering]) -> "_Views":
+    """One view after the other, on the CPU."""
+    return _Views(torch.cat([view.colour for view in views]).cpu(), torch.cat([view.opacity for view in views]).cpu())
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,42 @@ from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.prompts import ViewPrompts
 from backend.pipeline import keeping, results
 from backend.pipeline.asking import asked, load_guidance
+from backend.pipeline.given import Given, read
 from backend.pipeline.job import Job
 from backend.pipeline.meshing import Meshing
+from backend.pipeline.painting import Colouring, Opening
 from backend.pipeline.remedies import trouble
 from backend.pipeline.results import Report, prepare_folder
 from backend.pipeline.shape import Shape
-from backend.pipeline.stages import Desk, Listener, Stage, Work
+from backend.pipeline.stages import Desk, Listener, Stage, Work, needed
+from backend.pipeline.start import Start
 
 PARTS = ("loading", *Shape.parts, *Meshing.parts, "writing")
-"""All that is announced, in this order."""
+"""All that is announced of a job from a prompt alone, in this order."""
+
+
+def parts_of(job: Job) -> tuple[str, ...]:
+    """All that is announced of `job`, in this order."""
+    if job.paint_only:
+        return "loading", *Opening.parts, *Colouring.parts, "writing"
+    return (*PARTS[:-1], *(Colouring.parts if job.painting else ()), PARTS[-1])
 
 
 def stages_of(job: Job, guidance: DiffusionGuidance, texts: ViewPrompts) -> tuple[Stage, ...]:
-    """The stages that `job` goes through, in this order."""
-    return Shape(job, guidance, texts), Meshing(job.mesh, guidance.device)
+    """The stages that `job` goes through, in this order. Raises UserError if what it begins from cannot be read."""
+    start = opened(job.start)
+    if job.paint_only:
+        return Opening(needed(start), job.mesh.texture), Colouring(job, job.optimisation, guidance, texts)
+    stages = Shape(job, guidance, texts), Meshing(job.mesh, guidance.device)
+    return (*stages, Colouring(job, job.painting, guidance, texts)) if job.painting else stages
+
+
+def opened(start: Start | None) -> Given | None:
+    """The mesh that a job begins from, if it does."""
+    if start is None or start.kind != "mesh":
+        return None
+    start.verify()
+    return read(start.path)
 
 
 def generate(job: Job, out: Path, resume: bool, listen: Listener = lambda status: None) -> Report:
@@ -41,8 +63,9 @@ def generate(job: Job, out: Path, resume: bool, listen: Listener = lambda status
             guidance = load_guidance(job)
             texts = asked(job, guidance)
             guidance.drop_text_encoder()
+            stages = stages_of(job, guidance, texts)
         work = Work()
-        for stage in stages_of(job, guidance, texts):
+        for stage in stages:
             work = stage.carry_out(work, desk)
         report = results.write(job, work, desk, guidance.device, out)
         keeping.clear(out)

@@ -1,6 +1,7 @@
 """The first stage: a field that looks like what is asked for from every side."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -16,10 +17,12 @@ from backend.engine.randomness import generator, stage_seed
 from backend.engine.regularisers import Ramp
 from backend.engine.rules.choice import by_view
 from backend.engine.sdf import SdfField
+from backend.engine.settings import Settings
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
 from backend.guidance import memory
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.lora import LoraRival
+from backend.guidance.memory import Needs
 from backend.guidance.prompts import ViewPrompts
 from backend.machine import free_memory
 from backend.pipeline.job import Job
@@ -44,15 +47,8 @@ class Shape:
         return self.job.optimisation.views
 
     def fitting_views(self) -> int | None:
-        settings, predictions = self.job.optimisation, 4 if self.job.perp_neg else 2
-        sizes = self.guidance.view_bytes(predictions)
-        needs = memory.needs(self.job.field, *settings.finest(self.guidance.size), *sizes)
-        together = settings.joint_views if by_view(settings.rule, 1.0) else settings.views
-        free = free_memory(self.guidance.device)
-        fitting = needs.views_at_once(free, settings.views, together)
-        if fitting is not None:
-            logger.warning("%d MiB of memory are free: taking views %d at a time", free >> 20, fitting)
-        return fitting
+        finest = self.job.optimisation.finest(self.guidance.size)
+        return fitting(self.job, self.job.optimisation, self.guidance, partial(memory.needs, self.job.field, *finest))
 
     def carry_out(self, work: Work, desk: Desk) -> Work:
         with desk.part("optimising"):
@@ -68,6 +64,21 @@ class Shape:
             rival = LoraRival(model, generator(seed, 0, "rival"), settings.rival_rate)
         steps = optimise(field, model, self.texts, settings, seed, resume, rival, views_at_once)
         return Optimisation(steps, partial(displayed, field, self.guidance))
+
+
+def fitting(
+    job: Job, settings: Settings, guidance: DiffusionGuidance, needs: Callable[[float, float], Needs]
+) -> int | None:
+    """How many views of a step fit into the free memory at a time; None: all.
+
+    needs: what a step takes, by what encoding a view and predictions for it take.
+    """
+    together = settings.joint_views if by_view(settings.rule, 1.0) else settings.views
+    free = free_memory(guidance.device)
+    at_once = needs(*guidance.view_bytes(4 if job.perp_neg else 2)).views_at_once(free, settings.views, together)
+    if at_once is not None:
+        logger.warning("%d MiB of memory are free: taking views %d at a time", free >> 20, at_once)
+    return at_once
 
 
 def as_new(
