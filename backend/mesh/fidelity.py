@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, Int64
 from scipy.spatial import KDTree
 from torch import Tensor
 
@@ -163,14 +163,27 @@ def _harmonic_mean(precision: float, recall: float) -> float:
 
 def on_surface(mesh: TriangleMesh, count: int, generator: torch.Generator) -> Float32[np.ndarray, "{count} 3"]:
     """Random points of the surface, uniform by area."""
+    triangle, weights = _scattered(mesh, count, generator)
+    corners = mesh.vertices[mesh.triangles[triangle.numpy()]]
+    return (weights.numpy()[:, :, None] * corners).sum(1).astype(np.float32)
+
+
+def scattered(mesh: TriangleMesh, count: int, generator: torch.Generator) -> raycast.Hits:
+    """As `on_surface`, the places themselves, as if each were met by a ray of no length."""
+    triangle, weights = _scattered(mesh, count, generator)
+    return raycast.Hits(torch.arange(count), triangle, weights.float(), torch.zeros(count))
+
+
+def _scattered(
+    mesh: TriangleMesh, count: int, generator: torch.Generator
+) -> tuple[Int64[Tensor, " {count}"], Float64[Tensor, "{count} 3"]]:
+    """Triangles, and barycentric weights in them."""
     areas = torch.from_numpy(_areas(mesh)).cumsum(0)
     pick, first, second = torch.rand(3, count, generator=generator, dtype=torch.float64)
-    triangle = torch.searchsorted(areas, pick * areas[-1]).clamp(max=len(areas) - 1).numpy()
-    corners = mesh.vertices[mesh.triangles[triangle]]
+    triangle = torch.searchsorted(areas, pick * areas[-1]).clamp(max=len(areas) - 1)
     # The square root spreads points evenly over the triangle (Osada et al. 2002, eq. 1).
     root = first.sqrt()
-    weights = torch.stack([1 - root, root * (1 - second), root * second], dim=-1).numpy()
-    return (weights[:, :, None] * corners).sum(1).astype(np.float32)
+    return triangle, torch.stack([1 - root, root * (1 - second), root * second], dim=-1)
 
 
 def _areas(mesh: TriangleMesh) -> Float64[np.ndarray, " F"]:

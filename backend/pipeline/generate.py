@@ -34,7 +34,7 @@ def stages_of(job: Job, guidance: DiffusionGuidance, texts: ViewPrompts) -> tupl
     start = opened(job.start)
     if job.paint_only:
         return Opening(needed(start), job.mesh.texture), Colouring(job, job.optimisation, guidance, texts)
-    stages = Shape(job, guidance, texts), Meshing(job.mesh, guidance.device)
+    stages = Shape(job, guidance, texts, start), Meshing(job.mesh, guidance.device)
     return (*stages, Colouring(job, job.painting, guidance, texts)) if job.painting else stages
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 
 from backend.engine.names import FieldName
+from backend.engine.regularisers import Ramp
 from backend.engine.settings import Settings, Shading
 from backend.errors import UserError
 from backend.guidance import folders, library
@@ -102,7 +103,7 @@ def planned(request: Request) -> tuple[Job, list[str]]:
         optimisation = replace(optimisation, shading=Shading())
     colours = painting(optimisation)
     if start is not None and start.kind == "mesh":
-        optimisation = replace(colours if request.paint_only else optimisation, strength=start.strength)
+        optimisation = replace(colours if request.paint_only else _shaped(optimisation), strength=start.strength)
     job = Job(
         prompt=request.prompt,
         negative=request.negative,
@@ -126,6 +127,12 @@ def planned(request: Request) -> tuple[Job, list[str]]:
         painting=replace(colours, strength=_AGAIN) if chosen.paint and not request.paint_only else None,
     )
     return job, warnings
+
+
+def _shaped(optimisation: Settings) -> Settings:
+    """For a field that starts as something: it is empty elsewhere, as deeply as it would be in the end."""
+    depth = optimisation.depth
+    return replace(optimisation, depth=depth and Ramp(depth.end, depth.end))
 
 
 def _overrides(request: Request) -> dict[str, Any]:

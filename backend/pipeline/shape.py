@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 
 from backend.engine.fields import TrainableField, VoxelField
+from backend.engine.fitting import fit
 from backend.engine.hashgrid import HashGridField
 from backend.engine.latents import displayed
 from backend.engine.names import FieldName
@@ -16,7 +17,7 @@ from backend.engine.optimise import Resumption, optimise
 from backend.engine.randomness import generator, stage_seed
 from backend.engine.regularisers import Ramp
 from backend.engine.rules.choice import by_view
-from backend.engine.sdf import SdfField
+from backend.engine.sdf import SdfField, Sharpening
 from backend.engine.settings import Settings
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
 from backend.guidance import memory
@@ -25,7 +26,9 @@ from backend.guidance.lora import LoraRival
 from backend.guidance.memory import Needs
 from backend.guidance.prompts import ViewPrompts
 from backend.machine import free_memory
+from backend.pipeline.given import Given
 from backend.pipeline.job import Job
+from backend.pipeline.sculpting import SHARP, target_of
 from backend.pipeline.stages import Desk, Optimisation, Work
 
 logger = logging.getLogger(__name__)
@@ -33,11 +36,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Shape:
-    """See `stages.Stage` and `stages.Optimising`: from nothing to a field."""
+    """See `stages.Stage` and `stages.Optimising`: from nothing to a field, or from a mesh that is given."""
 
     job: Job
     guidance: DiffusionGuidance
     texts: ViewPrompts
+    given: Given | None = None
 
     name: ClassVar[str] = "shape"
     parts: ClassVar[tuple[str, ...]] = ("optimising",)
@@ -53,13 +57,19 @@ class Shape:
     def carry_out(self, work: Work, desk: Desk) -> Work:
         with desk.part("optimising"):
             optimisation = desk.optimised(self)
-        return replace(work, field=optimisation.shown())
+        return replace(work, field=optimisation.shown(), placement=self.given.placement if self.given else None)
 
     def begin(self, views_at_once: int | None = None, resume: Resumption | None = None) -> Optimisation:
         seed = stage_seed(self.job.seed, self.name)
-        field = as_new(self.job.field, self.guidance.channels, seed, self.guidance.device, self.job.optimisation.depth)
+        settings, device = self.job.optimisation, self.guidance.device
+        if self.given is None:
+            field = as_new(self.job.field, self.guidance.channels, seed, device, settings.depth)
+        else:
+            field = as_new(self.job.field, self.guidance.channels, seed, device, settings.depth, SHARP)
+            if resume is None:
+                fit(field, target_of(self.given, seed, device), settings.learning_rate, seed)
         model = self.guidance if views_at_once is None else self.guidance.lean(views_at_once)
-        settings, rival = self.job.optimisation, None
+        rival = None
         if settings.rule == "vsd":
             rival = LoraRival(model, generator(seed, 0, "rival"), settings.rival_rate)
         steps = optimise(field, model, self.texts, settings, seed, resume, rival, views_at_once)
@@ -82,13 +92,18 @@ def fitting(
 
 
 def as_new(
-    kind: FieldName, channels: int, seed: int, device: torch.device, depth: Ramp | None = None
+    kind: FieldName,
+    channels: int,
+    seed: int,
+    device: torch.device,
+    depth: Ramp | None = None,
+    sharpening: Sharpening | None = None,
 ) -> TrainableField:
-    """The field before the first step. depth: of a voxel field, see there."""
+    """The field before the first step. depth: of a voxel field, and sharpening: of an sdf, see there."""
     if kind == "voxel":
         return VoxelField(channels, depth=depth).to(device)
     if kind == "sdf":
-        return SdfField(channels).to(device)
+        return SdfField(channels, sharpening=sharpening).to(device)
     draws = generator(seed, 0, "field", device)
     if device.type == "cuda" and missing() is None:
         return tcnn_hash_grid_field(draws, channels)
