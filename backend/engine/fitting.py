@@ -1,4 +1,4 @@
-"""A field that starts as something: fitted to a solid in a few steps, before any guidance.
+"""A field that starts as a solid: fitted to it in a few steps before any guidance, and held near it under guidance.
 
 Letters: n points.
 """
@@ -32,8 +32,9 @@ class Target:
     distance: Float[Tensor, " n"]
     colour: Float[Tensor, "n 3"] | None = None
 
-    def some(self, which: Tensor) -> "Target":
-        """A part of it."""
+    def some(self, draws: torch.Generator) -> "Target":
+        """As many of the points as are looked at in a step."""
+        which = torch.randint(len(self.points), (_AT_ONCE,), generator=draws, device=draws.device)
         colour = None if self.colour is None else self.colour[which]
         return Target(self.points[which], self.distance[which], colour)
 
@@ -45,25 +46,26 @@ def fit(field: TrainableField, target: Target, rate: float, seed: int, steps: in
     adam = torch.optim.Adam(groups, lr=0.0, betas=(0.9, 0.99), eps=1e-15)
     device = target.points.device
     for step in range(steps):
-        draws = generator(seed, step, "fitting", device)
-        some = target.some(torch.randint(len(target.points), (_AT_ONCE,), generator=draws, device=device))
+        some = target.some(generator(seed, step, "fitting", device))
         adam.zero_grad(set_to_none=True)
-        _unlikeness(field, some).backward()
+        torch.stack([shape_error(field, some), _colour_error(field, some)]).sum().backward()
         for group in adam.param_groups:
             group["lr"] = group["rate"] * rate * 0.1 ** (step / steps)
         adam.step()
         field.refine(0.0)  # which may hold it within its bounds
 
 
-def _unlikeness(field: TrainableField, target: Target) -> Float[Tensor, ""]:
+def shape_error(field: TrainableField, target: Target) -> Float[Tensor, ""]:
+    """How far the field is from the solid, a mean over points: of squared distances, or in nats of what is opaque."""
     if isinstance(field, DistanceField):
         far = target.distance.clamp(-_FAR, _FAR)
-        shape = ((field.distance(target.points).clamp(-_FAR, _FAR) - far) / _FAR).square().mean()
-    else:
-        clear = (-field.density(target.points) * _LENGTH).exp().clamp(1e-4, 1 - 1e-4)
-        wanted = torch.sigmoid(target.distance / _SOFT)
-        shape = torch.nn.functional.binary_cross_entropy(clear, wanted)
+        return ((field.distance(target.points).clamp(-_FAR, _FAR) - far) / _FAR).square().mean()
+    clear = (-field.density(target.points) * _LENGTH).exp().clamp(1e-4, 1 - 1e-4)
+    return torch.nn.functional.binary_cross_entropy(clear, torch.sigmoid(target.distance / _SOFT))
+
+
+def _colour_error(field: TrainableField, target: Target) -> Float[Tensor, ""]:
     if target.colour is None:
-        return shape
+        return target.distance.new_zeros(())
     near = (target.distance.abs() < 2 * _LENGTH)[:, None]
-    return shape + ((field.colour(target.points) - target.colour) * near).square().mean()
+    return ((field.colour(target.points) - target.colour) * near).square().mean()

@@ -16,9 +16,11 @@ from backend.engine import distillation, regularisers, schedules
 from backend.engine.cameras import Cameras
 from backend.engine.fields import TrainableField
 from backend.engine.finite import LeftOut
+from backend.engine.fitting import Target
 from backend.engine.normals import Surface, normal_image
 from backend.engine.randomness import generator
-from backend.engine.rendering import Rendering
+from backend.engine.reference import Reference
+from backend.engine.rendering import Rendering, stratified
 from backend.engine.rules import vsd
 from backend.engine.rules.choice import by_view, rule
 from backend.engine.rules.step import Step
@@ -64,16 +66,19 @@ def optimise(
     resume: Resumption | None = None,
     rival: Rival | None = None,
     views_at_once: int | None = None,
+    reference: Reference | None = None,
+    solid: Target | None = None,
 ) -> Iterator[Progress]:
     """Optimise `field` in place, yielding after every step. The caller may stop at any time.
 
     `field` has to be as new, even when resumed, and so has `rival`, which the rule vsd wants and which is trained, too.
     views_at_once: how many views are rendered and judged before what that takes is freed, or None for all of a step;
-    the gradient is the same but for rounding. Views with numbers that are not finite have no part in their step, and
-    the field is never spoilt; raises NonFiniteError where that happens all the time.
+    the gradient is the same but for rounding. reference: a picture that the field is to look like from its camera.
+    solid: what it was fitted to, near which it is held. Views with numbers that are not finite have no part in their
+    step, and the field is never spoilt; raises NonFiniteError where that happens all the time.
     """
-    scene = Volume(field, settings, guidance.device)
-    return run(scene, guidance, prompts, settings, seed, resume, rival, views_at_once)
+    scene = Volume(field, settings, guidance.device, solid)
+    return run(scene, guidance, prompts, settings, seed, resume, rival, views_at_once, reference)
 
 
 def run(
@@ -85,9 +90,10 @@ def run(
     resume: Resumption | None = None,
     rival: Rival | None = None,
     views_at_once: int | None = None,
+    reference: Reference | None = None,
 ) -> Iterator[Progress]:
     """Optimise what `scene` shows, as `optimise` does a field."""
-    run = _Run(scene, guidance, prompts, settings, seed, rival, views_at_once)
+    run = _Run(scene, guidance, prompts, settings, seed, rival, views_at_once, reference)
     if resume is not None:
         run.restore(resume)
     while run.step < settings.steps:
@@ -115,9 +121,10 @@ class _Run:
         seed: int,
         rival: Rival | None,
         views_at_once: int | None,
+        reference: Reference | None,
     ) -> None:
         self.scene, self.guidance, self.prompts, self.rival = scene, guidance, prompts, rival
-        self.settings, self.seed, self.views_at_once = settings, seed, views_at_once
+        self.settings, self.seed, self.views_at_once, self.reference = settings, seed, views_at_once, reference
         self.schedule = schedules.make(
             settings.schedule,
             guidance.abar,
@@ -231,9 +238,20 @@ class _Run:
             terms["entropy"] = weight * regularisers.entropy(rendering.opacity)
         if views.start == 0:
             terms |= self.scene.terms(progress, self._generator("roughness"))
+            terms |= self._likeness(self.reference, progress) if self.reference else {}
         if seen is not None and (weight := share * asked.orientation.at(progress)):
             terms["orientation"] = weight * seen.facing_away(rendering)
         return terms
+
+    def _likeness(self, reference: Reference, progress: float) -> dict[str, Tensor]:
+        """The weighted terms of the picture that the object is to look like."""
+        native, asked = self.guidance.size, self.settings.likeness
+        size = self.settings.detail.pixels(native, progress)
+        offsets = stratified(1, size, self._generator("reference"))
+        seen = self.scene.render(reference.camera, size, progress, offsets)
+        share = (native / size) ** 2
+        weights = {"silhouette": asked.silhouette, "colour": asked.colour}
+        return {name: share * weights[name] * term for name, term in reference.terms(seen).items()}
 
     def _descend(self, progress: float) -> str | None:
         """One step of Adam; not taken where the gradient is not finite, whose name is returned."""

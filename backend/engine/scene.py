@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from backend.engine import regularisers
 from backend.engine.cameras import Cameras
 from backend.engine.fields import DistanceField, TrainableField
+from backend.engine.fitting import Target, shape_error
 from backend.engine.normals import Surface, surface
 from backend.engine.occupancy import Densities, Occupancy
 from backend.engine.rendering import Rendering, render
@@ -56,13 +57,18 @@ class Scene(Protocol):
 
 
 class Volume:
-    """The `Scene` of a field, marched through where occupancy cells say that something is."""
+    """The `Scene` of a field, marched through where occupancy cells say that something is.
+
+    solid: what the field started as, near which it is held, the less the more strength there is.
+    """
 
     densities: Densities
     occupancy: Occupancy
 
-    def __init__(self, field: TrainableField, settings: Settings, device: torch.device) -> None:
-        self._field, self._settings, self._device = field, settings, device
+    def __init__(
+        self, field: TrainableField, settings: Settings, device: torch.device, solid: Target | None = None
+    ) -> None:
+        self._field, self._settings, self._device, self._solid = field, settings, device, solid
 
     def parameter_groups(self) -> Iterator[tuple[list[nn.Parameter], float]]:
         return self._field.parameter_groups()
@@ -93,6 +99,9 @@ class Volume:
         found = {"roughness": roughness * self._field.roughness(draws)} if roughness else {}
         if eikonal and isinstance(self._field, DistanceField):
             found["eikonal"] = eikonal * regularisers.eikonal(self._field.slopes(draws))
+        if self._solid is not None:
+            hold = self._settings.likeness.solid * (1 / self._settings.strength - 1)
+            found["solid"] = hold * shape_error(self._field, self._solid.some(draws))
         return found
 
     def state(self) -> dict[str, Tensor]:

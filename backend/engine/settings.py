@@ -41,6 +41,15 @@ class Regularisation:
     eikonal: Ramp = field(default_factory=Ramp)
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """Weights of what is given besides words: a picture, see `reference`, or a solid, see `scene.Volume`."""
+
+    silhouette: float = 100.0
+    colour: float = 100.0
+    solid: float = 2000.0
+
+
 _WHOLE = Ramp(1.0, 1.0)
 
 
@@ -101,6 +110,7 @@ class Settings:
     rival_rate: float = 1e-4
     shading: Shading = field(default_factory=Shading)
     regularisation: Regularisation = field(default_factory=Regularisation)
+    likeness: Likeness = field(default_factory=Likeness)
     cameras: CameraDistribution | EvenRigs = field(default_factory=CameraDistribution)
     lights: LightDistribution = field(default_factory=LightDistribution)
     backgrounds: BackgroundDistribution = field(default_factory=BackgroundDistribution)

@@ -8,15 +8,15 @@ from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.prompts import ViewPrompts
 from backend.pipeline import keeping, results
 from backend.pipeline.asking import asked, load_guidance
-from backend.pipeline.given import Given, read
+from backend.pipeline.given import read
 from backend.pipeline.job import Job
 from backend.pipeline.meshing import Meshing
 from backend.pipeline.painting import Colouring, Opening
+from backend.pipeline.picture import reference
 from backend.pipeline.remedies import trouble
 from backend.pipeline.results import Report, prepare_folder
 from backend.pipeline.shape import Shape
 from backend.pipeline.stages import Desk, Listener, Stage, Work, needed
-from backend.pipeline.start import Start
 
 PARTS = ("loading", *Shape.parts, *Meshing.parts, "writing")
 """All that is announced of a job from a prompt alone, in this order."""
@@ -31,19 +31,15 @@ def parts_of(job: Job) -> tuple[str, ...]:
 
 def stages_of(job: Job, guidance: DiffusionGuidance, texts: ViewPrompts) -> tuple[Stage, ...]:
     """The stages that `job` goes through, in this order. Raises UserError if what it begins from cannot be read."""
-    start = opened(job.start)
+    start, given, seen = job.start, None, None
+    if start is not None:
+        start.verify()
+        given = read(start.path) if start.kind == "mesh" else None
+        seen = reference(start) if start.kind == "picture" else None
     if job.paint_only:
-        return Opening(needed(start), job.mesh.texture), Colouring(job, job.optimisation, guidance, texts)
-    stages = Shape(job, guidance, texts, start), Meshing(job.mesh, guidance.device)
+        return Opening(needed(given), job.mesh.texture), Colouring(job, job.optimisation, guidance, texts)
+    stages = Shape(job, guidance, texts, given, seen), Meshing(job.mesh, guidance.device)
     return (*stages, Colouring(job, job.painting, guidance, texts)) if job.painting else stages
-
-
-def opened(start: Start | None) -> Given | None:
-    """The mesh that a job begins from, if it does."""
-    if start is None or start.kind != "mesh":
-        return None
-    start.verify()
-    return read(start.path)
 
 
 def generate(job: Job, out: Path, resume: bool, listen: Listener = lambda status: None) -> Report:

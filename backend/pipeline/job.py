@@ -23,6 +23,7 @@ from backend.mesh import marching
 from backend.mesh.asset import MeshSettings
 from backend.mesh.names import ShadingName
 from backend.pipeline.given import marked, read
+from backend.pipeline.picture import reference
 from backend.pipeline.presets import preset
 from backend.pipeline.request import Request, check, check_values
 from backend.pipeline.start import Start, facts, start_of
@@ -90,8 +91,8 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     model = library.resolve(request.guidance)
     warnings = check(request, model)
     start = start_of(request)
-    if start is not None and start.kind == "mesh":  # what is wrong with it is said now, not when a model is loaded
-        marked(start.mask, len(read(start.path).mesh.triangles))
+    if start is not None:
+        _look_at(start)
     device = chosen_device(request.device)
     small, multi_view = words.of(model.folder) is not None, folders.is_multi_view(model.folder)
     latent, told = folders.is_latent(model.folder), folders.takes_views(model.folder)
@@ -127,6 +128,14 @@ def planned(request: Request) -> tuple[Job, list[str]]:
         painting=replace(colours, strength=_AGAIN) if chosen.paint and not request.paint_only else None,
     )
     return job, warnings
+
+
+def _look_at(start: Start) -> None:
+    """Say what is wrong with it now, not when a model has been loaded. Raises UserError."""
+    if start.kind == "picture":
+        reference(start)
+    else:
+        marked(start.mask, len(read(start.path).mesh.triangles))
 
 
 def _shaped(optimisation: Settings) -> Settings:

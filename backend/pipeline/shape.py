@@ -15,6 +15,7 @@ from backend.engine.latents import displayed
 from backend.engine.names import FieldName
 from backend.engine.optimise import Resumption, optimise
 from backend.engine.randomness import generator, stage_seed
+from backend.engine.reference import Reference
 from backend.engine.regularisers import Ramp
 from backend.engine.rules.choice import by_view
 from backend.engine.sdf import SdfField, Sharpening
@@ -36,12 +37,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Shape:
-    """See `stages.Stage` and `stages.Optimising`: from nothing to a field, or from a mesh that is given."""
+    """See `stages.Stage` and `stages.Optimising`: from nothing to a field, or from what is given.
+
+    given: the mesh that the field starts as. reference: the picture that it is to look like from the front.
+    """
 
     job: Job
     guidance: DiffusionGuidance
     texts: ViewPrompts
     given: Given | None = None
+    reference: Reference | None = None
 
     name: ClassVar[str] = "shape"
     parts: ClassVar[tuple[str, ...]] = ("optimising",)
@@ -62,17 +67,16 @@ class Shape:
     def begin(self, views_at_once: int | None = None, resume: Resumption | None = None) -> Optimisation:
         seed = stage_seed(self.job.seed, self.name)
         settings, device = self.job.optimisation, self.guidance.device
-        if self.given is None:
-            field = as_new(self.job.field, self.guidance.channels, seed, device, settings.depth)
-        else:
-            field = as_new(self.job.field, self.guidance.channels, seed, device, settings.depth, SHARP)
-            if resume is None:
-                fit(field, target_of(self.given, seed, device), settings.learning_rate, seed)
+        solid, sharpening = (target_of(self.given, seed, device), SHARP) if self.given else (None, None)
+        field = as_new(self.job.field, self.guidance.channels, seed, device, settings.depth, sharpening)
+        if solid is not None and resume is None:
+            fit(field, solid, settings.learning_rate, seed)
         model = self.guidance if views_at_once is None else self.guidance.lean(views_at_once)
         rival = None
         if settings.rule == "vsd":
             rival = LoraRival(model, generator(seed, 0, "rival"), settings.rival_rate)
-        steps = optimise(field, model, self.texts, settings, seed, resume, rival, views_at_once)
+        reference = self.reference.to(device) if self.reference else None
+        steps = optimise(field, model, self.texts, settings, seed, resume, rival, views_at_once, reference, solid)
         return Optimisation(steps, partial(displayed, field, self.guidance))
 
 

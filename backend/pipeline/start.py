@@ -18,7 +18,8 @@ MOST_BYTES = 512 * 2**20
 MOST_PIXELS = 8192
 """A side of a picture."""
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+"""Of pictures, as Pillow names them."""
 
 _STRENGTH = 0.5
 """Of a mesh that is sculpted, where none is named."""
@@ -95,7 +96,7 @@ def digest(path: Path) -> str:
 def is_picture(path: Path) -> bool:
     """Whether a file that can be read holds a picture. Raises UserError if that is too large."""
     try:
-        with Image.open(path, formats=_FORMATS) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             size = picture.size
     except UnidentifiedImageError:
         return False
