@@ -17,6 +17,7 @@ from .limits import (
     ASSET_BYTES,
     BODY_BYTES,
     COARSE_BYTES,
+    LISTED_DEVICES,
     LISTED_EVENTS,
     LISTED_JOBS,
     LIVE_JOBS,
@@ -95,7 +96,7 @@ class JobState(Record):
 
     number: order of arrival. batch: the id of the first variation of one request. attempt: how often it was started.
     ahead: jobs that come before it, while it is queued. results: empty before it is done, and after they were
-    removed because they were old.
+    removed because they were old. device: where it runs, while it does.
     """
 
     id: str = checked(JOB_ID)
@@ -112,6 +113,7 @@ class JobState(Record):
     reason: Reason | None = required()
     results: tuple[Asset, ...] = checked(at_most(16))
     acknowledged: bool = required()
+    device: str = checked(_SENTENCE, "")
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class Event(Record):
 class Live(Record):
     """Where a running job is; only the latest is kept.
 
-    eta: seconds left. preview, coarse: bytes in the body that belong to this job, the picture first; 0 if there are
+    eta: seconds left. device: where it runs. preview, coarse: bytes in the body that belong to this job, the picture first; 0 if there are
     none that the client has not seen.
     """
 
@@ -142,6 +144,7 @@ class Live(Record):
     eta: float | None = checked(between(0.0, 1e9))
     preview: int = checked(between(0, PREVIEW_BYTES))
     coarse: int = checked(between(0, COARSE_BYTES))
+    device: str = checked(_SENTENCE, "")
 
 
 # --- messages ---
@@ -250,8 +253,8 @@ class Welcome(Message):
     version: str = checked(_NAME)
     boot: str = checked(JOB_ID)
     clock: float = checked(_TIME)
-    devices: tuple[str, ...] = checked(each(_SENTENCE, 64))
-    trouble: tuple[str, ...] = checked(each(_SENTENCE, 64))
+    devices: tuple[str, ...] = checked(each(_SENTENCE, LISTED_DEVICES))
+    trouble: tuple[str, ...] = checked(each(_SENTENCE, LISTED_DEVICES))
     offer: Offer = required()
 
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from backend.service.child import Child, Gone, News, Ready, Spent
+from backend.service.child import Child as AnyChild
+from backend.service.child import Gone, News, Ready, Spent
 from backend.service.executor import Advanced, Crashed, DeviceState, Stopped, Task, Update
 
 logger = logging.getLogger(__name__)
+
+Child = AnyChild[News]
 
 QUICK_DEATHS = 5
 """A device whose worker died so often while it started is broken."""

@@ -10,7 +10,7 @@ may use one id. Methods that change something raise Storage if the disk does not
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,7 +159,7 @@ class Store:
         """After a start: what ran when the last server ended waits again, and nobody's files are removed."""
         ran = self._database.execute("SELECT number FROM jobs WHERE state IN ('running', 'cancelling')").fetchall()
         for row in ran:
-            self._clear_work(self._apply(row["number"], Change.INTERRUPT))
+            self.give_back(row["number"])
         queued = self._database.execute("SELECT number FROM jobs WHERE state = 'queued'")
         waiting = {str(row["number"]) for row in queued}
         with database.storage():
@@ -168,15 +168,28 @@ class Store:
                 if path.name not in waiting:
                     shutil.rmtree(path, ignore_errors=True)
 
-    def next_queued(self) -> Row | None:
-        """The first job of the artist whose last turn is the longest ago: first come, first served, in rounds."""
+    def next_queued(self, models: Collection[str] | None = None) -> Row | None:
+        """The first job of the artist whose last turn is the longest ago: first come, first served, in rounds.
+
+        models: only jobs with one of these.
+        """
         row = self._database.execute(
             """
             SELECT min(number) AS number, (SELECT max(turn) FROM jobs AS j WHERE j.owner = jobs.owner) AS last_turn
-            FROM jobs WHERE state = 'queued' GROUP BY owner ORDER BY last_turn NULLS FIRST, number LIMIT 1
-            """
+            FROM jobs WHERE state = 'queued'
+            AND (:all OR json_extract(request, '$.model') IN (SELECT value FROM json_each(:models)))
+            GROUP BY owner ORDER BY last_turn NULLS FIRST, number LIMIT 1
+            """,
+            {"all": models is None, "models": _json(sorted(models or ()))},
         ).fetchone()
         return self.row(row["number"]) if row else None
+
+    def models_awaited(self) -> set[str]:
+        """The models of the jobs that wait."""
+        rows = self._database.execute(
+            "SELECT DISTINCT json_extract(request, '$.model') FROM jobs WHERE state = 'queued'"
+        )
+        return {model for (model,) in rows}
 
     def row(self, number: int) -> Row:
         row = self._database.execute("SELECT * FROM jobs WHERE number = ?", (number,)).fetchone()
@@ -240,6 +253,12 @@ class Store:
         with self.change():
             self._database.execute("UPDATE jobs SET crashes = crashes + 1 WHERE number = ?", (number,))
             row = self._changed(number, Change.INTERRUPT)
+        self._clear_work(row)
+        return row
+
+    def give_back(self, number: int) -> Row:
+        """Whoever had the job is no more, which is not its fault: as after `interrupt`. Raises IllegalChange."""
+        row = self._apply(number, Change.INTERRUPT)
         self._clear_work(row)
         return row
 
