@@ -1,7 +1,7 @@
 """What the bridge needs of a cluster: its machines, and posts on their devices."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class GoneError(Exception):
@@ -25,6 +25,7 @@ class Machine:
     devices: int
 
 
+@runtime_checkable
 class Contact(Protocol):
     """The way to one post."""
 
@@ -37,6 +38,7 @@ class Contact(Protocol):
         ...
 
 
+@runtime_checkable
 class Machines(Protocol):
     """A cluster."""
 

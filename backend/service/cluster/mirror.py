@@ -63,7 +63,7 @@ class Mirror:
         here = tuple(replace(one, path=parcels.inside(self._folder, one.path.as_posix())) for one in results)
         for one in here:
             if await asyncio.to_thread(_sha256, one.path) != one.sha256:
-                raise PostError(f"{one.name} was damaged on its way")
+                raise PostError(f"{one.name} did not arrive as the worker wrote it")
         return here
 
 

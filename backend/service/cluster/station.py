@@ -115,9 +115,11 @@ class Station:
             await self._ask("cancel", task.job, task.attempt)
         while not run.ended.done():
             await asyncio.wait([run.ended], timeout=MIRROR_SECONDS)
-            if not (run.ended.done() and isinstance(run.ended.result(), Stopped | Failed)):
+            if not run.ended.done():
                 await mirror.fetch()
         update = run.ended.result()
+        if not isinstance(update, Stopped | Failed):
+            await mirror.fetch()  # what the last look may have been too early for
         if isinstance(update, Finished):
             update = replace(update, results=await mirror.results(update.results))
         logger.info("job %s: %d bytes to %s, %d from it", task.job, mirror.sent, self._machine, mirror.fetched)
