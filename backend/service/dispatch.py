@@ -178,7 +178,8 @@ class Dispatcher:
 
     def _models_missed(self) -> set[str]:
         """The models of waiting jobs that no device has."""
-        here = [self._executor.models(device.name) for device in self._executor.devices()]
+        known = [device.name for device in self._executor.devices() if device.state in ("idle", "busy")]
+        here = [self._executor.models(name) for name in known]
         if not here or None in here:
             return set()
         return self._store.models_awaited().difference(*(models for models in here if models))

@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from cluster_host import FAKE
 from findings import Findings, view
 from machinery import Machinery
 from nemesis import HERE, Process, free_port
@@ -43,7 +44,7 @@ class World:
             self.machinery.add()
         port = free_port()
         environment = self.machinery.environment
-        command = [sys.executable, str(HERE / "cluster_host.py"), str(folder), str(port), self.machinery.address]
+        command = [sys.executable, str(HERE / "cluster_host.py"), str(folder), str(port), self.machinery.address, FAKE]
         self.server = Process(command, folder / "server.log", environment)
         self.server.ready.wait(120)
         keys = KeyRing(folder / "keys")

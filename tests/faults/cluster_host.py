@@ -1,4 +1,4 @@
-"""A backend whose fake workers are on a cluster. python tests/faults/cluster_host.py FOLDER PORT ADDRESS
+"""A backend whose workers are on a cluster. python tests/faults/cluster_host.py FOLDER PORT ADDRESS WORKER
 
 Prints "ready PORT".
 """
@@ -14,13 +14,13 @@ from backend.service.keys import KeyRing
 from backend.service.server import Address
 from backend.service.shelf import Shelf
 
-WORKER = "tests.service.fake_worker"
+FAKE = "tests.service.fake_worker"
 
 
-def main(folder: Path, port: int, cluster: str) -> None:
+def main(folder: Path, port: int, cluster: str, worker: str) -> None:
     stopped = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
-    bridge = (*program.command("backend.service.cluster.bridge"), "--address", cluster, "--worker", WORKER)
+    bridge = (*program.command("backend.service.cluster.bridge"), "--address", cluster, "--worker", worker)
     server.serve(
         folder / "service",
         KeyRing(folder / "keys"),
@@ -33,4 +33,4 @@ def main(folder: Path, port: int, cluster: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])

@@ -16,6 +16,9 @@ ROOT = Path(__file__).parent.parent.parent
 MARK = "DREAMTIME_TEST_CLUSTER"
 """Every process of a cluster has this variable, with a value of its own."""
 
+STORE_BYTES = 100 * 2**20
+"""What Ray takes at least."""
+
 
 class Machinery:
     """A head that lends nothing, and nodes that lend one slot each."""
@@ -34,16 +37,30 @@ class Machinery:
             "PYTHONPATH": str(ROOT),
         }
         os.environ |= self.environment
+        self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of sockets must be short
+        self.nodes: dict[str, Any] = {}
+        self._count = 0
+        self.begin(0)
+
+    def begin(self, port: int) -> None:
+        """Start the head. port 0: any free one."""
         from ray.cluster_utils import Cluster  # Ray reads the variables when it is imported
 
         logging.getLogger("ray").setLevel(logging.ERROR)
-        self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of sockets must be short
-        head = {"num_cpus": 0, "include_dashboard": False, "node_name": "head", "temp_dir": str(self._folder)}
-        head |= {"object_store_memory": 100 * 2**20}
+        head = {"num_cpus": 0, "include_dashboard": False, "node_name": "head", "gcs_server_port": port}
+        head |= {"object_store_memory": STORE_BYTES, "temp_dir": str(self._folder)}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address: str = self._cluster.address
-        self.nodes: dict[str, Any] = {}
-        self._count = 0
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    def kill_head(self) -> None:
+        """End everything of the head at once."""
+        for kind in ("gcs_server", "raylet"):
+            for started in self._cluster.head_node.all_processes[kind]:
+                _kill(started.process.pid)
 
     def add(self, slots: int = 1) -> str:
         """Add a node; its name, which none had before."""
@@ -54,7 +71,7 @@ class Machinery:
             num_cpus=0,
             node_name=name,
             resources={"dreamtime": slots},
-            object_store_memory=100 * 2**20,
+            object_store_memory=STORE_BYTES,
         )
         return name
 
@@ -62,14 +79,7 @@ class Machinery:
         """End everything on a node at once."""
         node = self.nodes.pop(name)
         (raylet,) = node.all_processes["raylet"]
-        for process in [*_descendants(raylet.process.pid), psutil.Process(raylet.process.pid)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-
-    def workers(self, name: str) -> list[psutil.Process]:
-        """The worker processes on a node."""
-        (raylet,) = self.nodes[name].all_processes["raylet"]
-        return [process for process in _descendants(raylet.process.pid) if "--device" in process.cmdline()]
+        _kill(raylet.process.pid)
 
     def processes(self) -> Iterator[psutil.Process]:
         """All that this cluster has begun, wherever it is by now."""
@@ -91,6 +101,13 @@ class Machinery:
         shutil.rmtree(self._folder, ignore_errors=True)
         for name in self.environment:
             os.environ.pop(name, None)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in [*_descendants(pid), psutil.Process(pid)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

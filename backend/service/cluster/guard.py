@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from backend.errors import UserError
+from backend.service import private
+
 LOCAL = "local"
 """The address of a cluster of this machine alone, which lasts as long as its bridge."""
 
@@ -42,8 +45,13 @@ def lack(address: str) -> str | None:
     if address == LOCAL:
         os.environ[_TOKEN] = secrets.token_hex(32)
         return None
-    if not has_token():
-        return "this machine has no token for the cluster; run: ray get-auth-token --generate on one, copy it to all"
+    try:
+        if not has_token():
+            return (
+                "this machine has no token for the cluster; run: ray get-auth-token --generate on one, copy it to all"
+            )
+    except UserError as error:
+        return str(error)
     met = knock(address)
     if met == "open":
         return f"the cluster at {address} lets in whoever asks; set {_MODE}=token on all machines and start Ray anew"
@@ -58,11 +66,14 @@ def installed() -> bool:
 
 
 def has_token() -> bool:
-    """Whether there is a token where Ray looks for one. Ray crashes where there is none."""
+    """Whether there is a token where Ray looks for one. Ray crashes where there is none.
+
+    Raises UserError if others on this machine can read it, as those that Ray writes can be.
+    """
     if os.environ.get(_TOKEN):
         return True
     path = Path(os.environ.get(_TOKEN_PATH) or Path.home() / ".ray" / "auth_token")
-    return path.is_file() and bool(path.read_text("utf-8").strip())
+    return path.is_file() and bool(private.read(path).strip())
 
 
 def knock(address: str) -> Knock:
