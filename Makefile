@@ -62,6 +62,7 @@ faults: $(READY)
 
 cluster: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[dev,ray]"
+	$(BIN)/python tests/faults/flock.py --jobs 2000 --clients 20 --strict
 	$(BIN)/python tests/faults/cluster.py --kills 100 --server-kills 10 --seed 1
 	$(BIN)/python tests/faults/many_machines.py strangers
 	$(BIN)/python tests/faults/many_machines.py two

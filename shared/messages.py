@@ -131,8 +131,8 @@ class Event(Record):
 class Live(Record):
     """Where a running job is; only the latest is kept.
 
-    eta: seconds left. device: where it runs. preview, coarse: bytes in the body that belong to this job, the picture first; 0 if there are
-    none that the client has not seen.
+    eta: seconds left. preview, coarse: bytes in the body that belong to this job, the picture first; 0 if there are
+    none that the client has not seen. device: where it runs.
     """
 
     job: str = checked(JOB_ID)

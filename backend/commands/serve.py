@@ -67,6 +67,8 @@ def _kinds(devices: tuple[str, ...], cluster: str) -> tuple[str, ...]:
     """
     if not guard.installed():
         raise UserError(guard.NOT_INSTALLED)
+    if cluster != guard.LOCAL and not guard.is_address(cluster):
+        raise UserError(f"{cluster!r} is no address of a cluster; give --ray HOST:PORT, or --ray local")
     if not devices:
         devices = local.available_devices() if cluster == guard.LOCAL else ("cuda",)
     kinds = tuple(device.partition(":")[0] for device in devices)

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 CRASHES_FORGIVEN = 2
 """How often a job whose worker died goes on from its checkpoint before it fails."""
 
-AT_ONCE = 8
+AT_ONCE = 4
 """Changes of state in one tick: each goes to the disk, and meanwhile nobody gets an answer."""
 
 RETRY_SECONDS = 1.0

@@ -199,7 +199,7 @@ def throughput(folder: Path, machinery: Machinery) -> None:
         until("all devices are warm", lambda machines=machines: _idle(backend) == machines)
         steps = 100
         began = time.monotonic()
-        jobs = [backend.submit(f"a red mug steps={steps} pace={SECONDS / steps}", seed=i) for i in range(JOBS)]
+        jobs = [backend.submit(f"a red mug steps={steps} pace={SECONDS / steps} keep=50", seed=i) for i in range(JOBS)]
         until("all are done", lambda jobs=jobs: all(backend.state(job).state in FINAL for job in jobs))
         took, ideal = time.monotonic() - began, JOBS * SECONDS / machines
         print(f"{machines} machines: {JOBS} jobs of {SECONDS} s in {took:.1f} s, {100 * ideal / took:.0f} % of ideal")

@@ -28,6 +28,7 @@ on_a_cluster = (
         pytest.param(("strangers.py", "--tries", "1000"), marks=pytest.mark.long),
         pytest.param(("nemesis.py", "--faults", "300", *PATIENTLY), marks=pytest.mark.long),
         pytest.param(("cluster.py", "--kills", "4", "--server-kills", "1", *PATIENTLY), marks=on_a_cluster),
+        pytest.param(("flock.py", "--jobs", "400"), marks=pytest.mark.long),
         pytest.param(("many_machines.py", "strangers"), marks=on_a_cluster),
         pytest.param(("many_machines.py", "two"), marks=on_a_cluster),
         pytest.param(("many_machines.py", "real"), marks=on_a_cluster),

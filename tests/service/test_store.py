@@ -394,3 +394,22 @@ def test_a_full_disk_is_called_so() -> None:
         with pytest.raises(Storage) as refusal, database.storage():
             small.execute("INSERT INTO jobs VALUES (zeroblob(100000))")
     assert refusal.value.sentence == "the backend's disk is full"
+
+
+def test_a_machine_is_given_only_jobs_with_models_that_it_has(store: Store) -> None:
+    (corgi,) = store.submit(ANA, [new_job_id()], Generation("a corgi", model="corgis"), [])
+    (mug,) = store.submit(ANA, [new_job_id()], Generation("a red mug"), [])
+    assert store.models_awaited() == {"corgis", "builtin"}
+    for models, expected in ((None, corgi), ({"corgis", "builtin"}, corgi), ({"builtin"}, mug), ({"other"}, None)):
+        found = store.next_queued(models)
+        assert (found and found.number) == (expected and expected.number)
+    assert store.next_queued(set()) is None
+
+
+def test_a_job_that_is_given_back_waits_with_its_files_and_no_crash_is_counted(store: Store) -> None:
+    (job,) = store.submit(ANA, [new_job_id()], Generation("a red mug"), [])
+    store.start(job.number)
+    store.work_folder(job.number).mkdir()
+    row = store.give_back(job.number)
+    assert (row.state, row.crashes) == ("queued", 0)
+    assert store.work_folder(job.number).is_dir()

@@ -65,6 +65,12 @@ def installed() -> bool:
     return importlib.util.find_spec("ray") is not None
 
 
+def is_address(text: str) -> bool:
+    """Whether `text` has the form HOST:PORT."""
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdecimal() and 0 < int(port) < 2**16
+
+
 def has_token() -> bool:
     """Whether there is a token where Ray looks for one. Ray crashes where there is none.
 
@@ -78,10 +84,12 @@ def has_token() -> bool:
 
 def knock(address: str) -> Knock:
     """Ask the cluster which machines it has, without a token."""
+    if not is_address(address):
+        return "away"
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-    except (OSError, ValueError, OverflowError):
+    except OSError:
         return "away"
     stranger = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     try:
