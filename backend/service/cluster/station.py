@@ -83,9 +83,11 @@ class Station:
         except UnreachableError as error:
             update = Lost(*whose, f"{self._machine}: {error}")
         except (PostError, ValueError) as error:  # ValueError: it named a file outside of the task's folder
+            await self._abandon(run)
             update = Crashed(*whose, "post", f"{self._machine}: {error}")
         except OSError as error:  # here, on the server's own disk
             logger.exception("job %s", task.job)
+            await self._abandon(run)
             update = Failed(*whose, "disk_full" if is_full(error) else "unwritable", _UNWRITABLE)
         finally:
             self._run = None
@@ -100,8 +102,12 @@ class Station:
             return
         run.cancelled = True
         if run.started:
-            with suppress(GoneError, UnreachableError, PostError):  # `carry` meets them, too
-                await self._ask("cancel", job, run.task.attempt)
+            await self._abandon(run)
+
+    async def _abandon(self, run: _Run) -> None:
+        """Have the post end the task, if it can be asked."""
+        with suppress(GoneError, UnreachableError, PostError):  # `carry` meets them, too
+            await self._ask("cancel", run.task.job, run.task.attempt)
 
     async def _carried(self, run: _Run) -> Update:
         task = run.task
@@ -112,7 +118,7 @@ class Station:
         mirror.begin(await self._ask("start", task.job, task.attempt, task.request))
         run.started = True
         if run.cancelled:  # while it was started
-            await self._ask("cancel", task.job, task.attempt)
+            await self._abandon(run)
         while not run.ended.done():
             await asyncio.wait([run.ended], timeout=MIRROR_SECONDS)
             if not run.ended.done():

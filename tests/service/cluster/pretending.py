@@ -13,6 +13,9 @@ DEADLINE = 120.0
 """Seconds after which something that is waited for will not come."""
 
 LONG = Patience(cancel=DEADLINE, terminate=DEADLINE, start=DEADLINE, restart=0.01, restart_most=0.02, broken=0.3)
+PATIENCE = LONG
+"""What the posts of a hall have."""
+
 FAKE = "tests.service.fake_worker"
 
 
@@ -64,7 +67,7 @@ class Hall:
         return tuple(self.machines)
 
     def station(self, machine: Machine) -> Wire:
-        self.wires.append(Wire(Post("cpu", FAKE, LONG)))
+        self.wires.append(Wire(Post("cpu", FAKE, PATIENCE)))
         return self.wires[-1]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from backend.service.cluster.executor import News, Posted, Withdrawn, understood
 from backend.service.cluster.machines import UnreachableError
 from backend.service.executor import Advanced, Crashed, Finished, Lost, Stopped
 from backend.service.pipe import Message
+from tests.service.cluster import pretending
 from tests.service.cluster.pretending import Hall, until
 
 
@@ -175,6 +177,19 @@ def test_a_task_can_be_cancelled_while_it_is_still_on_its_way(server: Server) ->
     until(lambda: any(isinstance(one, Advanced) and one.step for one in server.news))
     server.obey(do="cancel", job="8")
     assert server.ended("8") == Stopped("8", 1)
+
+
+def test_a_worker_that_will_not_be_cancelled_is_killed(
+    server: Server, hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretending, "PATIENCE", replace(pretending.LONG, cancel=0.05, terminate=0.05))
+    hall.add("ws2")
+    server.start("steps=100000 pace=0.01 deaf=1 stubborn=1", device="ws2/cpu")
+    until(lambda: any(isinstance(one, Advanced) and one.step for one in server.news))
+    server.obey(do="cancel", job="7")
+    assert server.ended() == Stopped("7", 1)
+    server.start("steps=3", "8", device="ws2/cpu")
+    assert isinstance(server.ended("8"), Finished)
 
 
 def test_a_task_for_a_device_that_has_just_left_is_given_back(server: Server) -> None:
