@@ -147,8 +147,8 @@ def _cluster(address: str) -> list[Finding]:
         gpus.join(address)
         lent = {machine.name: machine.devices for machine in gpus.present()}
         rest = {machine.name: machine.devices for machine in slots.present()}
-    except (RuntimeError, ConnectionError) as error:
-        return [Finding("cluster", str(error).splitlines()[0], "see to Ray on this machine: ray status", needed=True)]
+    except ConnectionError as error:
+        return [Finding("cluster", str(error), "is Ray on this machine, too, and the token the same", needed=True)]
     finally:
         gpus.leave()
     joined = Finding("cluster", f"joined at {address}; nobody is let in without its token")

@@ -10,6 +10,7 @@ Prints what it found; exit code 1 if it is not as it should be.
 """
 
 import argparse
+import copy
 import hashlib
 import os
 import shutil
@@ -97,18 +98,18 @@ def strangers(folder: Path, machinery: Machinery) -> None:
             assert "in" not in done.stdout.split(), done.stdout
             assert "InvalidAuthToken" in done.stderr, done.stderr
             print(f"{way} with {token} token: refused")
-    backend = Backend(folder / "backend", _without_token(machinery, folder))
-    until("the backend says what it lacks", lambda: "no token" in backend.trouble())
-    print(f"a backend without token: {backend.trouble()}")
-    backend.close()
+    for token, told in (("", "no token"), (64 * "0", "cannot be joined")):
+        backend = Backend(folder / f"backend {bool(token)}", _with_token(machinery, folder, token))
+        until("the backend says what is wrong", lambda backend=backend, told=told: told in backend.trouble())
+        print(f"the backend itself, with {'a wrong' if token else 'no'} token: {backend.trouble()}")
+        backend.close()
 
 
-def _without_token(machinery: Machinery, folder: Path) -> Machinery:
-    variables = {name: value for name, value in machinery.environment.items() if name != "RAY_AUTH_TOKEN"}
-    stranger = object.__new__(Machinery)
-    stranger.environment = {**variables, "RAY_AUTH_TOKEN": "", "HOME": str(folder)}
-    stranger.address = machinery.address
-    return stranger
+def _with_token(machinery: Machinery, folder: Path, token: str) -> Machinery:
+    """The cluster, as somebody has it whose token is another one."""
+    other = copy.copy(machinery)
+    other.environment = {**machinery.environment, "RAY_AUTH_TOKEN": token, "HOME": str(folder)}
+    return other
 
 
 def two(folder: Path, machinery: Machinery) -> None:

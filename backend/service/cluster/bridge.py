@@ -174,18 +174,25 @@ def main() -> NoReturn:
     tell = partial(_tell, news, threading.Lock())
     lack = guard.lack(options.address)
     if lack:
-        tell(Message({"is": "trouble", "sentence": lack[:TEXT_CHARACTERS]}))
-        sys.exit(lack)
+        _give_up(lack, tell)
     from backend.service.cluster.ray_core import RayMachines
 
     machines = RayMachines(options.device, options.worker)
-    if options.address == guard.LOCAL:
-        machines.begin(options.devices)
-    else:
-        machines.join(options.address)
+    try:
+        if options.address == guard.LOCAL:
+            machines.begin(options.devices)
+        else:
+            machines.join(options.address)
+    except ConnectionError as error:
+        _give_up(str(error), tell)
     tell(Message({"is": "ready", "facts": {}}))
     asyncio.run(_bridge(Bridge(machines, options.device, tell), commands, machines.leave))
     os._exit(1)
+
+
+def _give_up(sentence: str, tell: Callable[[Message], None]) -> NoReturn:
+    tell(Message({"is": "trouble", "sentence": sentence[:TEXT_CHARACTERS]}))
+    sys.exit(sentence)
 
 
 async def _bridge(bridge: Bridge, commands: BufferedIOBase, leave: Callable[[], None]) -> None:

@@ -35,10 +35,7 @@ class Mirror:
                 data = await asyncio.to_thread(parcels.piece, self._folder, entry, offset)
                 await self._ask("put", entry.path, offset, data or b"")
                 self.sent += len(data or b"")
-
-    def begin(self, there: dict[str, Entry]) -> None:
-        """Note what the post has of what was sent."""
-        self._alike = there
+        self._alike = await self._ask("settle", self._job)
 
     async def fetch(self) -> None:
         """Fetch what is new or changed there, and remove what is gone there. Raises OSError."""

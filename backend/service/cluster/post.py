@@ -114,14 +114,16 @@ class Post:
         assert self._arrival  # noqa: S101 for mypy: it was prepared
         self._arrival.add(path, offset, data)
 
-    def start(self, job: str, attempt: int, request: dict[str, Any]) -> dict[str, Entry]:
-        """Start the job that was prepared, as soon as the worker is warm. Returns the files that are there already."""
+    def settle(self, job: str) -> dict[str, Entry]:
+        """Put what came into its place, and return what is there now."""
         if self._arrival:
             self._arrival.settle()
             self._arrival = None
-        there = parcels.listed(self._of(job))
+        return self.files(job)
+
+    def start(self, job: str, attempt: int, request: dict[str, Any]) -> None:
+        """Start the job that was prepared, as soon as the worker is warm."""
         self._order(partial(self._take, Task(job, attempt, request, self._of(job))))
-        return there
 
     def cancel(self, job: str, attempt: int) -> None:
         """Have the task end."""

@@ -30,8 +30,12 @@ class RayMachines:
         self._resource = "GPU" if kind == "cuda" else SLOTS
 
     def join(self, address: str) -> None:
-        """Join the cluster at `address`. Raises ConnectionError and other errors of Ray's."""
-        ray.init(address=address, **_QUIET)
+        """Join the cluster at `address`. Raises ConnectionError."""
+        try:
+            ray.init(address=address, **_QUIET)
+        except (RayError, RuntimeError, OSError) as error:
+            problem, _, _ = str(error).partition(". ")
+            raise ConnectionError(f"the cluster at {address} cannot be joined ({problem})") from error
 
     def begin(self, devices: int) -> None:
         """Begin a cluster of this machine alone."""

@@ -115,7 +115,7 @@ class Station:
         await mirror.send()
         if run.cancelled:
             return Stopped(task.job, task.attempt)
-        mirror.begin(await self._ask("start", task.job, task.attempt, task.request))
+        await self._ask("start", task.job, task.attempt, task.request)
         run.started = True
         if run.cancelled:  # while it was started
             await self._abandon(run)

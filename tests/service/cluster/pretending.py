@@ -20,21 +20,19 @@ FAKE = "tests.service.fake_worker"
 
 
 class Wire:
-    """The way to a post, which can be cut, and the post be killed. asked: the methods."""
+    """The way to a post, which can be cut, and the post be killed. losing: methods whose next answer gets lost."""
 
     def __init__(self, post: Post) -> None:
         self.post = post
         self.cut = self.dead = self.ended = False
-        self.forget_answers = 0
-        self.asked: list[str] = []
+        self.losing: list[str] = []
 
     async def ask(self, method: str, *arguments: Any) -> Any:
-        self.asked.append(method)
         self.check()
         answer = await asyncio.to_thread(getattr(self.post, method), *arguments)
         self.check()
-        if self.forget_answers and method != "look":
-            self.forget_answers -= 1
+        if method in self.losing:
+            self.losing.remove(method)
             raise UnreachableError("the answer was lost")
         return answer
 

@@ -38,6 +38,7 @@ class Listener:
 
 def start(post: Post, prompt: str, job: str = "7", attempt: int = 1) -> None:
     post.prepare(job)
+    post.settle(job)
     post.start(job, attempt, {"prompt": prompt, "seed": 1})
 
 
@@ -59,6 +60,8 @@ def test_a_task_is_carried_out_and_its_results_lie_in_its_folder(post: Post) -> 
 
 def test_a_task_starts_once_however_often_it_is_asked_for(post: Post) -> None:
     post.prepare("7")
+    for _ in range(3):
+        post.settle("7")
     for _ in range(3):
         post.start("7", 1, {"prompt": "steps=3", "seed": 1})
     Listener(post).next(Finished)
@@ -87,7 +90,8 @@ def test_files_come_and_go_in_pieces(post: Post, tmp_path: Path) -> None:
     post.prepare("7")
     post.put("checkpoint.json", 0, b"12")
     post.put("checkpoint.json", 2, b"34")
-    there = post.start("7", 1, {"prompt": "hang=1", "seed": 1})
+    assert post.files("7") == {}
+    there = post.settle("7")
     assert list(there) == ["checkpoint.json"]
     assert post.piece("7", there["checkpoint.json"], 1) == b"234"
 
@@ -140,7 +144,7 @@ def test_what_a_killed_post_left_is_removed_by_the_next_and_nothing_else(home: P
     try:
         assert not left.exists()
         post.put("file", 0, b"x")  # this one's is still there
-        assert list(post.start("8", 1, {"prompt": "hang=1"})) == ["file"]
+        assert list(post.settle("8")) == ["file"]
     finally:
         other.close()
 
