@@ -75,7 +75,7 @@ class JobState(Record):
 
     number: order of arrival. batch: the id of the first variation of one request. attempt: how often it was started.
     ahead: jobs that come before it, while it is queued. results: empty before it is done, and after they were
-    removed because they were old.
+    removed because they were old. device: where it runs, while it does.
     """
 
     id: str = checked(JOB_ID)
@@ -92,6 +92,7 @@ class JobState(Record):
     reason: Reason | None = required()
     results: tuple[Asset, ...] = checked(at_most(16))
     acknowledged: bool = required()
+    device: str = checked(SENTENCE, "")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Live(Record):
     """Where a running job is; only the latest is kept.
 
     eta: seconds left. preview, coarse: bytes in the body that belong to this job, the picture first; 0 if there are
-    none that the client has not seen.
+    none that the client has not seen. device: where it runs.
     """
 
     job: str = checked(JOB_ID)
@@ -122,3 +123,4 @@ class Live(Record):
     eta: float | None = checked(between(0.0, 1e9))
     preview: int = checked(between(0, PREVIEW_BYTES))
     coarse: int = checked(between(0, COARSE_BYTES))
+    device: str = checked(SENTENCE, "")

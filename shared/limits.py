@@ -75,6 +75,9 @@ LISTED_JOBS = 40
 LISTED_EVENTS = 40
 """Events in one answer to EVENTS."""
 
+LISTED_DEVICES = 64
+"""Devices, and what is wrong with them, in one answer to HELLO."""
+
 LIVE_JOBS = 4
 """Running jobs whose progress and previews come with one answer to EVENTS; the most recent ones."""
 

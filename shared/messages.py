@@ -17,6 +17,7 @@ from .jobs import COUNT, JOB_ID, NAME, SENTENCE, TIME, Event, Generation, JobSta
 from .limits import (
     ASSET_BYTES,
     BODY_BYTES,
+    LISTED_DEVICES,
     LISTED_EVENTS,
     LISTED_JOBS,
     LIVE_JOBS,
@@ -153,8 +154,8 @@ class Welcome(Message):
     version: str = checked(NAME)
     boot: str = checked(JOB_ID)
     clock: float = checked(TIME)
-    devices: tuple[str, ...] = checked(each(SENTENCE, 64))
-    trouble: tuple[str, ...] = checked(each(SENTENCE, 64))
+    devices: tuple[str, ...] = checked(each(SENTENCE, LISTED_DEVICES))
+    trouble: tuple[str, ...] = checked(each(SENTENCE, LISTED_DEVICES))
     offer: Offer = required()
 
 

@@ -134,7 +134,7 @@ class Store:
         """After a start: what ran when the last server ended waits again, and nobody's files are removed."""
         ran = self._database.execute("SELECT number FROM jobs WHERE state IN ('running', 'cancelling')").fetchall()
         for row in ran:
-            self._clear_work(self._apply(row["number"], Change.INTERRUPT))
+            self.give_back(row["number"])
         queued = self._database.execute("SELECT number FROM jobs WHERE state = 'queued'")
         waiting = {str(row["number"]) for row in queued}
         with database.storage():
@@ -194,6 +194,12 @@ class Store:
         with self.change():
             self._database.execute("UPDATE jobs SET crashes = crashes + 1 WHERE number = ?", (number,))
             row = self._changed(number, Change.INTERRUPT)
+        self._clear_work(row)
+        return row
+
+    def give_back(self, number: int) -> Row:
+        """Whoever had the job is no more, which is not its fault: as after `interrupt`. Raises IllegalChange."""
+        row = self._apply(number, Change.INTERRUPT)
         self._clear_work(row)
         return row
 

@@ -97,8 +97,8 @@ def main(make_engine: Callable[[], Engine], arguments: Sequence[str] | None = No
     parser.add_argument("--device", required=True)
     device: str = parser.parse_args(arguments).device
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    _die_with_parent()
-    commands, news = _own_pipes()
+    die_with_parent()
+    commands, news = own_pipes()
     worker = _Worker(device, commands, news)
     signal.signal(signal.SIGINT, worker.interrupt)
     threading.Thread(target=worker.obey, name="commands", daemon=True).start()
@@ -108,13 +108,13 @@ def main(make_engine: Callable[[], Engine], arguments: Sequence[str] | None = No
         worker.work(engine)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Linux ends this process when the parent's thread that started it ends, even in the middle of a long call."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _own_pipes() -> tuple[BufferedIOBase, BufferedIOBase]:
+def own_pipes() -> tuple[BufferedIOBase, BufferedIOBase]:
     """The parent's ends, taken away from everybody else in this process: what they print goes to standard error."""
     commands, news = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)

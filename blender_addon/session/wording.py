@@ -61,7 +61,9 @@ def progress(entry: Entry) -> str:
     stage = STAGES.get(live.stage, live.stage.capitalize())
     step = f" {live.step}/{live.steps}" if live.step is not None and live.steps else ""
     left = f" · {duration(live.eta)} left" if live.eta is not None else ""
-    return f"{stage}{step}{left}"
+    machine, slash, _ = live.device.rpartition("/")
+    where = f" · {machine}" if slash else ""
+    return f"{stage}{step}{left}{where}"
 
 
 def begun_from(request: Generation) -> str:

@@ -29,8 +29,12 @@ def journal(home: Path) -> Iterator[dict]:
 class Findings:
     """What the journals of the artists and the server's rows say together."""
 
-    def __init__(self, folder: Path, homes: list[Path], owners: dict[str, str], database: sqlite3.Connection) -> None:
-        """homes: folders of the artists, in their order. owners: their keys by name. database: the server's."""
+    def __init__(
+        self, executions: Path, homes: list[Path], owners: dict[str, str], database: sqlite3.Connection
+    ) -> None:
+        """executions: a file with a line for each. homes: folders of the artists, in their order. owners: their keys by
+        name. database: the server's.
+        """
         self.acknowledged = self.done = self.cancelled = self.failed = 0
         self.wrong: list[str] = []
         self.counts: Counter[str] = Counter()
@@ -39,10 +43,10 @@ class Findings:
         self.many = sum(count > 1 for count in Counter(map(tuple, done)).values())
         for index, home in enumerate(homes):
             self.examine(home, owners[f"artist {index}"])
-        lines = (folder / "executions").read_text().splitlines()
-        executions = Counter(json.loads(line)["folder"] for line in lines)
-        self.executions = sum(executions.values())
-        self.again = sum(count - 1 for count in executions.values())
+        lines = executions.read_text().splitlines()
+        finished = Counter(json.loads(line)["folder"] for line in lines)
+        self.executions = sum(finished.values())
+        self.again = sum(count - 1 for count in finished.values())
 
     def lose(self, what: str, id: str, why: str) -> None:
         self.counts[what] += 1

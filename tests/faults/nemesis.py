@@ -317,7 +317,7 @@ def main() -> int:
             recoveries.append(world.recovery(world.heal(), options.within))
         world.drain(600)
         with contextlib.closing(world.truth()) as database:
-            findings = Findings(world.folder, world.homes(), world.owners, database)
+            findings = Findings(world.folder / "executions", world.homes(), world.owners, database)
     finally:
         world.close()
     return report(world, findings, recoveries, time.monotonic() - began, options)

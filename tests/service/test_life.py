@@ -40,6 +40,9 @@ class OneDevice:
     def free(self) -> tuple[str, ...]:
         return () if self.task else ("cpu",)
 
+    def models(self, device: str) -> None:
+        pass
+
     def start(self, device: str, task: Task) -> None:
         assert self.task is None
         self.task, self.cancelled = task, False

@@ -364,3 +364,12 @@ def test_a_folder_of_the_schema_before_is_taken_over(tmp_path: Path, clock: Any)
     assert store.jobs.row(number).request == MUG
     assert store.inputs.path(ANA, Start("mesh", "ab" * 32, "Suzanne")) is None
     store.close()
+
+
+def test_a_job_that_is_given_back_waits_with_its_files_and_no_crash_is_counted(store: Store) -> None:
+    number = submitted(store)
+    store.start(number)
+    store.work_folder(number).mkdir()
+    row = store.give_back(number)
+    assert (row.state, row.crashes) == ("queued", 0)
+    assert store.work_folder(number).is_dir()

@@ -47,6 +47,10 @@ def test_progress_in_words(module: Module, wording: ModuleType) -> None:
     assert wording.progress(entry(module, state="running", live=shaping)) == "Shaping 34/180 · 12 s left"
     baking = live(JOB, 1, "baking", None, None, None, None, 0, 0)
     assert wording.progress(entry(module, state="running", live=baking)) == "Painting"
+    elsewhere = live(JOB, 1, "baking", None, None, None, None, 0, 0, "ws2/cuda")
+    assert wording.progress(entry(module, state="running", live=elsewhere)) == "Painting · ws2"
+    here = live(JOB, 1, "baking", None, None, None, None, 0, 0, "cuda:0")
+    assert wording.progress(entry(module, state="running", live=here)) == "Painting"
 
 
 def test_what_a_job_begins_from_is_said(module: Module, wording: ModuleType) -> None:
