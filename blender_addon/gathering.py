@@ -21,7 +21,8 @@ PICTURE_MOST = 8192
 EVERYWHERE, SLOT, SELECTED = "everywhere", "slot", "selected"
 """Which faces are painted: all, those of the active material slot, those that are selected in Edit mode."""
 
-_DISPLAY = 1 / 2.4
+_DISPLAY = 1 / 2.4  # from light to sRGB
+_MARGIN = 0.02  # between the pieces of a UV map, in shares of its side
 
 
 class NotGathered(Exception):
@@ -139,12 +140,14 @@ def unwrapped(context: bpy.types.Context, found: bpy.types.Object) -> np.ndarray
         bpy.ops.object.mode_set(mode="EDIT")
         bpy.ops.mesh.reveal(select=False)
         bpy.ops.mesh.select_all(action="SELECT")
-        bpy.ops.uv.smart_project(island_margin=0.02)
-        bpy.ops.object.mode_set(mode="OBJECT")
+        bpy.ops.uv.smart_project(island_margin=_MARGIN)
+        bpy.ops.object.mode_set(mode="OBJECT")  # before that the mesh does not have them
         return uvs_of(mesh.uv_layers.active)
     except RuntimeError as error:
         raise NotGathered(f"{found.name} cannot be unwrapped: make a UV map for it") from error
     finally:
+        if copy.mode == "EDIT":
+            bpy.ops.object.mode_set(mode="OBJECT")
         bpy.data.objects.remove(copy)
         bpy.data.meshes.remove(mesh)
         for other in selected:
