@@ -20,6 +20,10 @@ from backend.guidance import folders, library, linked, parameterisation, single_
 from backend.guidance.folders import Prediction
 from backend.guidance.loading import load
 from backend.guidance.views import Views
+from backend.pipeline.asking import asked, load_guidance
+from backend.pipeline.job import planned
+from backend.pipeline.request import Request
+from backend.pipeline.shape import Shape
 from tests.guidance import models_in_one_file as files
 from tests.guidance.ldm_layout import sparse
 
@@ -255,20 +259,35 @@ def test_old_names_of_the_text_encoder_are_understood(checkpoints: dict[str, Pat
     assert torch.equal(old.encode(["a mug"]), new.encode(["a mug"]))
 
 
+@pytest.fixture
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of their own size would take minutes on a CPU."""
+    for kind in files.KINDS.values():
+        monkeypatch.setitem(linked._SIZES, (kind, "epsilon"), 8)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_whole_job_by_the_command_line(
-    kind: str, checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_one_of_each_kind_takes_ten_steps_of_a_job(
+    kind: str, checkpoints: dict[str, Path], small_pictures: None
 ) -> None:
-    path = Path(shutil.copy(checkpoints[kind], tmp_path / "dreamshaper_8.safetensors"))
+    library.add(checkpoints[kind])
+    job, _ = planned(Request("a mug", preset="draft", guidance=kind, steps=10, device="cpu"))
+    guidance = load_guidance(job)
+    *_, last = Shape(job, guidance, asked(job, guidance)).begin().steps
+    assert (last.step, last.left_out) == (10, 0)
+
+
+def test_a_whole_job_by_the_command_line(
+    checkpoints: dict[str, Path], small_pictures: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(shutil.copy(checkpoints["sdxl"], tmp_path / "juggernaut.safetensors"))
     assert main(["generate", "a mug", "--guidance", str(path)]) == 2
-    said = f"is a checkpoint of {files.KINDS[kind]}; add it first: dreamtime models add {path}"
+    said = f"is a checkpoint of Stable Diffusion XL; add it first: dreamtime models add {path}"
     assert said in capsys.readouterr().err
     assert main(["models", "add", str(path)]) == 0
-    assert "use it with --guidance dreamshaper_8" in capsys.readouterr().out
-    # Latents, as pictures of this size take long on a CPU.
-    arguments = ("--guidance", "dreamshaper_8", "--latent-field", "--preset", "draft", "--steps", "10")
-    options = ("--faces", "500", "--texture", "64", "--device", "cpu", "--out", str(tmp_path / "out"))
-    assert main(["generate", "a mug", *arguments, *options]) == 0
+    assert "use it with --guidance juggernaut" in capsys.readouterr().out
+    arguments = ("--guidance", "juggernaut", "--preset", "draft", "--steps", "2", "--faces", "500", "--texture", "64")
+    assert main(["generate", "a mug", *arguments, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["iterations"] == 10
+    assert report["iterations"] == 2
     assert (tmp_path / "out" / "mesh.glb").read_bytes().startswith(b"glTF")
