@@ -88,7 +88,7 @@ def _download(api: hub.Hub, hub_id: str, name: str, yes: bool) -> ModelSource:
 def scan_folder(folder: Path, adds: bool) -> None:
     """Say what lies in FOLDER, such as that of ComfyUI or of A1111, and which models of it can be used here.
 
-    Only headers are read. Nothing is copied: what is added is read from where it is.
+    Only headers are read. What is added is read from where it is, but for MVDream, which is converted.
     """
     folder = expanded(folder).resolve()
     known = {Path(model.origin): model.name for model in library.listed()}
@@ -104,7 +104,10 @@ def scan_folder(folder: Path, adds: bool) -> None:
         raise UserError(f"{folder} has no model that could be added; name the folder that has the checkpoints")
     if adds:
         for path in new:
-            _report(library.add(path))
+            try:
+                _report(library.add(path))
+            except UserError as error:  # the others may be sound
+                click.echo(f"not added: {error}", err=True)
     else:
         click.echo(f"to add {'them' if len(new) > 1 else 'it'}: dreamtime models scan --add {shlex.quote(str(folder))}")
 

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from backend.engine.schedules import REFERENCE_SIZE
 from backend.guidance import folders
 from backend.guidance.folders import Prediction
-from backend.guidance.memory import ENCODER_BYTES, NETWORK_BYTES
+from backend.guidance.memory import NETWORK_BYTES, encoder_bytes
 from backend.guidance.predictions import Predictions
 from backend.guidance.rigs import RigAttention
 from backend.guidance.text import TextEncoder, parted
@@ -112,8 +112,9 @@ class DiffusionGuidance:
         network = NETWORK_BYTES * self._native**2 * unet.config.block_out_channels[0] * self._dtype.itemsize
         if vae is None or self._latent_field:
             return 0.0, conditionings * network
-        pixels = (self._native * _pixels_per_latent(vae)) ** 2
-        encoder = ENCODER_BYTES * pixels * vae.config.block_out_channels[0] * vae.dtype.itemsize
+        latents = self._native**2
+        pixels = latents * _pixels_per_latent(vae) ** 2
+        encoder = encoder_bytes(pixels, latents, vae.config.block_out_channels[0], vae.dtype.itemsize)
         return encoder, conditionings * network
 
     def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:

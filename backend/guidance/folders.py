@@ -68,12 +68,12 @@ def check_parts(folder: Path) -> None:
     if (folder / SECOND[0]).is_dir() and not (folder / _ALWAYS[1]).is_dir():
         raise UserError(f"{folder} is a refiner, which needs pictures to begin with; take the base model of XL")
     _check_there(folder, _ALWAYS)
-    if is_paired(folder):
-        _check_there(folder, ("vae", *SECOND))
     if checkpoint(folder) is None:
         for name in weights.STEMS:
             if (folder / name).is_dir():
                 _check_weights(folder / name)
+    if is_paired(folder):
+        _check_there(folder, ("vae", *SECOND))
     check_tokenizer(_names(folder / "tokenizer"))
     text_kind(folder)
     scheduler_settings(folder)

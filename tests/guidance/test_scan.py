@@ -185,6 +185,17 @@ def test_all_that_a_scan_finds_is_added_at_once(comfy: Path) -> None:
     assert "no model that could be added" in str(again.exception)
 
 
+def test_one_that_is_not_whole_does_not_keep_the_others_from_being_added(tmp_path: Path) -> None:
+    weights = files.checkpoint("sd1", files.made("sd1"))
+    files.save(tmp_path / "b.safetensors", weights)
+    del weights[f"{UNET}out.0.bias"]
+    files.save(tmp_path / "a.safetensors", weights)
+    added = run("scan", "--add", str(tmp_path))
+    assert added.exit_code == 0
+    assert added.stderr.startswith(f"not added: {tmp_path}/a.safetensors is no whole Stable Diffusion 1.x model")
+    assert [model.name for model in library.listed()] == ["builtin", "b"]
+
+
 def test_a_folder_without_models_and_what_is_no_folder_are_one_line(tmp_path: Path) -> None:
     none = run("scan", str(tmp_path))
     assert isinstance(none.exception, UserError)
