@@ -53,6 +53,7 @@ class Station:
         self._machine = machine
         self._contact, self._tell, self._present = contact, tell, present
         self._run: _Run | None = None
+        self._fate: GoneError | UnreachableError | PostError | None = None
 
     async def attend(self) -> None:
         """Hear the post as long as it lives. Raises GoneError, UnreachableError and PostError."""
@@ -67,6 +68,7 @@ class Station:
                     self._hear(news)
                     heard = number
         except (GoneError, UnreachableError, PostError) as error:
+            self._fate = error
             if self._run and not self._run.ended.done():
                 self._run.ended.set_exception(error)
             raise
@@ -77,12 +79,11 @@ class Station:
         whose = task.job, task.attempt
         try:
             update = await self._carried(run)
-        except GoneError as error:
-            reason = f"{self._machine}: {error}"
+        except (GoneError, UnreachableError) as error:
+            reason = f"{self._machine}: {self._fate or error}"
             # A machine that died is not the task's doing. One that lives and lost its post may have had no memory left.
-            update = Crashed(*whose, "killed", reason) if await self._present() else Lost(*whose, reason)
-        except UnreachableError as error:
-            update = Lost(*whose, f"{self._machine}: {error}")
+            died = isinstance(self._fate or error, GoneError) and await self._present()
+            update = Crashed(*whose, "killed", reason) if died else Lost(*whose, reason)
         except (PostError, ValueError) as error:  # ValueError: it named a file outside of the task's folder
             await self._abandon(run)
             update = Crashed(*whose, "post", f"{self._machine}: {error}")

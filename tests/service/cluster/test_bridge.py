@@ -14,7 +14,7 @@ from backend.service.cluster import bridge as module
 from backend.service.cluster import station
 from backend.service.cluster.bridge import Bridge
 from backend.service.cluster.executor import News, Posted, Withdrawn, understood
-from backend.service.cluster.machines import UnreachableError
+from backend.service.cluster.machines import GoneError, UnreachableError
 from backend.service.executor import Advanced, Crashed, Failed, Finished, Lost, Stopped
 from backend.service.pipe import Message
 from tests.service.cluster import pretending
@@ -181,6 +181,28 @@ def test_a_silent_machine_is_given_up_and_its_post_is_not_heard_any_more(
     assert "ws1" in lost.reason
     until(lambda: hall.wires[0].ended)
     until(lambda: len(hall.wires) > 1)
+
+
+def test_a_post_that_was_given_up_is_no_crash_of_its_task(
+    server: Server, hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.start("hang=3")
+    until(lambda: any(isinstance(one, Advanced) for one in server.news))
+    monkeypatch.setattr(station, "SILENT_SECONDS", 0.5)
+    wire, silences = hall.wires[0], []
+
+    async def ask(method: str, *arguments: Any) -> Any:
+        if method == "look":
+            silences.append(method)
+            raise UnreachableError("socket closed")
+        if len(silences) < 3:
+            return {}
+        while not wire.ended:  # what was asked hangs until the post is ended, as it is silent
+            await asyncio.sleep(0.01)
+        raise GoneError("it was ended")
+
+    monkeypatch.setattr(wire, "ask", ask)
+    assert isinstance(server.ended(), Lost)
 
 
 def test_a_crash_keeps_the_checkpoint(server: Server) -> None:
