@@ -107,8 +107,8 @@ def _check_start(request: Request) -> None:
     needing = {name: bool(getattr(request, name)) for name in ("strength", "paint_only", "sketch", "mask")}
     if request.start is None and (name := next((name for name, asked in needing.items() if asked), None)):
         raise UserError(f"--{name.replace('_', '-')} needs something to begin from; name it with --start")
-    if request.start is not None and request.latent_field:
-        raise UserError("a latent field cannot begin from a mesh or a picture; leave out the latent field")
+    if request.latent_field and (request.start is not None or request.paint):
+        raise UserError("a latent field cannot begin from something, nor be painted; leave out the latent field")
     if request.paint_only and request.sketch:
         raise UserError("only a mesh can be painted, and only a picture be a sketch; leave one of both out")
 
