@@ -93,11 +93,11 @@ def run(
     reference: Reference | None = None,
 ) -> Iterator[Progress]:
     """Optimise what `scene` shows, as `optimise` does a field."""
-    run = _Run(scene, guidance, prompts, settings, seed, rival, views_at_once, reference)
+    going = _Run(scene, guidance, prompts, settings, seed, rival, views_at_once, reference)
     if resume is not None:
-        run.restore(resume)
-    while run.step < settings.steps:
-        yield run.advance()
+        going.restore(resume)
+    while going.step < settings.steps:
+        yield going.advance()
 
 
 @dataclass(frozen=True)

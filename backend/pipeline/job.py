@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 
-from backend.engine.names import FieldName
+from backend.engine.names import FieldName, RuleName
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Settings, Shading
 from backend.errors import UserError
@@ -98,13 +98,7 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     latent, told = folders.is_latent(model.folder), folders.takes_views(model.folder)
     chosen = replace(preset(request.preset, small, device.type, latent, multi_view, told), **_overrides(request))
     tuning = tuned(chosen, small, told, multi_view)
-    rule: dict[str, Any] = {} if request.rule is None else {"rule": request.rule}
-    optimisation = replace(tuning.optimisation, **rule)
-    if request.latent_field:  # the channels of latents are no colours, so light means nothing to them
-        optimisation = replace(optimisation, shading=Shading())
-    colours = painting(optimisation)
-    if start is not None and start.kind == "mesh":
-        optimisation = replace(colours if request.paint_only else _shaped(optimisation), strength=start.strength)
+    optimisation, colours = _optimisations(request, tuning.optimisation, start)
     job = Job(
         prompt=request.prompt,
         negative=request.negative,
@@ -125,9 +119,20 @@ def planned(request: Request) -> tuple[Job, list[str]]:
         ),
         start=start,
         paint_only=request.paint_only,
-        painting=replace(colours, strength=_AGAIN) if chosen.paint and not request.paint_only else None,
+        painting=colours if chosen.paint and not request.paint_only else None,
     )
     return job, warnings
+
+
+def _optimisations(request: Request, tuned: Settings, start: Start | None) -> tuple[Settings, Settings]:
+    """That of the first stage, and that of colours which are made once more."""
+    optimisation = tuned if request.rule is None else replace(tuned, rule=cast(RuleName, request.rule))
+    if request.latent_field:  # the channels of latents are no colours, so light means nothing to them
+        optimisation = replace(optimisation, shading=Shading())
+    colours = painting(optimisation)
+    if start is not None and start.kind == "mesh":
+        optimisation = replace(colours if request.paint_only else _shaped(optimisation), strength=start.strength)
+    return optimisation, replace(colours, strength=_AGAIN)
 
 
 def _look_at(start: Start) -> None:

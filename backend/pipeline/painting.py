@@ -55,7 +55,8 @@ class Colouring:
     def carry_out(self, work: Work, desk: Desk) -> Work:
         asset = needed(work.asset)
         inside = work.placement.inwards(asset) if work.placement else asset
-        free = marked(self.job.start.mask if self.job.start else None, len(asset.mesh.triangles))
+        mask = self.job.start.mask if self.job.start and self.job.paint_only else None
+        free = marked(mask, len(asset.mesh.triangles))
         strokes = _Strokes(self, inside, free)
         painting, colouring = self.parts
         with desk.part(painting):

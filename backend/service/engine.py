@@ -225,7 +225,7 @@ def _result(path: Path) -> Result:
 
 def _sort(job: Job) -> tuple[Any, ...]:
     """Jobs of one sort take about as long after their optimisation."""
-    return job.model.name, job.field, job.mesh
+    return job.model.name, job.field, job.mesh, job.paint_only
 
 
 def _too_large(job: Job, part: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from backend.engine.cameras import ring
+from backend.engine.fields import Growth, VoxelField
 from backend.engine.occupancy import Occupancy
 from backend.engine.optimise import optimise
 from backend.engine.reference import Reference
@@ -69,6 +70,24 @@ def test_a_field_takes_the_colour_of_the_picture_rather_than_what_the_guidance_s
             assert set(progress.losses) == {"guidance", "silhouette", "colour"}
         return field.tint.detach()
 
-    torch.testing.assert_close(tint(settings), torch.tensor(GREEN), atol=0.1, rtol=0)
+    heard = tint(replace(settings, likeness=Likeness(silhouette=100.0, colour=100.0)))
+    torch.testing.assert_close(heard, torch.tensor(GREEN), atol=0.1, rtol=0)
     deaf = tint(replace(settings, likeness=Likeness(silhouette=1e-6, colour=1e-6)))
     torch.testing.assert_close(deaf, torch.tensor((0.9, 0.1, 0.1)), atol=0.05, rtol=0)
+
+
+def test_a_field_comes_to_look_like_the_picture_from_the_front(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts
+) -> None:
+    """A disc, green above and red below, where the guidance would have all of it grey."""
+    axis = (torch.arange(48) + 0.5) / 24 - 1
+    opacity = (torch.hypot(axis[:, None], axis[None]) < 0.6).float()
+    above = (axis < 0)[:, None].expand(48, 48)
+    colour = torch.where(above, torch.tensor(GREEN)[:, None, None], torch.tensor((0.8, 0.1, 0.1))[:, None, None])
+    reference = Reference(FRONT, opacity, colour * opacity)
+    settings = Settings(steps=60, views=2, cfg=1.0, spacing=0.05, occupancy_resolution=16)
+    field = VoxelField(growth=Growth((8, 16), (0.0, 0.0)))
+    *_, last = optimise(field, gaussian((0.5,) * 3, size=24), no_prompts, settings, 0, reference=reference)
+    seen = last.render(FRONT, 48)
+    error = (seen.colour[0] - reference.colour).square().mean()
+    assert -10 * torch.log10(error) > 20

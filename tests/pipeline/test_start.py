@@ -73,7 +73,8 @@ def test_a_recipe_knows_the_start_by_its_digest_and_no_path(mesh: Path, tmp_path
         ({"start": "mug.png", "strength": 0.5}, "a picture has none; leave it out"),
         ({"start": "none.glb"}, r"none.glb cannot be read \(No such file or directory\); name another file"),
         ({"start": "."}, r"cannot be read \(Is a directory\)"),
-        ({"start": "box.glb", "latent_field": True}, "latent"),
+        ({"start": "box.glb", "latent_field": True}, "a latent field cannot begin from something"),
+        ({"paint": True, "latent_field": True}, "nor be painted; leave out the latent field"),
     ],
 )
 def test_what_makes_no_sense_is_said_in_one_line(
