@@ -11,10 +11,12 @@ import torch
 import trimesh
 
 from backend.engine.fields import TrainableField
-from backend.engine.fitting import fit
+from backend.engine.fitting import Target, fit
 from backend.engine.hashgrid import HashGridConfig, HashGridField
 from backend.engine.names import FieldName
 from backend.engine.regularisers import Ramp
+from backend.engine.scene import Volume
+from backend.engine.settings import Settings
 from backend.mesh import fidelity
 from backend.mesh.glb import read_glb
 from backend.pipeline.generate import generate
@@ -85,6 +87,20 @@ def test_the_field_has_the_colours_of_the_mesh(tmp_path: Path) -> None:
     fit(field, target, 0.2, seed=0)
     before = (target.colour[on_it] - 0.5).square().mean()  # a texture of noise: no grid has it all
     assert (field.colour(target.points[on_it]) - target.colour[on_it]).square().mean() < 0.95 * before
+
+
+def test_a_field_is_held_near_its_solid_the_more_the_less_strength_there_is() -> None:
+    axis = torch.linspace(-1, 1, 20)
+    points = torch.cartesian_prod(axis, axis, axis)
+    ball = Target(points, points.norm(dim=-1) - 0.5)
+
+    def hold(strength: float) -> float:
+        scene = Volume(as_new("voxel", 3, 0, CPU), Settings(strength=strength), CPU, ball)
+        return scene.terms(0.0, torch.Generator().manual_seed(0))["solid"].item()
+
+    assert hold(1.0) == 0
+    assert 0 < hold(0.8) < hold(0.5) < hold(0.2)
+    assert hold(0.2) == pytest.approx(4 * hold(0.5))
 
 
 def test_a_job_begins_at_the_mesh_with_less_noise_and_ends_in_its_place(blockout: Path, tmp_path: Path) -> None:
