@@ -74,7 +74,7 @@ class Arrival:
         """Take a piece; again, if it came twice. Raises ValueError for a path that leads elsewhere, and OSError."""
         place = inside(self._staging, path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("r+b" if offset else "wb") as file:
+        with place.open("r+b") if offset else place.open("wb") as file:
             file.seek(offset)
             file.write(data)
 
