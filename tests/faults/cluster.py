@@ -22,7 +22,7 @@ from pathlib import Path
 from cluster_host import FAKE
 from findings import Findings, view
 from machinery import Machinery
-from nemesis import HERE, Process, free_port
+from nemesis import HERE, Process, drain, free_port
 
 from backend.service.keys import KeyRing
 from shared.client import Client, Patience
@@ -112,14 +112,7 @@ class World:
 
     def drain(self, seconds: float) -> None:
         """Let all artists finish."""
-        for home in self.homes():
-            (home / "drain").touch()
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and any(artist.ended() != 0 for artist in self.artists):
-            for artist in self.artists:
-                if artist.ended() not in (None, 0):
-                    artist.revive()
-            time.sleep(0.05)
+        drain(self.homes(), self.artists, seconds)
 
     def close(self) -> None:
         for client in self.clients:
