@@ -61,7 +61,7 @@ class KeyRing:
         self._folder = folder
         self._lock = threading.Lock()
         self._admitted: dict[str, Path] = {}
-        self._entries: frozenset[tuple[str, tuple[int, ...]]] | None = None
+        self._entries: frozenset[tuple[str, tuple[int, ...] | None]] | None = None
         self._look_after = 0.0
         self._touch_after: dict[str, float] = {}
 
