@@ -17,7 +17,7 @@ from backend.service.executor import Advanced, Crashed, Failed, Finished, Lost, 
 
 logger = logging.getLogger(__name__)
 
-SILENT_SECONDS = 8.0
+SILENT_SECONDS = 6.0
 """A post that gives no answer for so long is given up; its task goes on elsewhere."""
 
 MIRROR_SECONDS = 2.0
