@@ -16,7 +16,7 @@ PRESET ?= standard
 # Threads that spin for long while they wait starve each other where other programs use the cores too.
 export GOMP_SPINCOUNT ?= 5000
 
-.PHONY: help demo compare test test-all faults lint clean
+.PHONY: help demo compare test test-all faults cluster lint clean
 
 help:
 	@echo "make demo     set up, make an object from PROMPT=\"$(PROMPT)\" with the add-on in Blender: demo/"
@@ -24,6 +24,7 @@ help:
 	@echo "make test     set up, then run the default test suite"
 	@echo "make test-all the same with the tests that take long: installations, faults, the quality of many prompts"
 	@echo "make faults   break the service on purpose, at length (about half an hour), and count what is lost"
+	@echo "make cluster  install Ray, and kill machines of a cluster, at length (about half an hour)"
 	@echo "make lint     set up, then check style and types"
 	@echo "make clean    remove the virtual environments and what demo wrote"
 
@@ -58,6 +59,16 @@ faults: $(READY)
 	$(BIN)/python tests/faults/flood.py --messages 100000 --seed 1
 	$(BIN)/python tests/faults/strangers.py --tries 1000
 	$(BIN)/python tests/faults/nemesis.py --faults 5000 --seed 1
+
+cluster: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[dev,ray]"
+	$(BIN)/python tests/faults/flock.py --jobs 2000 --clients 20 --strict
+	$(BIN)/python tests/faults/cluster.py --kills 100 --server-kills 10 --seed 1
+	$(BIN)/python tests/faults/many_machines.py strangers
+	$(BIN)/python tests/faults/many_machines.py two
+	$(BIN)/python tests/faults/many_machines.py head
+	$(BIN)/python tests/faults/many_machines.py real
+	$(BIN)/python tests/faults/many_machines.py throughput
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -42,7 +42,7 @@ def import_job(context: bpy.types.Context, folder: Path, prompt: str, job: str, 
     try:
         model = glb.read((folder / "mesh.glb").read_bytes())
         with ExitStack() as undoing:  # whatever goes wrong, all that was made until then is removed
-            found = _object(_unused(named(prompt)), model, in_units(context.scene, size), undoing)
+            found = _object(unused(named(prompt)), model, in_units(context.scene, size), undoing)
             found.matrix_world = context.scene.cursor.matrix
             found["dreamtime_prompt"], found["dreamtime_job"] = prompt, job
             _remember(found, model.recipe)
@@ -90,7 +90,7 @@ def scaled(vertices: np.ndarray, size: float) -> np.ndarray:
     return ((vertices - base(vertices)) * (size / extent)).astype(np.float32) if extent else vertices * 0
 
 
-def _unused(name: str) -> str:
+def unused(name: str) -> str:
     """The name, with a number if anything has it: all that is made for one object is called alike.
 
     Exporters put textures side by side, by their names or by the ends of their paths. To some file systems case makes
@@ -112,7 +112,7 @@ def _object(name: str, model: Model, size: float, undoing: ExitStack) -> bpy.typ
     mesh.validate()  # welding may have made lines of triangles
     if not mesh.polygons:
         raise ValueError("it has no surface")
-    mesh.materials.append(_material(name, model.texture, undoing))
+    mesh.materials.append(material(name, model.texture, undoing))
     found = bpy.data.objects.new(name, mesh)
     undoing.callback(bpy.data.objects.remove, found)
     return found
@@ -159,7 +159,7 @@ def _shade(mesh: bpy.types.Mesh, model: Model) -> None:
     mesh.edges.foreach_set("use_edge_sharp", sharp)
 
 
-def _material(name: str, png: bytes, undoing: ExitStack) -> bpy.types.Material:
+def material(name: str, png: bytes, undoing: ExitStack) -> bpy.types.Material:
     image = bpy.data.images.new(name, 1, 1)
     undoing.callback(bpy.data.images.remove, image)
     image.source = "FILE"

@@ -3,17 +3,11 @@
 import zlib
 
 import bpy
-from bpy.props import (
-    BoolProperty,
-    EnumProperty,
-    FloatProperty,
-    IntProperty,
-    PointerProperty,
-    StringProperty,
-)
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from . import coarse_view, runtime
+from . import coarse_view, gathering, runtime, starts
 from .session import wording
+from .shared.inputs import MESH, PICTURE
 from .shared.jobs import Generation
 from .shared.limits import PROMPT_CHARACTERS, SEEDS, VARIATIONS
 
@@ -26,6 +20,18 @@ _SHADINGS = (
     ("auto", "Auto", "Smooth, with sharp edges where the surface has creases"),
     ("smooth", "Smooth", "Smooth everywhere"),
     ("flat", "Flat", "Every face by itself: a faceted look"),
+)
+
+_STARTS = (
+    (starts.NOTHING, "Nothing", "From the prompt alone"),
+    (MESH, "Selected Mesh", "From the selected object: new colours for it, or another shape that keeps to it"),
+    (PICTURE, "Picture", "From a picture of its front, or a sketch"),
+)
+
+_WHERE = (
+    (gathering.EVERYWHERE, "All", "The whole object"),
+    (gathering.SLOT, "Material Slot", "Those with the material of the active slot"),
+    (gathering.SELECTED, "Selected", "Those that are selected in Edit mode"),
 )
 
 _kept: dict[tuple[tuple[str, str, str], ...], list[_Item]] = {}
@@ -134,10 +140,31 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
     schedule: EnumProperty(
         name="Schedule", description="From coarse to fine: at which noise level each step looks", items=_schedules
     )
+    start: EnumProperty(name="Start From", description="What the object is made from, beside the prompt", items=_STARTS)
+    paint_only: BoolProperty(
+        name="Colours Only",
+        description="Make new colours for the selected object, and leave everything else of it as it is",
+        default=True,
+    )
+    strength: FloatProperty(
+        name="Strength",
+        description="How far the result may leave the selected object",
+        min=0.01,
+        max=1.0,
+        default=0.5,
+        subtype="FACTOR",
+    )
+    where: EnumProperty(name="Faces", description="Which faces get new colours", items=_WHERE)
+    new_uvs: BoolProperty(
+        name="New UV Map", description="Lay the picture out on a new UV map, for objects whose faces overlap on theirs"
+    )
+    picture: PointerProperty(name="Picture", description="The object as it looks from the front", type=bpy.types.Image)
+    sketch: BoolProperty(name="Sketch", description="Of the picture only the outline counts; the prompt gives the rest")
     field: EnumProperty(name="Field", description="What holds the object while it takes shape", items=_fields)
 
     def request(self) -> Generation:
-        """What these settings ask for."""
+        """What these settings ask for, but for the very bytes that it begins from."""
+        mesh, picture = self.start == MESH, self.start == PICTURE
         return Generation(
             prompt=self.prompt,
             negative=self.negative,
@@ -151,6 +178,9 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
             faces=self.faces or None,
             texture=self.texture or None,
             shading=self.shading,
+            paint_only=mesh and self.paint_only,
+            strength=round(self.strength, 3) if mesh and not self.paint_only else None,
+            sketch=picture and self.sketch,
         )
 
     def take(self, request: Generation) -> None:
@@ -158,6 +188,11 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
         self.prompt, self.negative, self.seed = request.prompt, request.negative, request.seed
         self.steps, self.cfg = request.steps or 0, request.cfg or 0.0
         self.faces, self.texture = request.faces or 0, request.texture or 0
+        self.start = request.start.sort if request.start else starts.NOTHING
+        self.paint_only, self.sketch = request.paint_only or request.start is None, request.sketch
+        self.strength = request.strength or self.strength
+        if request.start and request.start.sort == PICTURE:
+            self.picture = bpy.data.images.get(request.start.name)
         chosen = {"model": request.model, "preset": request.preset}
         chosen |= {"schedule": request.schedule or "preset", "field": request.field or "preset"}
         chosen |= {"shading": request.shading}

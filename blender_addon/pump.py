@@ -77,7 +77,7 @@ def _have(effect: Effect) -> None:
             if entry.preview:
                 pictures.keep(entry)
             scene = _scene_of(entry)
-            if coarse and scene and bpy.context.window_manager.dreamtime.sculpt:
+            if coarse and scene and not entry.request.paint_only and bpy.context.window_manager.dreamtime.sculpt:
                 coarse_view.show(entry.job, coarse, scene, scene.dreamtime.size)
         case Arrived():
             pictures.look_again(entry.job)

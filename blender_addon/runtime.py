@@ -23,10 +23,12 @@ from .local_backend.status import Stage
 from .session import pairings
 from .session.book import Book
 from .session.commands import Command
+from .session.inputs import Inputs
 from .session.link import Link
 from .session.mailbox import Mailbox
 from .session.records import Notes
 from .shared.errors import LinkError, Trouble
+from .shared.inputs import Start
 from .shared.pairing import Pairing
 
 logger = logging.getLogger(__name__)
@@ -69,6 +71,10 @@ class Runtime:
     def results(self, job: str) -> Path:
         """Where the fetched results of a job lie."""
         return self.folder / "results" / job
+
+    def given(self, start: Start) -> Path | None:
+        """Where the input that a job began from lies, if it is here."""
+        return Inputs(self.folder / "inputs").find(start)
 
     def thumbnail(self, job: str) -> Path:
         return self.folder / "thumbnails" / f"{job}.png"

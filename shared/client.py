@@ -10,11 +10,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from . import limits
 from .assets import Asset
 from .connection import Connection, Patience
-from .errors import TransferError
+from .errors import Spoilt, TransferError
+from .inputs import Start
 from .jobs import Generation, JobState, Live
 from .messages import (
     Acknowledge,
@@ -25,10 +27,12 @@ from .messages import (
     GetEvents,
     GetList,
     GetState,
+    Held,
     Hello,
     Jobs,
     News,
     Submit,
+    Upload,
     Welcome,
 )
 from .pairing import Pairing
@@ -141,6 +145,38 @@ class Client:
             part.unlink()
             raise TransferError(f"{asset.name} arrived with other bytes than the backend promised")
         part.replace(path)
+
+    def upload(self, start: Start, path: Path, sent: Callable[[int], object] = lambda size: None) -> None:
+        """Bring the input in the file at `path` to the backend, so that a job may begin from it.
+
+        What is there already is not sent again, also after a lost connection. sent: hears how many bytes are there.
+        Raises Refusal if the backend does not take it, OSError if the file cannot be read.
+        """
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            try:
+                self._connection.patiently(lambda: self._bring(start, file, size, sent))
+            except Spoilt:  # a power cut may have left zeros there; once it is sent again from the first byte
+                self._connection.patiently(lambda: self._bring(start, file, size, sent))
+
+    def _bring(self, start: Start, file: BinaryIO, size: int, sent: Callable[[int], object]) -> None:
+        """Send the bytes that are not there yet, in order, with several chunks under way."""
+
+        def put(offset: int, length: int) -> int:
+            file.seek(offset)
+            return self._connection.send(Upload(start.sort, start.sha256, size, offset, file.read(length)))
+
+        there = self._connection.answer(put(0, 0), Held).there
+        sent(there)
+        wanted = iter(range(there, size, limits.CHUNK_BYTES))
+        under_way: deque[int] = deque()
+        while there < size:
+            free = limits.CHUNKS_IN_FLIGHT - len(under_way)
+            under_way += [put(offset, limits.CHUNK_BYTES) for offset in itertools.islice(wanted, free)]
+            if not under_way:
+                raise TransferError(f"the backend did not take all of {start.name}", "generate it again")
+            there = self._connection.answer(under_way.popleft(), Held).there
+            sent(there)
 
     def fetch_all(self, job: JobState, folder: Path, received: Callable[[int], object] = lambda size: None) -> None:
         """Bring all results of a job into `folder`, then tell the backend that they are here."""

@@ -6,17 +6,15 @@ V x 3 colours (bytes: red, green, blue), all little-endian.
 
 import math
 import struct
-import sys
 from array import array
 from dataclasses import dataclass
-from typing import Any
 
+from .columns import BYTE, FLOAT, UINT32, packed, unpacked
 from .limits import COARSE_BYTES
 
 _MAGIC = b"DTC1"
 _HEADER = struct.Struct("<4sII")
 _VERTEX_BYTES, _TRIANGLE_BYTES = 3 * 4 + 3, 3 * 4
-_FLOAT, _UINT32, _BYTE = "f", "I", "B"
 
 
 @dataclass(frozen=True)
@@ -39,48 +37,34 @@ def pack(vertices: memoryview, triangles: memoryview, colours: memoryview) -> by
 
     Raises ValueError if that is no mesh, or larger than COARSE_BYTES.
     """
-    columns = zip((vertices, triangles, colours), (_FLOAT, _UINT32, _BYTE), strict=True)
-    numbers = [_little_endian(_numbers(column, kind)) for column, kind in columns]
-    header = _HEADER.pack(_MAGIC, len(numbers[0]) // 3, len(numbers[1]) // 3)
-    packed = b"".join([header, *(column.tobytes() for column in numbers)])
-    unpack(packed)
-    return packed
+    columns = zip((vertices, triangles, colours), (FLOAT, UINT32, BYTE), strict=True)
+    content = [packed(column, kind) for column, kind in columns]
+    header = _HEADER.pack(_MAGIC, len(content[0]) // (3 * 4), len(content[1]) // _TRIANGLE_BYTES)
+    mesh = b"".join([header, *content])
+    unpack(mesh)
+    return mesh
 
 
-def unpack(packed: bytes) -> CoarseMesh:
-    """The mesh in `packed`. Raises ValueError for anything that `pack` does not make."""
-    if not _HEADER.size <= len(packed) <= COARSE_BYTES:
-        raise ValueError(f"a coarse mesh of {len(packed)} bytes; it has {_HEADER.size} to {COARSE_BYTES}")
-    magic, vertices, triangles = _HEADER.unpack_from(packed)
+def unpack(content: bytes) -> CoarseMesh:
+    """The mesh in `content`. Raises ValueError for anything that `pack` does not make."""
+    if not _HEADER.size <= len(content) <= COARSE_BYTES:
+        raise ValueError(f"a coarse mesh of {len(content)} bytes; it has {_HEADER.size} to {COARSE_BYTES}")
+    magic, vertices, triangles = _HEADER.unpack_from(content)
     if magic != _MAGIC:
         raise ValueError("no coarse mesh")
-    if len(packed) != size_of(vertices, triangles):
-        raise ValueError(f"{len(packed)} bytes do not hold {vertices} vertices and {triangles} triangles")
+    if len(content) != size_of(vertices, triangles):
+        raise ValueError(f"{len(content)} bytes do not hold {vertices} vertices and {triangles} triangles")
     if not vertices or not triangles:
         raise ValueError("a coarse mesh without a triangle")
     after_vertices = _HEADER.size + 3 * 4 * vertices
     after_triangles = after_vertices + _TRIANGLE_BYTES * triangles
     mesh = CoarseMesh(
-        _little_endian(array(_FLOAT, packed[_HEADER.size : after_vertices])),
-        _little_endian(array(_UINT32, packed[after_vertices:after_triangles])),
-        array(_BYTE, packed[after_triangles:]),
+        unpacked(content[_HEADER.size : after_vertices], FLOAT),
+        unpacked(content[after_vertices:after_triangles], UINT32),
+        unpacked(content[after_triangles:], BYTE),
     )
     if not all(map(math.isfinite, mesh.vertices)):
         raise ValueError("a coordinate that is not finite")
     if max(mesh.triangles) >= vertices:
         raise ValueError("a triangle of a vertex that is not there")
     return mesh
-
-
-def _numbers(column: memoryview, kind: str) -> "array[Any]":
-    """A copy of `column`, if it is of that kind."""
-    if column.format != kind or not column.c_contiguous:
-        raise ValueError(f'numbers of format "{column.format}", or with gaps; contiguous "{kind}" are needed')
-    return array(kind, column.tobytes())
-
-
-def _little_endian(numbers: "array[Any]") -> "array[Any]":
-    """To and from the order of bytes on the wire, in place."""
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers

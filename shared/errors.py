@@ -16,6 +16,8 @@
         ├── Invalid         what was asked for cannot be done
         ├── UnknownJob      it has no such job of this artist
         ├── UnknownAsset    it has no such file for this artist
+        ├── UnknownInput    it has no such input of this artist, or not all of it
+        ├── Spoilt          an input arrived with other bytes than announced
         ├── Conflict        the job's id was used for another request
         ├── NotFinished     the job still waits or runs
         ├── TooMuch         more than one artist may have or ask
@@ -121,6 +123,16 @@ class UnknownAsset(Refusal):
     usual_remedy = "generate it again: results are kept for a limited time"
 
 
+class UnknownInput(Refusal):
+    code = "unknown_input"
+    usual_remedy = "choose it again: inputs are kept for a limited time"
+
+
+class Spoilt(Refusal):
+    code = "spoilt"
+    usual_remedy = "send it again"
+
+
 class Conflict(Refusal):
     code = "conflict"
     usual_remedy = "submit it under a new id"
@@ -149,6 +161,8 @@ _BY_CODE: dict[str, type[Refusal]] = {
         Invalid,
         UnknownJob,
         UnknownAsset,
+        UnknownInput,
+        Spoilt,
         Conflict,
         NotFinished,
         TooMuch,

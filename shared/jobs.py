@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass
 
 from .assets import Asset
+from .inputs import Start
 from .limits import COARSE_BYTES, NAME_CHARACTERS, PREVIEW_BYTES, PROMPT_CHARACTERS, SEEDS, TEXT_CHARACTERS
 from .prompts import tidied
 from .records import Record, at_most, between, checked, each, matching, required, text
@@ -29,7 +30,9 @@ def new_job_id() -> str:
 class Generation(Record):
     """What an artist asks for. None: as the preset has it. Whether it can be done is for the backend to say.
 
-    prompt, negative: tidied, however they were typed.
+    prompt, negative: tidied, however they were typed. start: what it begins from; the backend has to have it already.
+    strength: how far the result may leave a mesh, from 0 to 1. paint_only: of a mesh, its colours alone are made anew.
+    sketch: of a picture, only its outline counts.
     """
 
     prompt: str = checked(text(PROMPT_CHARACTERS))
@@ -46,6 +49,10 @@ class Generation(Record):
     level: float | None = None
     latent_field: bool = False
     shading: str = checked(NAME, "auto")
+    start: Start | None = None
+    strength: float | None = None
+    paint_only: bool = False
+    sketch: bool = False
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative"):
@@ -68,7 +75,7 @@ class JobState(Record):
 
     number: order of arrival. batch: the id of the first variation of one request. attempt: how often it was started.
     ahead: jobs that come before it, while it is queued. results: empty before it is done, and after they were
-    removed because they were old.
+    removed because they were old. device: where it runs, while it does.
     """
 
     id: str = checked(JOB_ID)
@@ -85,6 +92,7 @@ class JobState(Record):
     reason: Reason | None = required()
     results: tuple[Asset, ...] = checked(at_most(16))
     acknowledged: bool = required()
+    device: str = checked(SENTENCE, "")
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ class Live(Record):
     """Where a running job is; only the latest is kept.
 
     eta: seconds left. preview, coarse: bytes in the body that belong to this job, the picture first; 0 if there are
-    none that the client has not seen.
+    none that the client has not seen. device: where it runs.
     """
 
     job: str = checked(JOB_ID)
@@ -115,3 +123,4 @@ class Live(Record):
     eta: float | None = checked(between(0.0, 1e9))
     preview: int = checked(between(0, PREVIEW_BYTES))
     coarse: int = checked(between(0, COARSE_BYTES))
+    device: str = checked(SENTENCE, "")

@@ -19,7 +19,7 @@ JSON_DEPTH = 12
 """Nesting of a header."""
 
 CHUNK_BYTES = 128 * KIB
-"""What a client fetches at once: little enough that even at 50 kB/s one arrives within REPLY_SECONDS."""
+"""What a client fetches or sends at once: little enough that even at 50 kB/s one arrives within REPLY_SECONDS."""
 
 CHUNKS_IN_FLIGHT = 32
 """Chunks that a client asks for ahead: 4 MiB, enough for 80 MB/s at 50 ms of round trip."""
@@ -35,6 +35,20 @@ PREVIEW_BYTES = 64 * KIB
 
 COARSE_BYTES = 128 * KIB
 """A coarse preview mesh."""
+
+MESH_VERTICES = MESH_TRIANGLES = 1_000_000
+"""Of a mesh that a job begins from."""
+
+PICTURE_PIXELS = 4096
+"""A side of a picture that a job begins from."""
+
+PICTURE_BYTES = 64 * MIB
+"""Such a picture: a PNG that does not compress has as many, in 8 bits a colour."""
+
+INPUTS_BYTES = GIB
+INPUTS = 200
+"""What is kept of one artist's inputs at the same time; those that no waiting or running job needs make room, the ones
+used least recently first."""
 
 WORDS_BYTES = MIB
 """The file of all words that a model knows."""
@@ -60,6 +74,9 @@ LISTED_JOBS = 40
 
 LISTED_EVENTS = 40
 """Events in one answer to EVENTS."""
+
+LISTED_DEVICES = 64
+"""Devices, and what is wrong with them, in one answer to HELLO."""
 
 LIVE_JOBS = 4
 """Running jobs whose progress and previews come with one answer to EVENTS; the most recent ones."""

@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 from . import wire
 from .assets import SHA256
 from .errors import ProtocolError, Refusal, refusal
+from .inputs import SORT
 from .jobs import COUNT, JOB_ID, NAME, SENTENCE, TIME, Event, Generation, JobState, Live
 from .limits import (
     ASSET_BYTES,
     BODY_BYTES,
+    LISTED_DEVICES,
     LISTED_EVENTS,
     LISTED_JOBS,
     LIVE_JOBS,
@@ -104,6 +106,26 @@ class Fetch(Message):
 
 
 @dataclass(frozen=True)
+class Upload(Message):
+    """Bytes of an input from `offset` on, before the SUBMIT that names it; none, to hear how many are there.
+
+    sha256, size: of the whole input. What is there already is passed over, and what would leave a gap is not taken.
+    """
+
+    kind = "UPLOAD"
+    sort: str = checked(SORT)
+    sha256: str = checked(SHA256)
+    size: int = checked(between(1, ASSET_BYTES))
+    offset: int = checked(between(0, ASSET_BYTES))
+    body: bytes = b""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.offset + len(self.body) > self.size:
+            raise ValueError("these bytes lie behind the input's end")
+
+
+@dataclass(frozen=True)
 class Acknowledge(Message):
     """The client has all results of the job, whole; the backend may remove them when it needs the room."""
 
@@ -132,8 +154,8 @@ class Welcome(Message):
     version: str = checked(NAME)
     boot: str = checked(JOB_ID)
     clock: float = checked(TIME)
-    devices: tuple[str, ...] = checked(each(SENTENCE, 64))
-    trouble: tuple[str, ...] = checked(each(SENTENCE, 64))
+    devices: tuple[str, ...] = checked(each(SENTENCE, LISTED_DEVICES))
+    trouble: tuple[str, ...] = checked(each(SENTENCE, LISTED_DEVICES))
     offer: Offer = required()
 
 
@@ -188,6 +210,15 @@ class Chunk(Message):
 
 
 @dataclass(frozen=True)
+class Held(Message):
+    """Answer to UPLOAD: how many bytes of the input are there. All of them: jobs may begin from it."""
+
+    kind = "HELD"
+    sha256: str = checked(SHA256)
+    there: int = checked(between(0, ASSET_BYTES))
+
+
+@dataclass(frozen=True)
 class Refused(Message):
     """The answer no. nearest: objects that could be asked for instead of one that the model does not know."""
 
@@ -214,13 +245,14 @@ REQUESTS: tuple[type[Message], ...] = (
     GetEvents,
     Cancel,
     Fetch,
+    Upload,
     Acknowledge,
     Delete,
 )
-ANSWERS: tuple[type[Message], ...] = (Welcome, Jobs, News, Chunk, Refused)
+ANSWERS: tuple[type[Message], ...] = (Welcome, Jobs, News, Chunk, Held, Refused)
 
 _KINDS = {message.kind: message for message in (*REQUESTS, *ANSWERS)}
-_WITH_BODY = (News, Chunk)
+_WITH_BODY = (Upload, News, Chunk)
 
 
 def encode(message: Message, number: int) -> list[bytes]:

@@ -157,6 +157,17 @@ def test_doctor_says_what_to_do_where_unwrapping_fails(
     assert "mend first: unwrapping" in printed
 
 
+def test_doctor_says_what_a_cluster_lacks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "backend.service.cluster.guard.lack", lambda address: f"no cluster answers at {address}; start it"
+    )
+    code, printed, _ = run("doctor", "--ray", "ws1:6379")
+    assert code == 1
+    assert re.search("^MISSING +cluster +no cluster answers at ws1:6379$", printed, re.MULTILINE)
+    assert "-> start it\n" in printed
+    assert "mend first: cluster" in printed
+
+
 def test_python_m_backend_is_the_command_line() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "backend", "generate", ""], capture_output=True, text=True, check=False

@@ -113,7 +113,7 @@ def test_what_every_room_uses_uses_none(name: str) -> None:
     ],
 )
 def test_the_server_process_stays_free_of_torch(name: str) -> None:
-    heavy = ("torch", "numpy", "jaxtyping", "diffusers", "transformers", "peft")
+    heavy = ("torch", "numpy", "jaxtyping", "diffusers", "transformers", "peft", "ray")
     looked = f"import sys, {name}\nprint(sorted(set(sys.modules) & set({heavy})))"
     done = subprocess.run([sys.executable, "-c", looked], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -23,7 +23,7 @@ class Idler:
         return {}
 
     def carry_out(
-        self, request: dict[str, Any], folder: Path, device: str, listen: Listener
+        self, request: dict[str, Any], folder: Path, device: str, listen: Listener, given: Path | None = None
     ) -> tuple[tuple[Result, ...], dict[str, Any]]:
         listen(Standing("optimising", 1, 1, 1, 0.0))
         time.sleep(_SECONDS)

@@ -11,7 +11,7 @@ from backend.engine.cameras import ring
 from backend.engine.shading import over
 from backend.mesh import raycast
 from backend.mesh.glb import read_glb
-from backend.pipeline.generate import generate
+from backend.pipeline.generate import PARTS, generate
 from backend.pipeline.request import Request
 from backend.pipeline.results import MESH
 from backend.prior.pictures import save_sheet
@@ -35,7 +35,7 @@ def compare(prompt: str, schedules: str, out: Path, **options: str | int | None)
     jobs = {name: announced(replace(request, schedule=name)) for name in names}
     rows = []
     for name, job in jobs.items():
-        with bar_for(name) as bar:
+        with bar_for(name, PARTS) as bar:
             report = generate(job, out / name, False, bar.show)
         click.echo(f"{name}: {summary(report, out / name)}")
         cameras = ring(_VIEWS, elevation_degrees=20)

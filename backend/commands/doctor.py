@@ -132,10 +132,37 @@ def _models() -> list[Finding]:
         return [Finding("models", "unreadable", str(error), needed=True)]
 
 
+def _cluster(address: str) -> list[Finding]:
+    """The cluster at `address`: whether it can be joined, and by strangers, too, and what its machines lend."""
+    from backend.service.cluster import guard
+
+    lack = guard.lack(address)
+    if lack:
+        problem, _, remedy = lack.partition("; ")
+        return [Finding("cluster", problem, remedy, needed=True)]
+    from backend.service.cluster.ray_core import SLOTS, RayMachines
+
+    gpus, slots = RayMachines("cuda", ""), RayMachines("cpu", "")
+    try:
+        gpus.join(address)
+        lent = {machine.name: machine.devices for machine in gpus.present()}
+        rest = {machine.name: machine.devices for machine in slots.present()}
+    except ConnectionError as error:
+        return [Finding("cluster", str(error), "is Ray on this machine, too, and the token the same", needed=True)]
+    finally:
+        gpus.leave()
+    joined = Finding("cluster", f"joined at {address}; nobody is let in without its token")
+    if not any((*lent.values(), *rest.values())):
+        remedy = f"on a machine with a GPU: ray start; on another one: ray start --resources '{{\"{SLOTS}\": 1}}'"
+        joined = Finding("cluster", "joined, but no machine lends a device", remedy, needed=True)
+    return [joined, *(Finding(name, f"lends {lent[name]} GPUs, {rest.get(name, 0)} {SLOTS} slots") for name in lent)]
+
+
 @click.command()
-def doctor() -> None:
+@click.option("--ray", "cluster", help="Look at the Ray cluster with its head at HOST:PORT, too.")
+def doctor(cluster: str | None) -> None:
     """Print what this machine has and lacks, with the fix for each lack."""
-    found = findings()
+    found = [*findings(), *(_cluster(cluster) if cluster else [])]
     for finding in found:
         click.echo(str(finding))
     lacks = [finding.name for finding in found if finding.needed and finding.fix]

@@ -9,8 +9,8 @@ from typing import NoReturn
 import click
 from tqdm import tqdm
 
-from backend.pipeline.generate import PARTS
 from backend.pipeline.generate import generate as carry_out
+from backend.pipeline.generate import parts_of
 from backend.pipeline.job import Job, planned
 from backend.pipeline.request import Request
 from backend.pipeline.results import MESH, Report
@@ -36,13 +36,19 @@ _OUT = Path("out")
 @click.option("--latent-field", is_flag=True, help="Render latents instead of colours: faster, for models with a VAE.")
 @click.option("--level", type=float, help="Density of the surface, per metre; found automatically if left out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--start", type=click.Path(path_type=Path), help="The file of a mesh or a picture to begin from.")
+@click.option("--strength", type=float, help="How far the result may leave a mesh, up to 1.")
+@click.option("--paint-only", is_flag=True, help="Make colours for the mesh, and leave its shape alone.")
+@click.option("--paint/--no-paint", default=None, help="Make the colours of the result once more, finely.")
+@click.option("--sketch", is_flag=True, help="Of the picture only the outline counts.")
+@click.option("--mask", type=click.Path(path_type=Path), help="Where a picture shows the object, or what to paint.")
 @click.option("--out", type=click.Path(path_type=Path), default=_OUT, show_default=True, help="The folder to write.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
-def generate(prompt: str, out: Path, resume: bool, **options: str | float | None) -> None:
+def generate(prompt: str, out: Path, resume: bool, **options: str | float | Path | None) -> None:
     """Turn PROMPT into a textured mesh: OUT/mesh.glb, with pictures and a report beside it."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     job = announced(Request(prompt, **options))  # type: ignore[arg-type]  # the options are its fields
-    with bar_for(prompt) as bar:
+    with bar_for(prompt, parts_of(job)) as bar:
         report = carry_out(job, out, resume, bar.show)
     for note in report.notes:
         click.echo(f"warning: {note}", err=True)
@@ -60,25 +66,28 @@ def announced(request: Request) -> Job:
 def summary(report: Report, out: Path) -> str:
     """One line for the person who waited."""
     closed = "watertight" if report.watertight else "not watertight"
+    seen = "painting" if report.recipe["paint_only"] else "field"
     return (
         f"wrote {out / MESH}: {report.faces:,} triangles, {closed}, "
-        f"{report.psnr:.1f} dB and {report.silhouette_iou:.3f} IoU against the field, "
+        f"{report.psnr:.1f} dB and {report.silhouette_iou:.3f} IoU against the {seen}, "
         f"{sum(report.seconds.values()):.0f} s"
     )
 
 
 class Bar:
-    """A progress bar over steps and parts."""
+    """A progress bar over steps and `parts`."""
 
-    def __init__(self, bar: "tqdm[NoReturn]") -> None:
-        self._bar = bar
+    def __init__(self, bar: "tqdm[NoReturn]", parts: tuple[str, ...]) -> None:
+        self._bar, self._parts = bar, parts
+        self._begun = ""
 
     def show(self, status: Status) -> None:
         if status.progress is None:
-            self._bar.set_description(f"{status.part} ({PARTS.index(status.part) + 1}/{len(PARTS)})")
+            self._bar.set_description(f"{status.part} ({self._parts.index(status.part) + 1}/{len(self._parts)})")
             return
         progress = status.progress
-        if self._bar.total is None:
+        if self._begun != status.part:
+            self._begun = status.part
             self._bar.reset(progress.steps)
             self._bar.initial = self._bar.n = progress.step - 1  # a resumed run has not done these just now
         self._bar.set_postfix(t=progress.t, refresh=False)
@@ -86,7 +95,7 @@ class Bar:
 
 
 @contextmanager
-def bar_for(prompt: str) -> Iterator[Bar]:
-    """A bar that stays on the screen when it is done."""
+def bar_for(prompt: str, parts: tuple[str, ...]) -> Iterator[Bar]:
+    """A bar that stays on the screen when it is done. parts: all that will be announced."""
     with tqdm(desc=prompt, unit="step", total=None) as bar:
-        yield Bar(bar)
+        yield Bar(bar, parts)

@@ -93,7 +93,8 @@ def jobs(last: int, pairing_file: Path | None) -> None:
         found = list(itertools.islice(client.jobs(), last))
     for job in found:
         made = datetime.fromtimestamp(job.created).strftime("%Y-%m-%d %H:%M")  # in the user's own zone
-        state = f"{job.state}, {job.ahead} ahead" if job.ahead else job.state
+        where = f" on {job.device}" if job.device else ""
+        state = f"{job.state}, {job.ahead} ahead" if job.ahead else f"{job.state}{where}"
         click.echo(f"{job.id[:_PREFIX]}  {made}  {state:<16} {job.request.preset:<9} {job.request.prompt}")
         if job.reason:
             click.echo(f"{'':10}{job.reason.sentence}; {job.reason.remedy}")

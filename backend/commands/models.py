@@ -1,7 +1,9 @@
 """dreamtime models: the diffusion models of this machine."""
 
 import json
+import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import TextWrapper
@@ -10,7 +12,7 @@ import click
 from huggingface_hub import HfApi
 
 from backend.errors import UserError
-from backend.guidance import folders, hub, library
+from backend.guidance import folders, hub, library, scan
 from backend.guidance.library import ModelSource
 from backend.home import expanded
 from backend.prior import words
@@ -57,7 +59,7 @@ def look_at_model(context: click.Context, source: str) -> None:
 @click.option("--yes", is_flag=True, help="Download without asking.")
 @click.pass_context
 def add_model(context: click.Context, source: str, name: str, yes: bool) -> None:
-    """Add a model: a diffusers folder, an id of the Hugging Face hub such as owner/name, or MVDream's safetensors."""
+    """Add a model: a checkpoint in one safetensors file, a diffusers folder, or a hub id such as owner/name."""
     if _is_here(source):
         added = library.add(Path(source), name)
         if unread := folders.pickles(added.folder):
@@ -65,6 +67,10 @@ def add_model(context: click.Context, source: str, name: str, yes: bool) -> None
             click.echo(f"note: only safetensors are read, pickles ({len(unread)}, such as {example}) are not", err=True)
     else:
         added = _download(_hub(context), _hub_id(source), name, yes)
+    _report(added)
+
+
+def _report(added: ModelSource) -> None:
     click.echo(f"added {added.name} ({_readable(added.size)}); use it with --guidance {added.name}")
 
 
@@ -76,10 +82,40 @@ def _download(api: hub.Hub, hub_id: str, name: str, yes: bool) -> ModelSource:
     return hub.fetch(api, offer)
 
 
+@models.command("scan")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--add", "adds", is_flag=True, help="Add all that can be added.")
+def scan_folder(folder: Path, adds: bool) -> None:
+    """Say what lies in FOLDER, such as that of ComfyUI or of A1111, and which models of it can be used here.
+
+    Only headers are read. What is added is read from where it is, but for MVDream, which is converted.
+    """
+    folder = expanded(folder).resolve()
+    known = {Path(model.origin): model.name for model in library.listed()}
+    found = list(scan.scan(folder))
+    width = max((len(model.kind) for model in found), default=0)
+    for model in found:
+        name = known.get(model.path.resolve())
+        remark = model.refused or (f'added already, as "{name}"' if name else "")
+        where = os.path.relpath(model.path, folder)
+        click.echo(f"{model.kind or '-':{width}}  {where}{f': {remark}' if remark else ''}")
+    new = sorted({model.path.resolve() for model in found if model.kind} - set(known))
+    if not new:
+        raise UserError(f"{folder} has no model that could be added; name the folder that has the checkpoints")
+    if adds:
+        for path in new:
+            try:
+                _report(library.add(path))
+            except UserError as error:  # the others may be sound
+                click.echo(f"not added: {error}", err=True)
+    else:
+        click.echo(f"to add {'them' if len(new) > 1 else 'it'}: dreamtime models scan --add {shlex.quote(str(folder))}")
+
+
 @models.command("remove")
 @click.argument("name")
 def remove_model(name: str) -> None:
-    """Forget the model NAME. Its files are deleted if they were downloaded; an added folder stays."""
+    """Forget the model NAME. Its files are deleted if they were downloaded; an added folder or file stays."""
     removed = library.remove(name)
     click.echo(f"removed {removed.name}")
 
@@ -127,7 +163,7 @@ def _is_here(source: str) -> bool:
 
 def _hub_id(source: str) -> str:
     if not _HUB_ID.fullmatch(source):
-        raise UserError(f'"{source}" is neither a folder nor a hub id; ids look like owner/name')
+        raise UserError(f'"{source}" is neither a folder or file nor a hub id; ids look like owner/name')
     return source
 
 

@@ -156,15 +156,15 @@ class GridField(nn.Module):
         return self._density(x, self._learnt(x))
 
     def colour(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
-        return activated_colour(_sampled(self.grid[:, 1:], x))
+        return activated_colour(sampled(self.grid[:, 1:], x))
 
     def density_and_colour(self, x: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c"]]:
-        raw = _sampled(self.grid, x)
+        raw = sampled(self.grid, x)
         return self._density(x, raw[:, 0]), activated_colour(raw[:, 1:])
 
     def _learnt(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """The grid's first number at points."""
-        return _sampled(self.grid[:, :1], x)[:, 0]
+        return sampled(self.grid[:, :1], x)[:, 0]
 
     def _density(self, x: Float[Tensor, "n 3"], learnt: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Density at points, of what the grid's first number is there."""
@@ -197,7 +197,7 @@ class VoxelField(GridField):
         return activated_density(learnt + self.blob(x))
 
 
-def _sampled(grid: Float[Tensor, "1 k G G G"], x: Float[Tensor, "n 3"]) -> Float[Tensor, "n k"]:
+def sampled(grid: Float[Tensor, "1 k G G G"], x: Float[Tensor, "n 3"]) -> Float[Tensor, "n k"]:
     """Trilinear interpolation of `grid` at points of the cube; constant beyond it."""
     # On a CPU torch runs one thread per batch entry here: halves of the points as two entries keep two busy.
     halves = 2 if grid.device.type == "cpu" else 1

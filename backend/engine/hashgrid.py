@@ -75,6 +75,11 @@ class HashGridConfig:
         return math.exp(math.log(self.finest / self.base) / max(1, self.levels - 1))
 
     @property
+    def width(self) -> int:
+        """Features of a point, on all levels together."""
+        return self.levels * self.features
+
+    @property
     def stack(self) -> tuple[Level, ...]:
         """All levels, coarse to fine."""
         levels: list[Level] = []
@@ -185,9 +190,8 @@ class HashGridField(nn.Module):
         self.blob = blob or Blob()
         self.shown = self.config.shown(0.0)
         self.encoding = encoding or HashEncoding(self.config, generator)
-        width = self.config.levels * self.config.features
-        self.density_head = _head(width, self.config.hidden, 1, generator)
-        self.colour_head = _head(width, self.config.hidden, channels, generator)
+        self.density_head = head(self.config.width, self.config.hidden, 1, generator)
+        self.colour_head = head(self.config.width, self.config.hidden, channels, generator)
 
     def refine(self, progress: float) -> None:
         self.shown = self.config.shown(progress)
@@ -220,11 +224,16 @@ class HashGridField(nn.Module):
 
     def _encoded(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n LF"]:
         """Features on all levels, 0 on those not shown yet; constant beyond the cube."""
-        features: Tensor = self.encoding(((x / BOUND + 1) / 2).clamp(0, 1), self.shown)
-        return nn.functional.pad(features, (0, self.config.levels * self.config.features - features.shape[1]))
+        return encoded(self.encoding, x, self.shown, self.config.width)
 
 
-def _head(width: int, hidden: int, out: int, generator: torch.Generator) -> nn.Sequential:
+def encoded(encoding: nn.Module, x: Float[Tensor, "n 3"], shown: int, width: int) -> Float[Tensor, "n {width}"]:
+    """Features of points of the cube on the `shown` coarsest levels, constant beyond it, and zeros up to `width`."""
+    features: Tensor = encoding(((x / BOUND + 1) / 2).clamp(0, 1), shown)
+    return nn.functional.pad(features, (0, width - features.shape[1]))
+
+
+def head(width: int, hidden: int, out: int, generator: torch.Generator) -> nn.Sequential:
     """width -> hidden -> out with a ReLU between, no biases; He initialisation from `generator`."""
     layers = [
         nn.utils.skip_init(nn.Linear, *sizes, bias=False, device=generator.device)

@@ -7,7 +7,6 @@ Every draw of a step belongs to (seed, step, purpose) and everything else that a
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,15 +14,17 @@ from torch import Tensor
 
 from backend.engine import distillation, regularisers, schedules
 from backend.engine.cameras import Cameras
-from backend.engine.fields import DistanceField, TrainableField
+from backend.engine.fields import TrainableField
 from backend.engine.finite import LeftOut
-from backend.engine.normals import Surface, normal_image, surface
-from backend.engine.occupancy import Densities, Occupancy
+from backend.engine.fitting import Target
+from backend.engine.normals import Surface, normal_image
 from backend.engine.randomness import generator
-from backend.engine.rendering import Rendering, render
+from backend.engine.reference import Reference
+from backend.engine.rendering import Rendering, stratified
 from backend.engine.rules import vsd
 from backend.engine.rules.choice import by_view, rule
 from backend.engine.rules.step import Step
+from backend.engine.scene import Scene, Volume, under
 from backend.engine.settings import Settings
 from backend.engine.shading import over
 from backend.engine.shots import Prompts, Shots, groups
@@ -65,19 +66,38 @@ def optimise(
     resume: Resumption | None = None,
     rival: Rival | None = None,
     views_at_once: int | None = None,
+    reference: Reference | None = None,
+    solid: Target | None = None,
 ) -> Iterator[Progress]:
     """Optimise `field` in place, yielding after every step. The caller may stop at any time.
 
     `field` has to be as new, even when resumed, and so has `rival`, which the rule vsd wants and which is trained, too.
     views_at_once: how many views are rendered and judged before what that takes is freed, or None for all of a step;
-    the gradient is the same but for rounding. Views with numbers that are not finite have no part in their step, and
-    the field is never spoilt; raises NonFiniteError where that happens all the time.
+    the gradient is the same but for rounding. reference: a picture that the field is to look like from its camera.
+    solid: what it was fitted to, near which it is held. Views with numbers that are not finite have no part in their
+    step, and the field is never spoilt; raises NonFiniteError where that happens all the time.
     """
-    run = _Run(field, guidance, prompts, settings, seed, rival, views_at_once)
+    scene = Volume(field, settings, guidance.device, solid)
+    return run(scene, guidance, prompts, settings, seed, resume, rival, views_at_once, reference)
+
+
+def run(
+    scene: Scene,
+    guidance: Guidance,
+    prompts: Prompts,
+    settings: Settings,
+    seed: int,
+    resume: Resumption | None = None,
+    rival: Rival | None = None,
+    views_at_once: int | None = None,
+    reference: Reference | None = None,
+) -> Iterator[Progress]:
+    """Optimise what `scene` shows, as `optimise` does a field."""
+    going = _Run(scene, guidance, prompts, settings, seed, rival, views_at_once, reference)
     if resume is not None:
-        run.restore(resume)
-    while run.step < settings.steps:
-        yield run.advance()
+        going.restore(resume)
+    while going.step < settings.steps:
+        yield going.advance()
 
 
 @dataclass(frozen=True)
@@ -92,21 +112,19 @@ class _Look:
 class _Run:
     """The state of one optimisation."""
 
-    densities: Densities
-    occupancy: Occupancy
-
     def __init__(
         self,
-        field: TrainableField,
+        scene: Scene,
         guidance: Guidance,
         prompts: Prompts,
         settings: Settings,
         seed: int,
         rival: Rival | None,
         views_at_once: int | None,
+        reference: Reference | None,
     ) -> None:
-        self.field, self.guidance, self.prompts, self.rival = field, guidance, prompts, rival
-        self.settings, self.seed, self.views_at_once = settings, seed, views_at_once
+        self.scene, self.guidance, self.prompts, self.rival = scene, guidance, prompts, rival
+        self.settings, self.seed, self.views_at_once, self.reference = settings, seed, views_at_once, reference
         self.schedule = schedules.make(
             settings.schedule,
             guidance.abar,
@@ -114,8 +132,9 @@ class _Run:
             guidance.schedule_size,
             settings.time_prior,
             settings.time_prior_ddpm,
+            settings.strength,
         )
-        groups = list(field.parameter_groups())
+        groups = list(scene.parameter_groups())
         self.parameters = [parameter for parameters, _ in groups for parameter in parameters]
         # Gradients grow with the number of pixels and with cfg; without an epsilon the pace does not.
         self.optimiser = torch.optim.Adam(
@@ -134,22 +153,12 @@ class _Run:
     def advance(self) -> Progress:
         """Take one step."""
         settings, progress = self.settings, self.step / self.settings.steps
-        self.field.refine(progress)
-        if self.step % settings.occupancy_every == 0:
-            self._look_around()
+        self.scene.prepare(self.step, progress)
         shots = Shots.draw(settings, self.guidance, self.prompts, progress, self._generator)
         t = self.schedule.timestep(self.step, self._generator("timestep"))
         losses = self._improve(shots, t, progress)
         self.step += 1
         return Progress(self.step, settings.steps, t, losses, self.left_out.total, self.render, self.state)
-
-    def _look_around(self) -> None:
-        looks, settings = self.step // self.settings.occupancy_every, self.settings
-        if looks:
-            self.densities = self.densities.after(self.field, looks)
-        else:
-            self.densities = Densities.of(self.field, settings.occupancy_resolution, self.guidance.device)
-        self.occupancy = self.densities.occupancy(settings.occupancy_threshold)
 
     def _improve(self, shots: Shots, t: int, progress: float) -> dict[str, float]:
         """One step of Adam, of the views whose numbers are finite; returns the terms of the loss that are."""
@@ -173,10 +182,9 @@ class _Run:
     def _look(self, shots: Shots, views: slice, t: int, progress: float) -> _Look:
         """Add the gradient of some views to that of the step, of which they are `views`."""
         settings = self.settings
-        spacing = settings.spacing_at(progress)
-        rendering = render(self.field, shots.cameras, shots.size, self.occupancy, spacing, shots.offsets)
         shaded = settings.shading.active(progress)
-        seen = surface(self.field, rendering) if shaded or settings.regularisation.orientation.at(progress) else None
+        normals = shaded or settings.regularisation.orientation.at(progress) != 0
+        rendering, seen = self.scene.look(shots, progress, normals)
         colour = rendering.colour
         if shaded and seen is not None:
             colour = shots.lighting.on(rendering, normal_image(rendering, seen))
@@ -223,18 +231,27 @@ class _Run:
         asked, (count, size, _) = self.settings.regularisation, rendering.opacity.shape
         # Sums over pixels, of which there count as many as the model is shown.
         share = count / self.settings.views * (self.guidance.size / size) ** 2
-        terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
-            "opacity": (share * asked.opacity.at(progress), lambda: regularisers.opacity(rendering.opacity)),
-            "entropy": (share * asked.entropy.at(progress), lambda: regularisers.entropy(rendering.opacity)),
-        }
-        if views.start == 0:  # it is the field's, not a view's
-            draws = self._generator("roughness")
-            terms["roughness"] = (asked.roughness.at(progress), partial(self.field.roughness, draws))
-            if isinstance(self.field, DistanceField):
-                terms["eikonal"] = (asked.eikonal.at(progress), partial(_unevenness, self.field, draws))
-        if seen is not None:
-            terms["orientation"] = (share * asked.orientation.at(progress), partial(seen.facing_away, rendering))
-        return {name: weight * term() for name, (weight, term) in terms.items() if weight}
+        terms: dict[str, Tensor] = {}
+        if weight := share * asked.opacity.at(progress):
+            terms["opacity"] = weight * regularisers.opacity(rendering.opacity)
+        if weight := share * asked.entropy.at(progress):
+            terms["entropy"] = weight * regularisers.entropy(rendering.opacity)
+        if views.start == 0:
+            terms |= self.scene.terms(progress, self._generator("roughness"))
+            terms |= self._likeness(self.reference, progress) if self.reference else {}
+        if seen is not None and (weight := share * asked.orientation.at(progress)):
+            terms["orientation"] = weight * seen.facing_away(rendering)
+        return terms
+
+    def _likeness(self, reference: Reference, progress: float) -> dict[str, Tensor]:
+        """The weighted terms of the picture that the object is to look like."""
+        native, asked = self.guidance.size, self.settings.likeness
+        size = self.settings.detail.pixels(native, progress)
+        offsets = stratified(1, size, self._generator("reference"))
+        seen = self.scene.render(reference.camera, size, progress, offsets)
+        share = (native / size) ** 2
+        weights = {"silhouette": asked.silhouette, "colour": asked.colour}
+        return {name: share * weights[name] * term for name, term in reference.terms(seen).items()}
 
     def _descend(self, progress: float) -> str | None:
         """One step of Adam; not taken where the gradient is not finite, whose name is returned."""
@@ -250,18 +267,16 @@ class _Run:
     def render(self, cameras: Cameras, size: int) -> Rendering:
         """Plain views of the field as it is, without a gradient."""
         with torch.no_grad():
-            spacing = self.settings.spacing_at(self.step / self.settings.steps)
-            return render(self.field, cameras, size, self.occupancy, spacing)
+            return self.scene.render(cameras, size, self.step / self.settings.steps)
 
     def state(self) -> dict[str, Tensor]:
         """Copies of all tensors that the rest of the run depends on."""
-        tensors = {f"field.{name}": tensor for name, tensor in self.field.state_dict().items()}
+        tensors = self.scene.state()
         for index, parameter in enumerate(self.parameters):
             for name, tensor in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{index}.{name}"] = tensor
         if self.rival is not None:
             tensors |= {f"rival.{name}": tensor for name, tensor in self.rival.state().items()}
-        tensors["densities"] = self.densities.highest
         tensors["left_out"] = torch.tensor([self.left_out.total, self.left_out.in_a_row])
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
@@ -269,22 +284,10 @@ class _Run:
         """Be as the run was after `resumption.step` steps."""
         device = self.guidance.device
         self.step = resumption.step
-        self.field.refine((self.step - 1) / self.settings.steps)
         tensors = {name: tensor.to(device) for name, tensor in resumption.tensors.items()}
-        self.field.load_state_dict(_under("field.", tensors))
+        self.scene.restore(tensors, (self.step - 1) / self.settings.steps)
         for index, parameter in enumerate(self.parameters):
-            self.optimiser.state[parameter] = _under(f"optimiser.{index}.", tensors)
+            self.optimiser.state[parameter] = under(f"optimiser.{index}.", tensors)
         if self.rival is not None:
-            self.rival.restore(_under("rival.", tensors))
-        self.densities = Densities(tensors["densities"])
-        self.occupancy = self.densities.occupancy(self.settings.occupancy_threshold)
+            self.rival.restore(under("rival.", tensors))
         self.left_out = LeftOut(*tensors["left_out"].tolist())
-
-
-def _unevenness(field: DistanceField, draws: torch.Generator) -> Tensor:
-    return regularisers.eikonal(field.slopes(draws))
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose name begins with `prefix`, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -117,20 +117,25 @@ def make(
     size: int = REFERENCE_SIZE,
     time_prior: TimePrior | None = None,
     time_prior_ddpm: TimePriorDdpm | None = None,
+    strength: float = 1.0,
 ) -> Schedule:
-    """The schedule `name` over `steps` iterations for a model that diffuses size x size with noise schedule `abar`."""
+    """The schedule `name` over `steps` iterations for a model that diffuses size x size with noise schedule `abar`.
+
+    strength: the share of the timesteps, counted from below, over which W is normalised; it starts at their top.
+    """
     if steps < 1:
         raise ValueError(f"a schedule needs at least one step, not {steps}")
-    t = common(abar, size)
+    t = _lower(common(abar, size), strength)
     match name:
         case "uniform":
             least, *_, most = translated(t, abar, size)
             return Uniform(name, tuple(range(least, most + 1)))
         case "window":
             lowest, highest = falling_window(steps)
+            lowest, highest = (end.clamp(max=float(t[-1])) for end in (lowest, highest))
             return Window(name, translated(lowest, abar, size), translated(highest, abar, size))
         case "sqrt":
-            chosen = hifa(steps, float(t[-1]), max(HIFA_T_MIN, float(t[0])))
+            chosen = hifa(steps, float(t[-1]), min(max(HIFA_T_MIN, float(t[0])), float(t[-1])))
         case "linear":
             chosen = follow(torch.ones_like(t), steps, int(t[-1]))
         case "time_prior":
@@ -152,6 +157,12 @@ def common(abar: Float[Tensor, " T"], size: int) -> Float[Tensor, " n"]:
     if len(shared) == 0:
         raise ValueError("a schedule needs a model with some of Stable Diffusion's noise")
     return shared
+
+
+def _lower(t: Float[Tensor, " n"], strength: float) -> Float[Tensor, " m"]:
+    """Those of `t` in the lower `strength` of the range from T_MIN to T_MAX; the lowest of them at least."""
+    kept = t[t <= T_MIN + strength * (T_MAX - T_MIN)]
+    return kept if len(kept) else t[:1]
 
 
 def follow(weight: Float[Tensor, " n"], steps: int, highest: int = T_MAX) -> Float[Tensor, " steps"]:

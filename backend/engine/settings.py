@@ -41,6 +41,15 @@ class Regularisation:
     eikonal: Ramp = field(default_factory=Ramp)
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """Weights of what is given besides words: a picture, see `reference`, or a solid, see `scene.Volume`."""
+
+    silhouette: float = 100.0
+    colour: float = 100.0
+    solid: float = 2000.0
+
+
 _WHOLE = Ramp(1.0, 1.0)
 
 
@@ -69,17 +78,19 @@ class Detail:
 class Settings:
     """One optimisation.
 
-    steps: N. rule: how the gradient is made, see `rules`. weight, cfg: see `distillation`. views: B per step.
-    rig: whether they go around the object in nearly equal turns, or stand anywhere. joint_views: how many of a rig see
-    each other, in a model that was taught rigs; 1: none. learning_rate: Adam's, falling exponentially to its
-    `final_rate`th part. spacing: metres between samples on a ray. detail: how finely a run looks, and when.
-    occupancy_every: steps between looks at where something is; occupancy_resolution cells per axis, occupied from
-    occupancy_threshold per metre. depth: of a voxel field, see there. rival_rate: the learning rate of the model
-    that is trained beside the field, where the rule is vsd; ProlificDreamer's.
+    steps: N. strength: the share in (0, 1] of the timesteps, counted from below, that is gone through; with less than
+    all of them, more of what there is at the start is kept. rule: how the gradient is made, see `rules`. weight, cfg:
+    see `distillation`. views: B per step. rig: whether they go around the object in nearly equal turns, or stand
+    anywhere. joint_views: how many of a rig see each other, in a model that was taught rigs; 1: none. learning_rate:
+    Adam's, falling exponentially to its `final_rate`th part. spacing: metres between samples on a ray. detail: how
+    finely a run looks, and when. occupancy_every: steps between looks at where something is; occupancy_resolution
+    cells per axis, occupied from occupancy_threshold per metre. depth: of a voxel field, see there. rival_rate: the
+    learning rate of the model that is trained beside the field, where the rule is vsd; ProlificDreamer's.
     """
 
     steps: int = 120
     schedule: ScheduleName = "time_prior"
+    strength: float = 1.0
     time_prior: TimePrior = field(default_factory=TimePrior)
     time_prior_ddpm: TimePriorDdpm = field(default_factory=TimePriorDdpm)
     rule: RuleName = "sds"
@@ -99,6 +110,7 @@ class Settings:
     rival_rate: float = 1e-4
     shading: Shading = field(default_factory=Shading)
     regularisation: Regularisation = field(default_factory=Regularisation)
+    likeness: Likeness = field(default_factory=Likeness)
     cameras: CameraDistribution | EvenRigs = field(default_factory=CameraDistribution)
     lights: LightDistribution = field(default_factory=LightDistribution)
     backgrounds: BackgroundDistribution = field(default_factory=BackgroundDistribution)
@@ -116,6 +128,8 @@ class Settings:
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if not 0 < self.strength <= 1:
+            raise ValueError(f"strength is a share in (0, 1], not {self.strength}")
         if self.joint_views > 1 and not self.rig:
             raise ValueError("views can see each other in a rig only")
         if self.views % self.joint_views:

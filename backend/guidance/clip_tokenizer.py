@@ -8,9 +8,12 @@ _MERGES = Path(__file__).parent / "clip" / "merges.txt.gz"
 _BEGIN, _END = "<|startoftext|>", "<|endoftext|>"
 _TOKENS = 77
 
+CLIP_PAD, OPEN_CLIP_PAD = _END, "!"
+"""What fills the room after a text: for Stable Diffusion 1.x and XL's first encoder; for 2.x and XL's second one."""
 
-def write(folder: Path) -> None:
-    """Write the files of OpenCLIP's tokenizer, as Stable Diffusion 2.x has them: it pads with "!", which is token 0."""
+
+def write(folder: Path, pad: str) -> None:
+    """Write the tokenizer's files. pad: the token that fills the room after a text."""
     merges = gzip.decompress(_MERGES.read_bytes()).decode().splitlines()
     settings = {
         "tokenizer_class": "CLIPTokenizer",
@@ -18,7 +21,7 @@ def write(folder: Path) -> None:
         "bos_token": _BEGIN,
         "eos_token": _END,
         "unk_token": _END,
-        "pad_token": "!",
+        "pad_token": pad,
     }
     folder.mkdir(parents=True)
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), "utf-8")

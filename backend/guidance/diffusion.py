@@ -16,10 +16,10 @@ from torch.utils.checkpoint import checkpoint
 from backend.engine.schedules import REFERENCE_SIZE
 from backend.guidance import folders
 from backend.guidance.folders import Prediction
-from backend.guidance.memory import ENCODER_BYTES, NETWORK_BYTES
+from backend.guidance.memory import NETWORK_BYTES, encoder_bytes
 from backend.guidance.predictions import Predictions
 from backend.guidance.rigs import RigAttention
-from backend.guidance.text import TextEncoder
+from backend.guidance.text import TextEncoder, parted
 from backend.guidance.views import Views
 
 _PLAIN_LATENTS = 8
@@ -57,6 +57,9 @@ class DiffusionGuidance:
         self._fold = folders.fold(parts.unet.config.in_channels) if parts.vae is None else 1
         # Asked once: diffusers looks through all modules for either of them, 2 ms each time.
         self._device, self._dtype = parts.unet.device, parts.unet.dtype
+        side = self._native * _pixels_per_latent(parts.vae) if parts.vae else self._native
+        # Height and width before it was cropped, the corner that is left, height and width.
+        self._whole = torch.tensor([side, side, 0, 0, side, side], device=self._device, dtype=self._dtype)
         for module in (parts.unet, parts.vae):
             if module is not None:
                 module.eval().requires_grad_(False)
@@ -109,8 +112,9 @@ class DiffusionGuidance:
         network = NETWORK_BYTES * self._native**2 * unet.config.block_out_channels[0] * self._dtype.itemsize
         if vae is None or self._latent_field:
             return 0.0, conditionings * network
-        pixels = (self._native * _pixels_per_latent(vae)) ** 2
-        encoder = ENCODER_BYTES * pixels * vae.config.block_out_channels[0] * vae.dtype.itemsize
+        latents = self._native**2
+        pixels = latents * _pixels_per_latent(vae) ** 2
+        encoder = encoder_bytes(pixels, latents, vae.config.block_out_channels[0], vae.dtype.itemsize)
         return encoder, conditionings * network
 
     def encode(self, prompts: Sequence[str], endings: Sequence[str] | None = None) -> Float[Tensor, "n L D"]:
@@ -212,9 +216,19 @@ class DiffusionGuidance:
         if self._device.type == "cuda":
             batch = batch.contiguous(memory_format=torch.channels_last)
         labels = None if told is None else told.repeat(count, 1)
-        output = unet(batch, t.repeat(count), torch.cat(list(text)).to(self._dtype), class_labels=labels).sample
+        words, besides = torch.cat(list(text)).to(self._dtype), None
+        if unet.config.addition_embed_type == "text_time":
+            words, besides = self._parted(words)
+        output = unet(batch, t.repeat(count), words, class_labels=labels, added_cond_kwargs=besides).sample
         # DeepFloyd IF predicts a variance too, in further channels.
         return output[:, : noisy.shape[1]].float().unflatten(0, (count, len(noisy)))
+
+    def _parted(self, packed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What XL is told: the words, and besides, their summary and that pictures are whole and of its native size."""
+        told = self._parts.unet.config
+        width = told.projection_class_embeddings_input_dim - len(self._whole) * told.addition_time_embed_dim
+        words, summary = parted(packed, width)
+        return words, {"text_embeds": summary, "time_ids": self._whole.expand(len(packed), -1)}
 
 
 def _pixels_per_latent(vae: AutoencoderKL) -> int:

@@ -1,20 +1,21 @@
 """Which folders hold a diffusers model that guidance understands: read off the parts, not off a class name.
 
 Understood: a UNet2DConditionModel in pixel space (the built-in prior, DeepFloyd IF stage I), whole or folded
-(see `fold`), or on the latents of an AutoencoderKL (Stable Diffusion 1.x and 2.x), with one CLIP or T5 text encoder; it
-may have to be told how each picture is taken (see `takes_views` and `is_multi_view`). Pickles are never read: opening
-one can run whatever its author liked. Nothing here imports torch: the server lists models too.
+(see `fold`), or on the latents of an AutoencoderKL (Stable Diffusion 1.x and 2.x), with one CLIP or T5 text encoder, or
+with two CLIPs (XL, see `is_paired`); it may have to be told how each picture is taken (see `takes_views` and
+`is_multi_view`). Its weights lie in its parts, or all of them in one file (see `checkpoint`). Pickles are never read:
+opening one can run whatever its author liked. Nothing here imports torch: the server lists models too.
 """
 
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
 from backend.errors import UserError
-from backend.guidance import mvdream, weights
+from backend.guidance import mvdream, single_file, weights
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 """What a UNet's output stands for."""
@@ -22,8 +23,13 @@ Prediction = Literal["epsilon", "v_prediction", "sample"]
 TextKind = Literal["clip_text_model", "t5"]
 """The text encoders understood, as their configurations call them."""
 
-PARTS = ("unet", "text_encoder", "tokenizer", "scheduler", "vae")
-"""The sub-folders that matter; only a latent model has the last one."""
+_ALWAYS = ("unet", "text_encoder", "tokenizer", "scheduler")
+SECOND = ("text_encoder_2", "tokenizer_2")
+PARTS = (*_ALWAYS, "vae", *SECOND)
+"""The sub-folders that matter; only a latent model has a VAE, and only XL a second text encoder."""
+
+CHECKPOINT = "checkpoint.safetensors"
+"""What the file with all weights is called, beside the index; see `linked`."""
 
 WORDS = "lexicon.json"
 """The file of the words that a model knows, beside its index; only one that was taught few has it."""
@@ -60,26 +66,31 @@ def check_parts(folder: Path) -> None:
     if "transformer" in index:
         raise UserError(
             f"{folder} is a transformer model ({index.get('_class_name')}); "
-            "only UNet models such as Stable Diffusion 1.x, 2.x and DeepFloyd IF stage I are supported"
+            "only UNet models such as Stable Diffusion 1.x, 2.x, XL and DeepFloyd IF stage I are supported"
         )
-    for name in PARTS[:4]:
-        if not (folder / name).is_dir():
-            raise UserError(f"{folder} lacks the part {name}/; fetch the whole model")
-    for name in weights.STEMS:
-        if (folder / name).is_dir():
-            _check_weights(folder / name)
+    if (folder / SECOND[0]).is_dir() and not (folder / _ALWAYS[1]).is_dir():
+        raise UserError(f"{folder} is a refiner, which needs pictures to begin with; take the base model of XL")
+    _check_there(folder, _ALWAYS)
+    if checkpoint(folder) is None:
+        for name in weights.STEMS:
+            if (folder / name).is_dir():
+                _check_weights(folder / name)
+    if is_paired(folder):
+        _check_there(folder, ("vae", *SECOND))
     check_tokenizer(_names(folder / "tokenizer"))
     text_kind(folder)
     scheduler_settings(folder)
 
 
+def _check_there(folder: Path, parts: Sequence[str]) -> None:
+    for name in parts:
+        if not (folder / name).is_dir():
+            raise UserError(f"{folder} lacks the part {name}/; fetch the whole model")
+
+
 def _refuse_file(path: Path) -> NoReturn:
-    line = f"{path} is a single file, which cannot be read yet"
-    if mvdream.is_published(path):
-        raise UserError(f"{path} is MVDream as it is published; add it first: dreamtime models add {path}")
-    if weights.is_pickle(path.name):
-        raise UserError(f"{line}: it is a pickle, which can run code when opened; take a safetensors copy of it")
-    raise UserError(f"{line}; name a folder in diffusers' layout")
+    kind = single_file.kind_of(path)
+    raise UserError(f"{path} is a checkpoint of {kind}; add it first: dreamtime models add {path}")
 
 
 def check_tokenizer(names: Collection[str]) -> None:
@@ -99,9 +110,20 @@ def _installed(module: str) -> bool:
 
 def files(folder: Path) -> list[Path]:
     """The files that make up a model: its index, its words and those of its parts, sorted, but for pickles."""
-    words = [folder / WORDS] if (folder / WORDS).is_file() else []
+    beside = [folder / name for name in (WORDS, CHECKPOINT) if (folder / name).is_file()]
     inside = (path for part in PARTS for path in (folder / part).rglob("*") if path.is_file())
-    return [folder / "model_index.json", *words, *sorted(path for path in inside if not weights.is_pickle(path.name))]
+    return [folder / "model_index.json", *beside, *sorted(path for path in inside if not weights.is_pickle(path.name))]
+
+
+def checkpoint(folder: Path) -> Path | None:
+    """The file with all weights of the model in `folder`, or None if they lie in its parts.
+
+    Raises UserError for a link whose file is gone.
+    """
+    path = folder / CHECKPOINT
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{path.readlink()}, which this model is read from, is gone; bring it back, or add it again")
+    return path if path.is_file() else None
 
 
 def pickles(folder: Path) -> list[Path]:
@@ -158,12 +180,12 @@ def _check_unet(folder: Path) -> None:
         raise UserError(f"{folder} is MVDream as it is published; add it first: dreamtime models add {folder}")
     if unet.get("_class_name") != "UNet2DConditionModel":
         raise UserError(f"{folder} has a {unet.get('_class_name')}; only UNet2DConditionModel is supported")
-    if unet.get("addition_embed_type") == "text_time" or (folder / "text_encoder_2").is_dir():
-        raise UserError(f"{folder} is an SDXL model, which is not supported yet; take Stable Diffusion 1.x or 2.x")
     channels = unet.get("in_channels", 4)
     latent = is_latent(folder)
     diffused = _json(folder / "vae" / "config.json").get("latent_channels", 4) if latent else 3 * fold(channels) ** 2
-    if channels != diffused or (unet.get("class_embed_type") and not (takes_views(folder) or is_multi_view(folder))):
+    told_more = unet.get("class_embed_type") and not (takes_views(folder) or is_multi_view(folder))
+    shown_more = "image" in (unet.get("addition_embed_type") or "")
+    if channels != diffused or told_more or shown_more:
         raise UserError(
             f"{folder} is an inpainting, editing or upscaling model (its UNet takes {channels} "
             f"channels where {diffused} are diffused); take a plain text-to-image one"
@@ -190,6 +212,21 @@ def _numbers_told(folder: Path) -> Any:
     unet = _json(folder / "unet" / "config.json")
     told = unet.get("class_embed_type") == "projection"
     return unet.get("projection_class_embeddings_input_dim") if told else None
+
+
+def is_paired(folder: Path) -> bool:
+    """Whether the model reads prompts by two text encoders, and is told the second one's summary: XL."""
+    return _json(folder / "unet" / "config.json").get("addition_embed_type") == "text_time"
+
+
+def empty_is_zero(folder: Path) -> bool:
+    """Whether such a model's unconditional embedding is zeros, not that of ""."""
+    return bool(_json(folder / "model_index.json").get("force_zeros_for_empty_prompt", True))
+
+
+def overflows(folder: Path) -> bool:
+    """Whether the model's VAE needs more range than fp16 has: XL's, unless it says that it was mended."""
+    return is_paired(folder) and bool(_json(folder / "vae" / "config.json").get("force_upcast", True))
 
 
 def is_latent(folder: Path) -> bool:

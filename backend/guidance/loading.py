@@ -1,26 +1,23 @@
 """A folder of a diffusers model -> guidance: the parts, loaded from safetensors, silent and offline."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
-import transformers
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
+from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel
 
 from backend.errors import UserError
-from backend.guidance import folders
+from backend.guidance import folders, linked
 from backend.guidance.diffusion import DiffusionGuidance, Parts
 from backend.guidance.folders import Prediction, TextKind
-from backend.guidance.precision import Precision, dtype_of
+from backend.guidance.precision import Precision, dtype_of, steady
+from backend.guidance.quiet import quiet
 from backend.guidance.rigs import join_views
-from backend.guidance.text import TextEncoder
+from backend.guidance.text import PairedTextEncoder, TextEncoder
 
 _TEXT_MODELS: dict[TextKind, Any] = {"clip_text_model": CLIPTextModel, "t5": T5EncoderModel}
 _NOISE_SETTINGS = (
@@ -40,20 +37,18 @@ def load(folder: Path, device: torch.device, precision: Precision, latent_field:
         raise UserError("fp16 needs a GPU; on a CPU use bf16 or fp32")
     if latent_field and not folders.is_latent(folder):
         raise UserError(f"{folder} is a pixel-space model, without latents; leave the latent field out")
-    dtype = dtype_of(precision)
-    diffusers_options = {"torch_dtype": dtype, "low_cpu_mem_usage": False}
     abar, prediction = noise_schedule(folder)
     try:
         with quiet():
-            unet = _placed(_weights(UNet2DConditionModel, folder / "unet", **diffusers_options), device)
+            modules = linked.read(folder) if folders.checkpoint(folder) else _own(folder, precision)
+            unet = _placed(modules["unet"], device, precision)
+            vae_precision = steady(precision, device) if folders.overflows(folder) else precision
             parts = Parts(
                 unet=unet,
-                text=_text_encoder(folder, precision),
+                text=_text_encoder(folder, modules),
                 abar=abar,
                 prediction=prediction,
-                vae=_placed(_weights(AutoencoderKL, folder / "vae", **diffusers_options), device)
-                if folders.is_latent(folder)
-                else None,
+                vae=_placed(modules["vae"], device, vae_precision) if "vae" in modules else None,
                 # A model that is told how pictures are taken was taught rigs of them, too.
                 rigs=join_views(unet) if folders.takes_views(folder) or folders.is_multi_view(folder) else None,
             )
@@ -70,15 +65,36 @@ def noise_schedule(folder: Path) -> tuple[Float[Tensor, " T"], Prediction]:
     return torch.cumprod(1 - scheduler.betas.double(), 0), settings["prediction_type"]
 
 
-def _text_encoder(folder: Path, precision: Precision) -> TextEncoder:
-    """On the CPU: it is needed once, before the first step, and DeepFloyd IF's is larger than most cards."""
+def _own(folder: Path, precision: Precision) -> dict[str, Any]:
+    """The modules of a model whose parts have their own weights, by part."""
+    options = {"torch_dtype": dtype_of(precision), "low_cpu_mem_usage": False}
+    modules = {"unet": _weights(UNet2DConditionModel, folder / "unet", **options)}
+    if folders.is_latent(folder):
+        modules["vae"] = _weights(AutoencoderKL, folder / "vae", **options)
     kind = folders.text_kind(folder)
-    # Single precision costs nothing that matters, but for that one: there it would take 19 GB.
-    dtype = torch.bfloat16 if kind == "t5" and precision != "fp32" else torch.float32
-    path = folder / "text_encoder"
-    model = _weights(_TEXT_MODELS[kind], path, dtype=dtype, trust_remote_code=False)
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True, trust_remote_code=False)
-    return TextEncoder(tokenizer, model.eval().requires_grad_(False))
+    # Single precision costs nothing that matters, but for T5: there it would take 19 GB.
+    wide = torch.bfloat16 if kind == "t5" and precision != "fp32" else torch.float32
+    readers = {"text_encoder": _TEXT_MODELS[kind]}
+    if folders.is_paired(folder):
+        readers["text_encoder_2"] = CLIPTextModelWithProjection
+    for part, model in readers.items():
+        modules[part] = _weights(model, folder / part, dtype=wide, trust_remote_code=False)
+    return modules
+
+
+def _text_encoder(folder: Path, modules: dict[str, Any]) -> TextEncoder:
+    """On the CPU: it is needed once, before the first step, and DeepFloyd IF's is larger than most cards."""
+    readers = [_reader(folder, ending, modules) for ending in ("", "_2") if f"text_encoder{ending}" in modules]
+    if len(readers) == 1:
+        return TextEncoder(*readers[0])
+    return PairedTextEncoder(*readers[0], *readers[1], empty_is_zero=folders.empty_is_zero(folder))
+
+
+def _reader(folder: Path, ending: str, modules: dict[str, Any]) -> tuple[Any, Any]:
+    """A tokenizer, and the model that reads what it makes."""
+    path = folder / f"tokenizer{ending}"
+    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    return tokenizer, modules[f"text_encoder{ending}"].eval().requires_grad_(False)
 
 
 def _weights(kind: Any, path: Path, **options: Any) -> Any:
@@ -102,25 +118,8 @@ def _refuse_gaps(path: Path, found: dict[str, Any]) -> None:
         raise UserError(f"the weights in {path} are not whole ({lacking[0]} is missing); fetch its files again")
 
 
-def _placed(module: Any, device: torch.device) -> Any:
+def _placed(module: Any, device: torch.device, precision: Precision) -> Any:
     # On a CPU this layout gains nothing: convolutions are as fast, and norms of few channels far slower.
     if device.type == "cuda":
-        return module.to(device, memory_format=torch.channels_last)
-    return module.to(device)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Neither progress bars nor advice from the libraries."""
-    libraries = (transformers.utils.logging, diffusers.utils.logging)
-    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library, (verbosity, bars) in zip(libraries, before, strict=True):
-            library.set_verbosity(verbosity)
-            if bars:
-                library.enable_progress_bar()
+        return module.to(device, dtype_of(precision), memory_format=torch.channels_last)
+    return module.to(device, dtype_of(precision))

@@ -1,8 +1,8 @@
 """How much memory a step takes, and how many of its views are to be taken at once.
 
 Estimated before the first step, not tried: on Windows the driver may move what does not fit to main memory without a
-word, and steps then take minutes. The numbers are of Stable Diffusion 1.5 in half precision: its VAE on 512 x 512
-pixels, counted by what autograd keeps, and its UNet on 64 x 64 latents, estimated from the sizes of its layers.
+word, and steps then take minutes. The numbers are of Stable Diffusion's VAE in half precision, counted by what autograd
+keeps of 512 x 512 to 1024 x 1024 pixels, and of the UNet of 1.5 on 64 x 64 latents, estimated from its layers' sizes.
 
 Letters: B views, K conditionings.
 """
@@ -14,8 +14,11 @@ from backend.engine.rendering import POINTS_KEPT
 
 GIB = 2**30
 
-ENCODER_BYTES = 1.55 * GIB / 512**2 / 128 / 2
+_ENCODER_BYTES = 1.4875 * GIB / 512**2 / 128 / 2
 """What the VAE's encoder keeps for its gradient: per pixel, channel of its first block and byte of a number."""
+
+_ATTENTION_BYTES = 2.0
+"""What its one attention keeps besides: per pair of latents and byte of a number."""
 
 NETWORK_BYTES = 1.2 * GIB / 16 / 64**2 / 320 / 2
 """What one prediction takes while it is made: per pixel, channel of the UNet's first block and byte of a number."""
@@ -31,6 +34,11 @@ TRAINING_BYTES: dict[FieldName, float] = {"voxel": 2e6, "hashgrid": 146e6, "sdf"
 
 USABLE = 0.9
 """The share of the free memory that is planned with: allocators leave gaps, and kernels want room."""
+
+
+def encoder_bytes(pixels: int, latents: int, channels: int, itemsize: int) -> float:
+    """What a VAE's encoder keeps of a picture of so many pixels and latents. channels: of its first block."""
+    return itemsize * (_ENCODER_BYTES * pixels * channels + _ATTENTION_BYTES * latents**2)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,14 @@ def dtype_of(precision: Precision) -> torch.dtype:
     return _DTYPES[precision]
 
 
+def steady(precision: Precision, device: torch.device) -> Precision:
+    """Instead of `precision`, one for what overflows in fp16, as XL's VAE does."""
+    if precision != "fp16":
+        return precision
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if able else "fp32"
+
+
 def best_precision(device: torch.device) -> Precision:
     """The fastest one that is safe on `device`. Choose once per job: results differ in the last digits.
 

@@ -3,7 +3,12 @@
 import re
 from collections.abc import Collection, Iterable, Sequence
 
-STEMS = {"unet": "diffusion_pytorch_model", "text_encoder": "model", "vae": "diffusion_pytorch_model"}
+STEMS = {
+    "unet": "diffusion_pytorch_model",
+    "text_encoder": "model",
+    "text_encoder_2": "model",
+    "vae": "diffusion_pytorch_model",
+}
 """The parts that have weights, and what the files are called."""
 
 PLAIN_FIRST = ("", "fp16", "bf16")

@@ -15,10 +15,16 @@ from scipy.sparse.csgraph import connected_components
 
 from backend.errors import UserError
 from backend.mesh.asset import SMALLEST_AREA, TriangleMesh
+from backend.mesh.planes import flattened
 from backend.mesh.slivers import without_slivers
 
 SIGNIFICANT = 0.01
 """Parts with less than this share of the largest part's area go: a ball of a tenth of the diameter stays."""
+
+FEW = 2_000
+"""Face budgets up to which flat sides are made flat: quadrics spend so few faces on the waves in them."""
+
+_FINE = 10_000  # faces of the mesh whose flat sides are looked for
 
 _PASSES = 10
 _AGGRESSIVENESS = 5.0  # of the decimation: 7, its default, errs by half as much again
@@ -30,10 +36,14 @@ def clean(mesh: TriangleMesh, faces: int) -> TriangleMesh:
     """The significant parts of `mesh` in at most `faces` triangles, closed and manifold.
 
     Every edge has exactly two faces, also after welding vertices by position; no face is degenerate, and
-    hardly any a sliver; each part encloses a positive volume. `mesh` must be wound outwards; parts that
-    are not (cavities) go. Raises UserError if nothing is left.
+    hardly any a sliver; each part encloses a positive volume. With FEW faces at most, flat sides are flat.
+    `mesh` must be wound outwards; parts that are not (cavities) go. Raises UserError if nothing is left.
     """
-    result = significant(without_slivers(repaired(decimated(significant(closed(mesh)), faces))))
+    mesh = significant(closed(mesh))
+    if faces <= FEW:
+        flat = repaired(flattened(repaired(decimated(mesh, _FINE))))
+        mesh = repaired(without_slivers(flat))  # in flat places, they block collapses
+    result = significant(without_slivers(repaired(decimated(mesh, faces))))
     if len(result.triangles) == 0:
         raise UserError("no solid is left of the object: try more --faces, more steps or another seed")
     return result

@@ -10,14 +10,15 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, Int64
 from scipy.spatial import KDTree
 from torch import Tensor
 
 from backend.engine.cameras import ring
 from backend.engine.fields import Field
 from backend.engine.occupancy import Occupancy
-from backend.engine.rendering import render
+from backend.engine.painting import Painting
+from backend.engine.rendering import Rendering, render
 from backend.engine.shading import over
 from backend.mesh import raycast
 from backend.mesh.asset import SMALLEST_AREA, Asset, TriangleMesh
@@ -91,8 +92,24 @@ def to_field(asset: Asset, field: Field, device: torch.device) -> Fidelity:
         views = [
             render(field, camera.to(device), _PIXELS, occupancy, step=0.02) for camera in raycast.one_by_one(cameras)
         ]
-    shown = _Views(torch.cat([view.colour for view in views]).cpu(), torch.cat([view.opacity for view in views]).cpu())
-    return compare(shown, raycast.render(asset, cameras, _PIXELS))
+    return compare(_together(views), raycast.render(asset, cameras, _PIXELS))
+
+
+def to_painting(asset: Asset, painting: Painting, device: torch.device) -> Fidelity:
+    """The mesh, inside the unit sphere, against what was painted on it, from eight sides."""
+    cameras, fine = ring(8, elevation_degrees=20), _PIXELS * raycast.SUPERSAMPLING
+    with torch.no_grad():
+        views = [painting.render(camera.to(device), fine, progress=1.0) for camera in raycast.one_by_one(cameras)]
+    seen = _together(views)
+    colour, opacity = (
+        torch.nn.functional.avg_pool2d(each, raycast.SUPERSAMPLING) for each in (seen.colour, seen.opacity)
+    )
+    return compare(_Views(colour, opacity), raycast.render(asset, cameras, _PIXELS))
+
+
+def _together(views: Sequence[Rendering]) -> "_Views":
+    """One view after the other, on the CPU."""
+    return _Views(torch.cat([view.colour for view in views]).cpu(), torch.cat([view.opacity for view in views]).cpu())
 
 
 @dataclass(frozen=True)
@@ -146,14 +163,27 @@ def _harmonic_mean(precision: float, recall: float) -> float:
 
 def on_surface(mesh: TriangleMesh, count: int, generator: torch.Generator) -> Float32[np.ndarray, "{count} 3"]:
     """Random points of the surface, uniform by area."""
+    triangle, weights = _scattered(mesh, count, generator)
+    corners = mesh.vertices[mesh.triangles[triangle.numpy()]]
+    return (weights.numpy()[:, :, None] * corners).sum(1).astype(np.float32)
+
+
+def scattered(mesh: TriangleMesh, count: int, generator: torch.Generator) -> raycast.Hits:
+    """As `on_surface`, the places themselves, as if each were met by a ray of no length."""
+    triangle, weights = _scattered(mesh, count, generator)
+    return raycast.Hits(torch.arange(count), triangle, weights.float(), torch.zeros(count))
+
+
+def _scattered(
+    mesh: TriangleMesh, count: int, generator: torch.Generator
+) -> tuple[Int64[Tensor, " {count}"], Float64[Tensor, "{count} 3"]]:
+    """Triangles, and barycentric weights in them."""
     areas = torch.from_numpy(_areas(mesh)).cumsum(0)
     pick, first, second = torch.rand(3, count, generator=generator, dtype=torch.float64)
-    triangle = torch.searchsorted(areas, pick * areas[-1]).clamp(max=len(areas) - 1).numpy()
-    corners = mesh.vertices[mesh.triangles[triangle]]
+    triangle = torch.searchsorted(areas, pick * areas[-1]).clamp(max=len(areas) - 1)
     # The square root spreads points evenly over the triangle (Osada et al. 2002, eq. 1).
     root = first.sqrt()
-    weights = torch.stack([1 - root, root * (1 - second), root * second], dim=-1).numpy()
-    return (weights[:, :, None] * corners).sum(1).astype(np.float32)
+    return triangle, torch.stack([1 - root, root * (1 - second), root * second], dim=-1)
 
 
 def _areas(mesh: TriangleMesh) -> Float64[np.ndarray, " F"]:

@@ -53,6 +53,10 @@ class Hits:
         """Values at the hits of what is given at triangle corners."""
         return (self.weights[:, :, None] * corners[self.triangle]).sum(1)
 
+    def part(self, which: Int[Tensor, " m"]) -> "Hits":
+        """Some of them."""
+        return Hits(self.ray[which], self.triangle[which], self.weights[which], self.distance[which])
+
 
 class RayCaster:
     """A mesh prepared for ray queries."""

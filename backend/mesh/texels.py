@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from backend.mesh.raycast import Hits
+
 _FLAT = 1e-9
 """Square texels: smaller triangles show one point of the surface, their middle."""
 
@@ -31,6 +33,12 @@ class Texels:
     def interpolated(self, corners: Float32[np.ndarray, "F 3 k"]) -> Float[Tensor, "n k"]:
         """Values at the texels of what is given at triangle corners."""
         return torch.from_numpy(np.einsum("nc,nck->nk", self.weights, corners[self.triangle]))
+
+    @property
+    def hits(self) -> Hits:
+        """The places that they show, as if each were met by a ray of no length."""
+        rays = torch.arange(len(self.triangle))
+        return Hits(rays, torch.from_numpy(self.triangle), torch.from_numpy(self.weights), torch.zeros(len(rays)))
 
     def painted(self, colours: Float[Tensor, "n 3"], size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """The texture with these `colours` in [0, 1]; texels that show nothing take that of the nearest that does.
@@ -110,7 +118,21 @@ def _barycentric(
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
+def nearest_used(
+    row: Int64[np.ndarray, " n"], column: Int64[np.ndarray, " n"], marked: Bool[np.ndarray, " n"], size: int
+) -> Bool[np.ndarray, "{size} {size}"]:
+    """Which texels of a texture are marked: those given that are, and of the others those that lie nearest to one."""
+    used, marks = np.zeros((2, size, size), bool)
+    used[row, column] = True
+    marks[row, column] = marked
+    return _spread(marks, used)
+
+
 def dilated(texture: UInt8[np.ndarray, "T T 3"], used: Bool[np.ndarray, "T T"]) -> UInt8[np.ndarray, "T T 3"]:
     """`texture` with every unused texel set to the nearest used one."""
+    return _spread(texture, used)
+
+
+def _spread(values: np.ndarray, used: Bool[np.ndarray, "T T"]) -> np.ndarray:
     row, column = distance_transform_edt(~used, return_distances=False, return_indices=True)
-    return texture[row, column]
+    return np.asarray(values[row, column])

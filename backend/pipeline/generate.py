@@ -8,20 +8,38 @@ from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.prompts import ViewPrompts
 from backend.pipeline import keeping, results
 from backend.pipeline.asking import asked, load_guidance
+from backend.pipeline.given import read
 from backend.pipeline.job import Job
 from backend.pipeline.meshing import Meshing
+from backend.pipeline.painting import Colouring, Opening
+from backend.pipeline.picture import reference
 from backend.pipeline.remedies import trouble
 from backend.pipeline.results import Report, prepare_folder
 from backend.pipeline.shape import Shape
-from backend.pipeline.stages import Desk, Listener, Stage, Work
+from backend.pipeline.stages import Desk, Listener, Stage, Work, needed
 
 PARTS = ("loading", *Shape.parts, *Meshing.parts, "writing")
-"""All that is announced, in this order."""
+"""All that is announced of a job from a prompt alone, in this order."""
+
+
+def parts_of(job: Job) -> tuple[str, ...]:
+    """All that is announced of `job`, in this order."""
+    if job.paint_only:
+        return "loading", *Opening.parts, *Colouring.parts, "writing"
+    return (*PARTS[:-1], *(Colouring.parts if job.painting else ()), PARTS[-1])
 
 
 def stages_of(job: Job, guidance: DiffusionGuidance, texts: ViewPrompts) -> tuple[Stage, ...]:
-    """The stages that `job` goes through, in this order."""
-    return Shape(job, guidance, texts), Meshing(job.mesh, guidance.device)
+    """The stages that `job` goes through, in this order. Raises UserError if what it begins from cannot be read."""
+    start, given, seen = job.start, None, None
+    if start is not None:
+        start.verify()
+        given = read(start.path) if start.kind == "mesh" else None
+        seen = reference(start) if start.kind == "picture" else None
+    if job.paint_only:
+        return Opening(needed(given), job.mesh.texture), Colouring(job, job.optimisation, guidance, texts)
+    stages = Shape(job, guidance, texts, given, seen), Meshing(job.mesh, guidance.device)
+    return (*stages, Colouring(job, job.painting, guidance, texts)) if job.painting else stages
 
 
 def generate(job: Job, out: Path, resume: bool, listen: Listener = lambda status: None) -> Report:
@@ -41,8 +59,9 @@ def generate(job: Job, out: Path, resume: bool, listen: Listener = lambda status
             guidance = load_guidance(job)
             texts = asked(job, guidance)
             guidance.drop_text_encoder()
+            stages = stages_of(job, guidance, texts)
         work = Work()
-        for stage in stages_of(job, guidance, texts):
+        for stage in stages:
             work = stage.carry_out(work, desk)
         report = results.write(job, work, desk, guidance.device, out)
         keeping.clear(out)

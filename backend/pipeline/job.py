@@ -11,7 +11,8 @@ from typing import Any, cast
 
 import torch
 
-from backend.engine.names import FieldName
+from backend.engine.names import FieldName, RuleName
+from backend.engine.regularisers import Ramp
 from backend.engine.settings import Settings, Shading
 from backend.errors import UserError
 from backend.guidance import folders, library
@@ -21,10 +22,16 @@ from backend.guidance.prompts import Elevations, ViewMode
 from backend.mesh import marching
 from backend.mesh.asset import MeshSettings
 from backend.mesh.names import ShadingName
+from backend.pipeline.given import marked, read
+from backend.pipeline.picture import reference
 from backend.pipeline.presets import preset
 from backend.pipeline.request import Request, check, check_values
-from backend.pipeline.tuning import tuned
+from backend.pipeline.start import Start, facts, start_of
+from backend.pipeline.tuning import painting, tuned
 from backend.prior import words
+
+_AGAIN = 0.5
+"""The strength with which a shape's own colours are painted over."""
 
 _PACKAGES = ("torch", "diffusers", "transformers", "tinycudann", marching.PACKAGE, "xatlas", "fast-simplification")
 
@@ -33,7 +40,8 @@ _PACKAGES = ("torch", "diffusers", "transformers", "tinycudann", marching.PACKAG
 class Job:
     """Everything that a result depends on, but for the versions of the programs.
 
-    threads: CPU threads, because sums come out differently with another number of them.
+    threads: CPU threads, because sums come out differently with another number of them. optimisation: of the first
+    stage that has steps. painting: of the colours of a mesh that was made before, if they are made once more.
     """
 
     prompt: str
@@ -51,12 +59,15 @@ class Job:
     threads: int
     optimisation: Settings
     mesh: MeshSettings
+    start: Start | None = None
+    paint_only: bool = False
+    painting: Settings | None = None
 
     def recipe(self) -> dict[str, Any]:
         """The job as JSON-compatible facts, with the versions of what will carry it out."""
         # Where the model lies is this machine's business.
         model = {"name": self.model.name, "revision": self.model.revision, "licence": self.model.licence}
-        return {**asdict(self), "model": model, "versions": versions()}
+        return {**asdict(self), **facts(self.start), "model": model, "versions": versions()}
 
     def with_numerics_of(self, recipe: dict[str, Any]) -> "Job":
         """This job, computed in the precision and with the threads that `recipe` names."""
@@ -79,15 +90,15 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     check_values(request)  # at once: to look through a large model's files takes a while
     model = library.resolve(request.guidance)
     warnings = check(request, model)
+    start = start_of(request)
+    if start is not None:
+        _look_at(start)
     device = chosen_device(request.device)
     small, multi_view = words.of(model.folder) is not None, folders.is_multi_view(model.folder)
     latent, told = folders.is_latent(model.folder), folders.takes_views(model.folder)
     chosen = replace(preset(request.preset, small, device.type, latent, multi_view, told), **_overrides(request))
     tuning = tuned(chosen, small, told, multi_view)
-    rule: dict[str, Any] = {} if request.rule is None else {"rule": request.rule}
-    optimisation = replace(tuning.optimisation, **rule)
-    if request.latent_field:  # the channels of latents are no colours, so light means nothing to them
-        optimisation = replace(optimisation, shading=Shading())
+    optimisation, colours = _optimisations(request, tuning.optimisation, start)
     job = Job(
         prompt=request.prompt,
         negative=request.negative,
@@ -106,13 +117,41 @@ def planned(request: Request) -> tuple[Job, list[str]]:
         mesh=MeshSettings(
             chosen.resolution, chosen.faces, chosen.texture, request.level, cast(ShadingName, request.shading)
         ),
+        start=start,
+        paint_only=request.paint_only,
+        painting=colours if chosen.paint and not request.paint_only else None,
     )
     return job, warnings
 
 
+def _optimisations(request: Request, tuned: Settings, start: Start | None) -> tuple[Settings, Settings]:
+    """That of the first stage, and that of colours which are made once more."""
+    optimisation = tuned if request.rule is None else replace(tuned, rule=cast(RuleName, request.rule))
+    if request.latent_field:  # the channels of latents are no colours, so light means nothing to them
+        optimisation = replace(optimisation, shading=Shading())
+    colours = painting(optimisation)
+    if start is not None and start.kind == "mesh":
+        optimisation = replace(colours if request.paint_only else _shaped(optimisation), strength=start.strength)
+    return optimisation, replace(colours, strength=_AGAIN)
+
+
+def _look_at(start: Start) -> None:
+    """Say what is wrong with it now, not when a model has been loaded. Raises UserError."""
+    if start.kind == "picture":
+        reference(start)
+    else:
+        marked(start.mask, len(read(start.path).mesh.triangles))
+
+
+def _shaped(optimisation: Settings) -> Settings:
+    """For a field that starts as something: it is empty elsewhere, as deeply as it would be in the end."""
+    depth = optimisation.depth
+    return replace(optimisation, depth=depth and Ramp(depth.end, depth.end))
+
+
 def _overrides(request: Request) -> dict[str, Any]:
     """What the request says otherwise than the preset."""
-    names = ("steps", "schedule", "field", "cfg", "faces", "texture")
+    names = ("steps", "schedule", "field", "cfg", "faces", "texture", "paint")
     return {name: value for name in names if (value := getattr(request, name)) is not None}
 
 

@@ -29,7 +29,7 @@ CHECKPOINT_SECONDS = 10.0
 SHARE = 0.01
 """Of the time of an optimisation that checkpoints may take."""
 
-SMALL_BYTES = 16 * 2**20
+SMALL_BYTES = 24 * 2**20
 """A checkpoint up to this size, as all of the built-in model's are, does not wait for its share: on most disks it takes
 less, and on one that stalls a kill shall not cost more than CHECKPOINT_SECONDS and a step."""
 
@@ -101,7 +101,7 @@ def _refuse_former(out: Path) -> None:
 def _refuse_other(job: Job, theirs: dict[str, Any], out: Path) -> None:
     """Raise OtherRunError if the recipe `theirs` is not that of `job`."""
     ours = json.loads(json.dumps(job.recipe()))
-    if ours["versions"] != theirs["versions"] or _outline(ours) != _outline(theirs):
+    if ours["versions"] != theirs["versions"] or not _alike(ours, theirs):
         raise OtherRunError(_VERSIONS.format(out=out))
     if ours != theirs:
         differing = ", ".join(sorted(_differences(ours, theirs)))
@@ -111,9 +111,11 @@ def _refuse_other(job: Job, theirs: dict[str, Any], out: Path) -> None:
         )
 
 
-def _outline(recipe: Any) -> Any:
-    """What a recipe tells of, without what it says."""
-    return {name: _outline(value) for name, value in recipe.items()} if isinstance(recipe, dict) else None
+def _alike(ours: Any, theirs: Any) -> bool:
+    """Whether two recipes tell of the same, whatever they say of it. What a job leaves out, None, tells of nothing."""
+    if not isinstance(ours, dict) or not isinstance(theirs, dict):
+        return True
+    return ours.keys() == theirs.keys() and all(_alike(ours[name], theirs[name]) for name in ours)
 
 
 def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[str]:
@@ -121,5 +123,7 @@ def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[str]:
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key in ours.keys() | theirs.keys():
             yield from _differences(ours.get(key), theirs.get(key), key)
+    elif isinstance(ours, dict) or isinstance(theirs, dict):
+        yield name
     elif ours != theirs:
         yield f"{name} ({theirs}, now {ours})"

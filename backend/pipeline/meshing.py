@@ -21,4 +21,6 @@ class Meshing:
 
     def carry_out(self, work: Work, desk: Desk) -> Work:
         asset, notes = build(needed(work.field), self.settings, self.device, desk.part)
+        if work.placement:
+            asset = work.placement.outwards(asset)
         return replace(work, asset=asset, notes=(*work.notes, *notes))

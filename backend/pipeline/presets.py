@@ -15,7 +15,10 @@ PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 
 @dataclass(frozen=True)
 class Preset:
-    """What a preset's name stands for. resolution, faces, texture: see `MeshSettings`."""
+    """What a preset's name stands for. resolution, faces, texture: see `MeshSettings`.
+
+    paint: whether the colours of the finished mesh are made once more; off until it is measured to help.
+    """
 
     steps: int
     cfg: float
@@ -24,6 +27,7 @@ class Preset:
     faces: int
     texture: int
     schedule: ScheduleName = "time_prior"
+    paint: bool = False
 
 
 _SMALL_STEPS = {"draft": 60, "standard": 180, "high": 500}

@@ -1,6 +1,7 @@
 """What an artist asks for, and what is wrong with it. Nothing here imports torch: the server checks requests, too."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from backend.engine.names import FIELDS, RULES, SCHEDULES
@@ -24,13 +25,21 @@ RANGES: dict[str, tuple[float, float]] = {
     "faces": (100, 1_000_000),
     "texture": (64, 8192),
     "level": (1e-3, 1e4),
+    "strength": (0.01, 1),
 }
 """The least and the most of every number in a request."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What an artist asks for. None: as the preset has it. prompt, negative: tidied, however they were typed."""
+    """What an artist asks for. None: as the preset has it. prompt, negative: tidied, however they were typed.
+
+    start: the file of a mesh or a picture to begin from. strength: how far the result may leave a mesh, in (0, 1].
+    paint_only: its colours alone are made, its triangles and texture coordinates stay. paint: whether the colours of
+    what comes out are made once more, finely. sketch: of a picture only the outline counts. mask: a file that says
+    which part counts: of a picture a second one, white where the object is; of a mesh the numbers of the triangles to
+    paint, as text.
+    """
 
     prompt: str
     preset: str = "standard"
@@ -48,6 +57,12 @@ class Request:
     shading: str = "auto"
     latent_field: bool = False
     device: str = "auto"
+    start: Path | None = None
+    strength: float | None = None
+    paint_only: bool = False
+    paint: bool | None = None
+    sketch: bool = False
+    mask: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative"):
@@ -84,6 +99,18 @@ def check_values(request: Request) -> None:
         value = getattr(request, name)
         if value is not None and not least <= value <= most:
             raise UserError(f"{name} is {value}; give a number from {least:,} to {most:,}")
+    _check_start(request)
+
+
+def _check_start(request: Request) -> None:
+    """Raise UserError for what makes no sense with the start that is named, or without one."""
+    needing = {name: bool(getattr(request, name)) for name in ("strength", "paint_only", "sketch", "mask")}
+    if request.start is None and (name := next((name for name, asked in needing.items() if asked), None)):
+        raise UserError(f"--{name.replace('_', '-')} needs something to begin from; name it with --start")
+    if request.latent_field and (request.start is not None or request.paint):
+        raise UserError("a latent field cannot begin from something, nor be painted; leave out the latent field")
+    if request.paint_only and request.sketch:
+        raise UserError("only a mesh can be painted, and only a picture be a sketch; leave one of both out")
 
 
 def check(request: Request, model: ModelSource) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from backend.errors import DiskFullError, UnwritableError
 from backend.files import FREE_BYTES_NEEDED, write_whole
 from backend.machine import peak_gpu_memory, peak_memory
 from backend.mesh import fidelity, pictures
+from backend.mesh.asset import Asset
+from backend.mesh.fidelity import Fidelity
 from backend.mesh.glb import read_glb, write_glb
 from backend.pipeline.job import Job
 from backend.pipeline.stages import Desk, Work, needed
@@ -71,9 +73,11 @@ def write(job: Job, work: Work, desk: Desk, device: torch.device, out: Path) -> 
     with desk.part("writing"):
         write_glb(needed(work.asset), out / MESH, named(job.prompt), job.recipe())
         asset, recipe = read_glb(out / MESH)
+        if work.placement:
+            asset = work.placement.inwards(asset)
         pictures.write_preview(asset, out / PREVIEW)
         pictures.write_turntable(asset, out / TURNTABLE)
-        likeness = fidelity.to_field(asset, needed(work.field), device)
+        likeness = _likeness(asset, work, device)
         shape = fidelity.topology(asset.mesh)
     report = Report(
         recipe=recipe,
@@ -93,3 +97,11 @@ def write(job: Job, work: Work, desk: Desk, device: torch.device, out: Path) -> 
     )
     write_whole(out / REPORT, (json.dumps(asdict(report), indent=2) + "\n").encode())
     return report
+
+
+def _likeness(asset: Asset, work: Work, device: torch.device) -> Fidelity:
+    """How close the mesh, inside the unit sphere, comes to its field, and in its colours to what was painted on it."""
+    if work.painting is None:
+        return fidelity.to_field(asset, needed(work.field), device)
+    painted = fidelity.to_painting(asset, work.painting, device)
+    return replace(fidelity.to_field(asset, work.field, device), psnr=painted.psnr) if work.field else painted

@@ -18,8 +18,10 @@ from backend.checkpoints import Checkpoint
 from backend.engine.fields import Field
 from backend.engine.finite import NonFiniteError
 from backend.engine.optimise import Progress, Resumption
+from backend.engine.painting import Painting
 from backend.errors import NotFiniteError
 from backend.mesh.asset import Asset
+from backend.mesh.placement import Placement
 from backend.pipeline.keeping import Keeper
 from backend.pipeline.remedies import Remedies, fewer_views
 
@@ -28,11 +30,15 @@ from backend.pipeline.remedies import Remedies, fewer_views
 class Work:
     """What the stages of a job have made so far; None: nothing yet.
 
-    field: the shape, in display colours. notes: sentences for the artist, what did not go as planned.
+    field: the shape, in display colours. asset: where the artist's own mesh lies, if the job began from one; placement:
+    what moves it into the unit sphere. painting: its colours, if they were painted. notes: sentences for the artist,
+    what did not go as planned.
     """
 
     field: Field | None = None
     asset: Asset | None = None
+    placement: Placement | None = None
+    painting: Painting | None = None
     notes: tuple[str, ...] = ()
 
 

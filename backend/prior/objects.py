@@ -57,33 +57,51 @@ class Surface:
         return to_display(linear), there
 
 
+Part = tuple[trimesh.Trimesh, np.ndarray]
+"""Some of the triangles of a file, and the 4 x 4 matrix that puts them into its world."""
+
+
 def read(path: Path) -> Surface:
     """The object in a GLB file, moved and scaled into the unit sphere. Raises UserError if there is none to read."""
+    parts = placed(path)
+    return coloured(parts, _upright(corners_of(parts)), _LARGEST_TEXTURE)
+
+
+def placed(path: Path) -> list[Part]:
+    """All triangles of a file, as they stand in it. Raises UserError if there are none, or none to read."""
     try:
-        scene = trimesh.load_scene(path)
+        scene = trimesh.load_scene(path, process=False)
     except Exception as error:  # trimesh raises what its parsers raise
         raise UserError(f"{path} cannot be read ({error}); export it as GLB again") from error
     # Not scene.dump(): trimesh's copies of textured meshes have lost their vertex colours.
-    placed = [scene.graph[node] for node in scene.graph.nodes_geometry]
-    found = [(scene.geometry[name], matrix) for matrix, name in placed]
-    found = [(part, matrix) for part, matrix in found if isinstance(part, trimesh.Trimesh) and len(part.faces)]
-    if not found:
+    found = [
+        (scene.geometry[name], matrix) for matrix, name in (scene.graph[node] for node in scene.graph.nodes_geometry)
+    ]
+    parts = [(part, matrix) for part, matrix in found if isinstance(part, trimesh.Trimesh) and len(part.faces)]
+    if not parts:
         raise UserError(f"{path} holds no triangles; export the mesh itself")
-    parts = [part for part, _ in found]
-    corners = np.concatenate([trimesh.transform_points(part.vertices, matrix)[part.faces] for part, matrix in found])
-    if not np.isfinite(corners).all():
+    if not np.isfinite(corners_of(parts)).all():
         raise UserError(f"{path} has vertices that are nowhere (NaN); mend the mesh and export it again")
-    corners = _upright(corners)
+    return parts
+
+
+def corners_of(parts: list[Part]) -> np.ndarray:
+    """The corners (F, 3, 3) of all triangles, in the file's world."""
+    return np.concatenate([trimesh.transform_points(part.vertices, matrix)[part.faces] for part, matrix in parts])
+
+
+def coloured(parts: list[Part], corners: np.ndarray, largest: int) -> Surface:
+    """The triangles of `parts` with their colours, moved to `corners`; textures of at most `largest` texels a side."""
     textures: list[Texture] = []
     which = []
-    for part in parts:
-        texture = _texture(part)
+    for part, _ in parts:
+        texture = _texture(part, largest)
         which.append(torch.full((len(part.faces),), len(textures) if texture else -1))
         textures += [texture] if texture else []
     return Surface(
         mesh=TriangleMesh(corners.reshape(-1, 3), np.arange(3 * len(corners), dtype=np.int32).reshape(-1, 3)),
-        colours=torch.cat([_colours(part) for part in parts]),
-        uvs=torch.cat([_uvs(part) for part in parts]),
+        colours=torch.cat([_colours(part) for part, _ in parts]),
+        uvs=torch.cat([_uvs(part) for part, _ in parts]),
         texture=torch.cat(which),
         textures=tuple(textures),
     )
@@ -98,7 +116,8 @@ def _upright(corners: np.ndarray) -> np.ndarray:
     return (centred / max(largest, 1e-9)).reshape(corners.shape).astype(np.float32)
 
 
-def _textured(part: trimesh.Trimesh) -> tuple[TextureVisuals, PBRMaterial] | None:
+def textured(part: trimesh.Trimesh) -> tuple[TextureVisuals, PBRMaterial] | None:
+    """What `part` has of a texture, if that is of the kind that GLB files have."""
     visual = part.visual
     if isinstance(visual, TextureVisuals) and isinstance(visual.material, PBRMaterial):
         return visual, visual.material
@@ -108,7 +127,7 @@ def _textured(part: trimesh.Trimesh) -> tuple[TextureVisuals, PBRMaterial] | Non
 def _colours(part: trimesh.Trimesh) -> Tensor:
     """Linear factors at corners: the material's, which trimesh keeps in eight bits, times the vertices' own."""
     factor, own = np.full(3, 255, dtype=np.uint8), None
-    if found := _textured(part):
+    if found := textured(part):
         visual, material = found
         factor = factor if material.baseColorFactor is None else material.baseColorFactor[:3]
         own = visual.vertex_attributes.get("color")
@@ -124,21 +143,21 @@ def _shares(values: np.ndarray) -> np.ndarray:
 
 
 def _uvs(part: trimesh.Trimesh) -> Tensor:
-    found = _textured(part)
+    found = textured(part)
     if found is None or found[0].uv is None:
         return torch.zeros(len(part.faces), 3, 2)
     return torch.from_numpy(np.asarray(found[0].uv)[part.faces]).float()
 
 
-def _texture(part: trimesh.Trimesh) -> Texture | None:
-    found = _textured(part)
+def _texture(part: trimesh.Trimesh, largest: int) -> Texture | None:
+    found = textured(part)
     if found is None or found[0].uv is None or found[1].baseColorTexture is None:
         return None
     material = found[1]
     cut_out = material.alphaMode == "MASK"
     # Made smaller, a pixel of no alpha turns black: only where it is cut out, nobody sees it.
     picture = material.baseColorTexture.convert("RGBA" if cut_out else "RGB")
-    picture.thumbnail((_LARGEST_TEXTURE, _LARGEST_TEXTURE))
+    picture.thumbnail((largest, largest))
     texels = torch.from_numpy(np.array(picture.convert("RGBA"))).permute(2, 0, 1).float() / 255
     cutoff = 0.5 if material.alphaCutoff is None else material.alphaCutoff
     return Texture(torch.cat([to_linear(texels[:3]), texels[3:]]), cutoff if cut_out else 0.0)

@@ -1,15 +1,14 @@
-"""What this machine offers, read anew when its models have changed."""
+"""What this machine offers: its models, presets and estimates."""
 
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from backend.errors import UserError
-from backend.guidance import library
-from backend.guidance.library import ModelSource
 from backend.service import wordlists
 from backend.service.estimates import Estimates
 from backend.service.offer import checked, offer
+from backend.service.shelf import Shelf
 from shared.jobs import Generation
 from shared.offer import Offer
 
@@ -28,29 +27,22 @@ class Catalogue:
     ) -> None:
         self._device = device
         self._finished, self._facts = finished, facts
-        self._models: list[ModelSource] = []
-        self._fingerprint: tuple[tuple[str, int], ...] | None = None
+        self._shelf = Shelf()
 
     def offer(self) -> Offer:
         """What can be asked for now."""
         facts = self._facts()
         estimates = Estimates(self._finished(), facts.get("seconds_per_step"))
-        return offer(self._current(), self._device, estimates.seconds, facts.get("curves", {}))
+        return offer(self._shelf.models(), self._device, estimates.seconds, facts.get("curves", {}))
 
     def check(self, request: Generation) -> list[str]:
         """Warnings for the artist. Raises UserError for what cannot be done."""
-        return checked(request, self._current())[1]
+        return checked(request, self._shelf.models())[1]
 
     def words(self, sha256: str) -> bytes | None:
         """The file of a model's words, by its digest; None if no model has it."""
-        for model in self._current():
+        for model in self._shelf.models():
             with suppress(UserError):  # damaged words: the model is not offered, and the log says so
                 if (listed := wordlists.of(model.folder)) and listed.asset.sha256 == sha256:
                     return listed.content
         return None
-
-    def _current(self) -> list[ModelSource]:
-        fingerprint = library.fingerprint()
-        if fingerprint != self._fingerprint:
-            self._models, self._fingerprint = library.usable(), fingerprint
-        return self._models

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 from backend.service import pipe
 from backend.service.executor import Advanced, Failed, Finished, Result, Stopped
@@ -51,15 +51,24 @@ class Gone:
 
 
 News = Ready | Advanced | Finished | Failed | Stopped | Spent | Gone
+Told = TypeVar("Told")
 
 
-class Child:
+class Child(Generic[Told]):
     """One worker process and the thread that hears it. `ring` is called from there when there is news.
 
-    Raises OSError if it cannot be started. The calling thread has to live on: see `worker.main`.
+    understand: what a message says; raises PipeError if it says nothing. Raises OSError if it cannot be started. The
+    calling thread has to live on: see `worker.main`.
     """
 
-    def __init__(self, command: Sequence[str], device: str, log_folder: Path, ring: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        device: str,
+        log_folder: Path,
+        ring: Callable[[], None],
+        understand: Callable[[Message], list[Told]],
+    ) -> None:
         log_folder.mkdir(parents=True, exist_ok=True)
         self.log = log_folder / log_name(device)
         self.rotate_log()
@@ -75,10 +84,10 @@ class Child:
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         self._commands = cast(BufferedIOBase, self._process.stdin)
-        self._ring = ring
+        self._ring, self._understand = ring, understand
         self._lock = threading.Lock()
-        self._latest: Advanced | None = None
-        self._news: list[News] = []
+        self._latest: dict[str, Advanced] = {}
+        self._news: list[Told | Gone] = []
         self._asked = False
         self._hearing = threading.Thread(
             target=self._hear, args=(cast(BufferedIOBase, self._process.stdout),), name=device, daemon=True
@@ -94,12 +103,12 @@ class Child:
         with contextlib.suppress(OSError):
             pipe.write(self._commands, Message(command))
 
-    def take(self) -> list[News]:
-        """What came since the last call. Of progress only the latest, with the latest pictures."""
+    def take(self) -> list[Told | Advanced | Gone]:
+        """What came since the last call. Of progress only the latest of each job, with the latest pictures."""
         with self._lock:
             news, self._news = self._news, []
-            latest, self._latest = self._latest, None
-        return [latest, *news] if latest else news
+            latest, self._latest = self._latest, {}
+        return [*latest.values(), *news]
 
     def terminate(self) -> None:
         """Ask the process and its own children to go."""
@@ -148,7 +157,7 @@ class Child:
         with stream:
             try:
                 while (message := pipe.read(stream)) is not None:
-                    self._keep(*_news(message))
+                    self._keep(*self._understand(message))
             except PipeError:
                 self.kill()
         try:
@@ -158,17 +167,17 @@ class Child:
             code = self._process.wait()
         self._keep(Gone(code, self._asked))
 
-    def _keep(self, *news: News) -> None:
+    def _keep(self, *news: Told | Gone) -> None:
         with self._lock:
             for one in news:
                 if not isinstance(one, Advanced):
                     self._news.append(one)
-                elif (before := self._latest) and (before.job, before.attempt) == (one.job, one.attempt):
-                    self._latest = replace(
+                elif (before := self._latest.get(one.job)) and before.attempt == one.attempt:
+                    self._latest[one.job] = replace(
                         one, preview=one.preview or before.preview, coarse=one.coarse or before.coarse
                     )
                 else:
-                    self._latest = one
+                    self._latest[one.job] = one
         self._ring()
 
 
@@ -179,17 +188,18 @@ def _environment(device: str) -> dict[str, str]:
     return {**os.environ, **gpu}
 
 
-def _news(message: Message) -> list[News]:
-    """What a message says. Raises PipeError if it says nothing."""
+def heard(message: Message) -> list[News]:
+    """What a worker's message says. Raises PipeError if it says nothing."""
     header = dict(message.header)
     try:
         kind, spent = header.pop("is"), header.pop("spent", False)
-        return [_one(kind, header, message.blob), *([Spent()] if spent else [])]
+        return [news_of(kind, header, message.blob), *([Spent()] if spent else [])]
     except (KeyError, TypeError, ValueError) as error:
         raise PipeError(f"a worker's message cannot be understood: {error!r}") from error
 
 
-def _one(kind: str, header: dict[str, Any], blob: bytes) -> News:
+def news_of(kind: str, header: dict[str, Any], blob: bytes) -> Ready | Advanced | Finished | Failed | Stopped:
+    """The news of a `kind`. Raises KeyError, TypeError and ValueError."""
     if kind == "advanced":
         middle = header.pop("preview")
         end = middle + header.pop("coarse")

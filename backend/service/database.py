@@ -9,7 +9,7 @@ from pathlib import Path
 from backend.errors import UserError
 from shared.errors import Storage
 
-SCHEMA = 1
+SCHEMA = 2
 
 _TABLES = """
 CREATE TABLE jobs (
@@ -54,6 +54,27 @@ CREATE INDEX events_by_owner ON events (owner, seq);
 CREATE TABLE age (seconds REAL NOT NULL, clock REAL NOT NULL);
 """
 
+_INPUTS = """
+CREATE TABLE inputs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    sort TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    whole INTEGER NOT NULL DEFAULT 0,
+    turn INTEGER NOT NULL,
+    settled REAL,
+    UNIQUE (owner, sha256)
+);
+CREATE VIEW needed_inputs AS
+    SELECT inputs.number FROM inputs
+    JOIN jobs ON jobs.owner = inputs.owner AND json_extract(jobs.request, '$.start.sha256') = inputs.sha256
+    WHERE jobs.state IN ('queued', 'running', 'cancelling');
+"""
+
+_STEPS = (_TABLES, _INPUTS)
+"""What each schema has more than the one before it."""
+
 
 def opened(path: Path) -> sqlite3.Connection:
     """The one connection to the database at `path`, made if it is not there.
@@ -72,8 +93,8 @@ def opened(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # An answer says "accepted" only when the job would survive a power cut.
         connection.execute("PRAGMA synchronous = FULL")
-        if schema == 0:
-            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        if schema < SCHEMA:
+            connection.executescript(f"BEGIN; {''.join(_STEPS[schema:])} PRAGMA user_version = {SCHEMA}; COMMIT;")
         (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if sound != "ok":
             raise sqlite3.DatabaseError(sound)

@@ -5,18 +5,20 @@ report waits and is tried again; nothing new is started meanwhile.
 """
 
 import logging
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from backend.service.database import storage
-from backend.service.executor import Advanced, Crashed, Executor, Failed, Finished, Stopped, Task, Update
+from backend.service.executor import Advanced, Crashed, Executor, Failed, Finished, Lost, Stopped, Task, Update
 from backend.service.jobs import Row
 from backend.service.live import LiveBoard
 from backend.service.store import Store
 from shared.errors import Storage
 from shared.jobs import Reason
-from shared.limits import TEXT_CHARACTERS
+from shared.limits import LISTED_DEVICES, TEXT_CHARACTERS
 from shared.records import to_json
 from shared.states import IllegalChange, State
 
@@ -24,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 CRASHES_FORGIVEN = 2
 """How often a job whose worker died goes on from its checkpoint before it fails."""
+
+AT_ONCE = 4
+"""Changes of state in one tick: each goes to the disk, and meanwhile nobody gets an answer."""
 
 RETRY_SECONDS = 1.0
 """Pause before a disk that refused is tried again."""
@@ -33,6 +38,7 @@ RETRY_SECONDS = 1.0
 class _Run:
     attempt: int
     begun: float
+    device: str
 
 
 class Dispatcher:
@@ -50,6 +56,7 @@ class Dispatcher:
         self._running: dict[int, _Run] = {}
         self._unapplied: deque[Update] = deque()
         self._not_before = 0.0
+        self._more = False
 
     def cancel(self, row: Row) -> None:
         """Free the job's device, if it has one."""
@@ -57,43 +64,53 @@ class Dispatcher:
             self._executor.cancel(str(row.number))
 
     def tick(self, now: float) -> bool:
-        """Apply what workers report and start what can start. Returns whether a job changed its state."""
-        changed = False
+        """Apply what workers report and start what can start, a part at a time.
+
+        Returns whether a job changed its state.
+        """
         for update in self._executor.poll(now):
             if isinstance(update, Advanced):
                 self._show(update)
             else:
                 self._unapplied.append(update)
+        changes = 0
         if now < self._not_before:
-            return changed
+            return False
         try:
             with storage():
-                while self._unapplied:
-                    self._apply(self._unapplied[0], now)
-                    self._unapplied.popleft()
-                    changed = True
-                for device in self._executor.free():
-                    changed = self._start_next(device, now) or changed
-            self.trouble = None
+                for _ in islice(self._changes(now), AT_ONCE):
+                    changes += 1
+            self.trouble, self._more = None, changes == AT_ONCE
         except Storage as error:
             logger.error("%s", error)
             self.trouble, self._not_before = error, now + RETRY_SECONDS
-        return changed
+        return changes > 0
 
     def devices(self) -> tuple[str, ...]:
         """What computes, and whether it is busy."""
-        return tuple(f"{device.name}: {device.state}" for device in self._executor.devices())
+        return _told([f"{device.name}: {device.state}" for device in self._executor.devices()])
 
     def troubles(self) -> tuple[str, ...]:
         """What keeps jobs from being done, one sentence each."""
         found = [f"{device.name}: {device.trouble}" for device in self._executor.devices() if device.trouble]
+        found += [
+            f'no machine has the model "{model}", which jobs wait for; dreamtime models add brings it to one'
+            for model in sorted(self._models_missed())
+        ]
         if self.trouble:
-            found.append(str(self.trouble))
-        return tuple(sentence[:TEXT_CHARACTERS] for sentence in found)
+            found.insert(0, str(self.trouble))
+        return _told(found)
+
+    def device_of(self, number: int) -> str:
+        """Where a job runs, or ""."""
+        run = self._running.get(number)
+        return run.device if run else ""
 
     def due(self) -> float | None:
         """When `tick` should be called again even if no worker reports."""
-        return self._not_before if self.trouble else None
+        if self.trouble:
+            return self._not_before
+        return -math.inf if self._more else None
 
     def _show(self, update: Advanced) -> None:
         number = int(update.job)
@@ -101,7 +118,7 @@ class Dispatcher:
         if run and run.attempt == update.attempt:
             row = self._store.jobs.row(number)
             if row.state == State.RUNNING:
-                self.live.show(number, row.owner, row.id, update)
+                self.live.show(number, row.owner, row.id, update, run.device)
 
     def _apply(self, update: Update, now: float) -> None:
         number = int(update.job)
@@ -118,6 +135,9 @@ class Dispatcher:
                 self._store.stop(number)
             elif isinstance(update, Crashed):
                 self._crashed(row, update)
+            elif isinstance(update, Lost):
+                logger.warning("job %d: %s", number, update.reason)
+                self._store.give_back(number)
         except IllegalChange:
             logger.exception("job %d", number)
         del self._running[number]
@@ -130,18 +150,53 @@ class Dispatcher:
         else:
             self._store.fail(row.number, _reason("crashed", update.sentence))
 
-    def _start_next(self, device: str, now: float) -> bool:
-        row = self._store.jobs.next_queued()
+    def _changes(self, now: float) -> Iterator[None]:
+        """Apply what workers reported, then start what can start; a step for each change of a job's state."""
+        while self._unapplied:
+            self._apply(self._unapplied[0], now)
+            self._unapplied.popleft()
+            yield
+        jobless: set[frozenset[str] | None] = set()
+        for device in self._executor.free():
+            models = self._executor.models(device)
+            if models not in jobless and self._start_next(device, models, now):
+                yield
+            else:
+                jobless.add(models)
+
+    def _start_next(self, device: str, models: frozenset[str] | None, now: float) -> bool:
+        row = self._store.jobs.next_queued(models)
         if row is None:
             return False
         if not self.admits(row.owner):
             self._store.fail(row.number, _reason("revoked", "this artist's key was revoked"))
             return True
+        start = row.request.start
+        given = self._store.inputs.path(row.owner, start) if start else None
+        if start and given is None:
+            self._store.fail(row.number, _reason("input_gone", "what it begins from is not on the backend any more"))
+            return True
         row = self._store.start(row.number)
-        self._running[row.number] = _Run(row.attempt, now)
-        task = Task(str(row.number), row.attempt, to_json(row.request), self._store.work_folder(row.number))
+        self._running[row.number] = _Run(row.attempt, now, device)
+        task = Task(str(row.number), row.attempt, to_json(row.request), self._store.work_folder(row.number), given)
         self._executor.start(device, task)
         return True
+
+    def _models_missed(self) -> set[str]:
+        """The models of waiting jobs that no device has."""
+        known = [device.name for device in self._executor.devices() if device.state in ("idle", "busy")]
+        here = [self._executor.models(name) for name in known]
+        if not here or None in here:
+            return set()
+        return self._store.jobs.models_awaited().difference(*(models for models in here if models))
+
+
+def _told(sentences: Sequence[str]) -> tuple[str, ...]:
+    """As many as an answer holds; the last one counts the others."""
+    if len(sentences) > LISTED_DEVICES:
+        kept = LISTED_DEVICES - 1
+        sentences = [*sentences[:kept], f"and {len(sentences) - kept} more"]
+    return tuple(sentence[:TEXT_CHARACTERS] for sentence in sentences)
 
 
 _REMEDIES = {
@@ -153,6 +208,7 @@ _REMEDIES = {
     "no_result": "try another seed or more steps",
     "crashed": "generate it again; if it happens again, the backend's log says why",
     "revoked": "pair again",
+    "input_gone": "generate it again, which sends it again",
 }
 
 

@@ -16,14 +16,7 @@ from backend import machine
 from backend.engine import schedules
 from backend.engine.fields import Field
 from backend.engine.names import SCHEDULES
-from backend.errors import (
-    DiskFullError,
-    NotFiniteError,
-    OtherRunError,
-    OutOfMemoryError,
-    UnwritableError,
-    UserError,
-)
+from backend.errors import DiskFullError, NotFiniteError, OtherRunError, OutOfMemoryError, UnwritableError, UserError
 from backend.files import is_full, to_disk
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
@@ -37,7 +30,7 @@ from backend.pipeline.request import Request
 from backend.pipeline.results import MESH, PREVIEW, REPORT, TURNTABLE
 from backend.pipeline.shape import Shape
 from backend.pipeline.stages import Status
-from backend.service import previews
+from backend.service import previews, starts
 from backend.service.executor import Result
 from backend.service.offer import checked
 from backend.service.remaining import USUAL_SECONDS, Remaining
@@ -106,14 +99,17 @@ class TorchEngine:
         }
 
     def carry_out(
-        self, request: dict[str, Any], folder: Path, device: str, listen: Listener
+        self, request: dict[str, Any], folder: Path, device: str, listen: Listener, given: Path | None = None
     ) -> tuple[tuple[Result, ...], dict[str, Any]]:
         """See `worker.Engine`. The report is `results.Report`'s fields."""
         torch.set_num_threads(self._threads)  # a resumed job may have set another number
         try:
-            job, _ = planned(_request(request, device))
+            job, _ = planned(_request(request, device, given, folder))
         except UserError as error:
             raise TaskError("bad_request", _for_artists(error)) from error
+        except OSError as error:
+            code = "disk_full" if is_full(error) else "unwritable"
+            raise TaskError(code, f"what it begins from cannot be made ready ({error.strerror})") from error
         out = folder / OUT
         reporter = _Reporter(job, self._remaining(job), listen)
         try:
@@ -187,14 +183,21 @@ def _kind(device: str) -> str:
     return device.partition(":")[0]
 
 
-def _request(values: dict[str, Any], device: str) -> Request:
-    """The request that JSON-compatible `values` stand for. Raises UserError if it cannot be done here, any more."""
+def _request(values: dict[str, Any], device: str, given: Path | None, folder: Path) -> Request:
+    """The request that JSON-compatible `values` stand for, its start, which is `given`, made ready in `folder`.
+
+    Raises UserError if it cannot be done here, any more, OSError if files cannot be read or written.
+    """
     try:
         asked = from_json(Generation, values)
     except ValueError as error:
         raise UserError(f"the request cannot be read ({error})") from error
     request, _ = checked(asked, library.usable())
-    return replace(request, device=_kind(device))
+    request = replace(request, device=_kind(device))
+    if asked.start is None or given is None:
+        return request
+    start, mask = starts.prepared(asked.start, given, folder)
+    return replace(request, start=start, mask=mask)
 
 
 def _finished(job: Job, out: Path) -> dict[str, Any] | None:
@@ -222,7 +225,7 @@ def _result(path: Path) -> Result:
 
 def _sort(job: Job) -> tuple[Any, ...]:
     """Jobs of one sort take about as long after their optimisation."""
-    return job.model.name, job.field, job.mesh
+    return job.model.name, job.field, job.mesh, job.paint_only
 
 
 def _too_large(job: Job, part: str) -> str:

@@ -24,13 +24,15 @@ class Task:
     """One attempt at a job.
 
     attempt: grows with every try, so that news of an old one is told apart. request: a `shared.jobs.Generation`
-    as JSON. folder: the job's own; checkpoints in it are gone on from.
+    as JSON. folder: the job's own; checkpoints in it are gone on from. given: the file of the input that it begins
+    from, if it does.
     """
 
     job: str
     attempt: int
     request: dict[str, Any]
     folder: Path
+    given: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,23 @@ class Crashed:
     sentence: str
 
 
-Update = Advanced | Finished | Failed | Stopped | Crashed
+@dataclass(frozen=True)
+class Lost:
+    """The device of the task is out of reach, through no fault of the task's. reason: one sentence."""
+
+    job: str
+    attempt: int
+    reason: str
+
+
+Update = Advanced | Finished | Failed | Stopped | Crashed | Lost
 
 
 @runtime_checkable
 class Executor(Protocol):
     """Carries out tasks, one at a time on each device. To be used from one thread, which has to outlive it.
 
-    Each started task ends in exactly one of Finished, Failed, Stopped and Crashed, and nothing comes after that.
+    Each started task ends in exactly one of Finished, Failed, Stopped, Crashed and Lost, and nothing comes after that.
     """
 
     def devices(self) -> tuple[Device, ...]:
@@ -115,7 +126,11 @@ class Executor(Protocol):
         ...
 
     def free(self) -> tuple[str, ...]:
-        """The devices that are warm and idle: a task would start there at once."""
+        """The devices that are warm and idle, the fastest first: a task would start there at once."""
+        ...
+
+    def models(self, device: str) -> frozenset[str] | None:
+        """The names of the models that a device has; None: all that the server offers."""
         ...
 
     def start(self, device: str, task: Task) -> None:

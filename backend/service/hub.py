@@ -8,7 +8,7 @@ import json
 import platform
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from backend.errors import UserError
@@ -39,12 +39,14 @@ from shared.messages import (
     GetEvents,
     GetList,
     GetState,
+    Held,
     Hello,
     Jobs,
     Message,
     News,
     Refused,
     Submit,
+    Upload,
     Welcome,
 )
 from shared.offer import Offer
@@ -110,7 +112,7 @@ class Hub:
             with storage():
                 if isinstance(message, GetEvents):
                     return self._park(peer, owner, number, message, now)
-                return [Reply(peer, number, self._answer(owner, message))]
+                return [Reply(peer, number, self._placed(self._answer(owner, message)))]
         except Refusal as error:
             return [Reply(peer, number, Refused.because(error))]
 
@@ -189,6 +191,8 @@ class Hub:
                 return self._new_state(owner, message.job)
             case Fetch():
                 return self._chunk(owner, message)
+            case Upload():
+                return Held(message.sha256, self._store.inputs.receive(owner, message))
             case Acknowledge():
                 self._store.acknowledge(owner, message.job)
                 return Jobs((self._store.jobs.state(owner, message.job),))
@@ -218,6 +222,13 @@ class Hub:
         jobs = self._store.submit(owner, message.jobs, message.request, warnings)
         self._changed = True
         return Jobs(tuple(jobs))
+
+    def _placed(self, answer: Message) -> Message:
+        """With what is not in the store: where jobs run."""
+        if not isinstance(answer, Jobs):
+            return answer
+        jobs = [replace(job, device=self._dispatcher.device_of(job.number)) for job in answer.jobs]
+        return replace(answer, jobs=tuple(jobs))
 
     def _new_state(self, owner: str, job: str) -> Jobs:
         self._changed = True

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from backend.service.results import Results
@@ -67,15 +67,28 @@ class Jobs:
         ).fetchone()
         return int(count)
 
-    def next_queued(self) -> Row | None:
-        """The first job of the artist whose last turn is the longest ago: first come, first served, in rounds."""
+    def next_queued(self, models: Collection[str] | None = None) -> Row | None:
+        """The first job of the artist whose last turn is the longest ago: first come, first served, in rounds.
+
+        models: only jobs with one of these.
+        """
         row = self._database.execute(
             """
             SELECT min(number) AS number, (SELECT max(turn) FROM jobs AS j WHERE j.owner = jobs.owner) AS last_turn
-            FROM jobs WHERE state = 'queued' GROUP BY owner ORDER BY last_turn NULLS FIRST, number LIMIT 1
-            """
+            FROM jobs WHERE state = 'queued'
+            AND (:all OR json_extract(request, '$.model') IN (SELECT value FROM json_each(:models)))
+            GROUP BY owner ORDER BY last_turn NULLS FIRST, number LIMIT 1
+            """,
+            {"all": models is None, "models": json.dumps(sorted(models or ()))},
         ).fetchone()
         return self.row(row["number"]) if row else None
+
+    def models_awaited(self) -> set[str]:
+        """The models of the jobs that wait."""
+        rows = self._database.execute(
+            "SELECT DISTINCT json_extract(request, '$.model') FROM jobs WHERE state = 'queued'"
+        )
+        return {model for (model,) in rows}
 
     def durations(self) -> list[tuple[str, str, float]]:
         """Model, preset and seconds of the last jobs that took one attempt and the usual preset, the oldest first."""

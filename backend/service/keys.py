@@ -61,7 +61,7 @@ class KeyRing:
         self._folder = folder
         self._lock = threading.Lock()
         self._admitted: dict[str, Path] = {}
-        self._entries: frozenset[tuple[str, tuple[int, ...]]] | None = None
+        self._entries: frozenset[tuple[str, tuple[int, ...] | None]] | None = None
         self._look_after = 0.0
         self._touch_after: dict[str, float] = {}
 
@@ -200,7 +200,7 @@ class KeyRing:
         try:
             private.check(self._folder, self._folder.stat())
             with os.scandir(self._folder) as found:
-                entries = frozenset((entry.name, _marks(entry.stat())) for entry in found)
+                entries = frozenset((entry.name, _marks(entry)) for entry in found)
             if entries != self._entries:
                 self._admitted = dict(filter(None, map(_admitted, self._files())))
                 self._entries = entries
@@ -210,8 +210,12 @@ class KeyRing:
             self._admitted, self._entries = {}, None
 
 
-def _marks(stat: os.stat_result) -> tuple[int, ...]:
-    """What changes when a file is replaced by another or its mode is changed."""
+def _marks(entry: "os.DirEntry[str]") -> tuple[int, ...] | None:
+    """What changes when a file is replaced by another or its mode is changed; None if it has just been removed."""
+    try:
+        stat = entry.stat()
+    except FileNotFoundError:
+        return None
     return stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode
 
 

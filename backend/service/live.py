@@ -13,6 +13,7 @@ class _Latest:
 
     owner: str
     id: str
+    device: str
     update: Advanced
     revision: int
     pictured: int
@@ -25,7 +26,7 @@ class LiveBoard:
         self.revision = 0
         self._latest: dict[int, _Latest] = {}
 
-    def show(self, number: int, owner: str, job: str, update: Advanced) -> None:
+    def show(self, number: int, owner: str, job: str, update: Advanced, device: str) -> None:
         """Replace what is known of the job; a picture stays until there is a newer one."""
         self.revision += 1
         before = self._latest.get(number)
@@ -36,7 +37,7 @@ class LiveBoard:
             update = replace(
                 update, preview=update.preview or before.update.preview, coarse=update.coarse or before.update.coarse
             )
-        self._latest[number] = _Latest(owner, job, update, self.revision, pictured)
+        self._latest[number] = _Latest(owner, job, device, update, self.revision, pictured)
 
     def newest(self, owner: str) -> int:
         """The revision of the last change to the artist's jobs, or 0."""
@@ -70,6 +71,7 @@ class LiveBoard:
                     eta=update.eta,
                     preview=len(pictures[0]),
                     coarse=len(pictures[1]),
+                    device=job.device,
                 )
             )
         return tuple(running), body

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.service.bell import Bell
-from backend.service.child import Child
+from backend.service.child import Child, heard
 from backend.service.executor import Device, Task, Update
 from backend.service.slot import Patience, Slot
 
@@ -32,7 +32,7 @@ class LocalExecutor:
         self._bell = Bell()
         patience = patience or Patience()
         self._slots = {
-            device: Slot(device, partial(Child, command, device, log_folder, self._bell.ring), patience)
+            device: Slot(device, partial(Child, command, device, log_folder, self._bell.ring, heard), patience)
             for device in devices
         }
         self._bell.ring()  # the first poll starts the workers
@@ -42,6 +42,9 @@ class LocalExecutor:
 
     def free(self) -> tuple[str, ...]:
         return tuple(slot.device for slot in self._slots.values() if slot.state == "idle")
+
+    def models(self, device: str) -> None:
+        """All: the server reads the same folder."""
 
     def start(self, device: str, task: Task) -> None:
         slot = self._slots.get(device)

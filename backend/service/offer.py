@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
+from pathlib import Path
 
 from backend.engine.names import FIELDS, SCHEDULES
 from backend.errors import UserError
@@ -14,6 +15,7 @@ from backend.pipeline.presets import PRESETS, Preset, preset
 from backend.pipeline.request import RANGES, Request, check
 from backend.prior import words
 from backend.service import wordlists
+from shared.inputs import MESH, PICTURE
 from shared.jobs import Generation
 from shared.limits import HEADER_BYTES
 from shared.offer import MODELS, Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
@@ -84,7 +86,7 @@ def _offered_preset(name: str, chosen: Preset, seconds: float | None) -> Offered
 
 
 def checked(asked: Generation, models: Sequence[ModelSource]) -> tuple[Request, list[str]]:
-    """What is asked for as the worker takes it, and warnings for the artist.
+    """What is asked for as the worker takes it, and warnings for the artist. A start has its digest for a path still.
 
     Raises UserError for what cannot be done. A model must go by the exact name of one of `models`: a path or the id
     of a model elsewhere would make the server read and fetch what a client likes.
@@ -93,6 +95,20 @@ def checked(asked: Generation, models: Sequence[ModelSource]) -> tuple[Request, 
     if asked.model not in named:
         nearest = get_close_matches(asked.model, named, n=3, cutoff=0.4) or list(named)[:3]
         raise UserError(f'the server has no model "{asked.model}"; choose another, such as {", ".join(nearest)}')
-    values = asdict(asked)
+    _check_start(asked)
+    values = {**asdict(asked), "start": Path(asked.start.sha256) if asked.start else None}
     request = Request(guidance=values.pop("model"), **values)
     return request, check(request, named[asked.model])
+
+
+def _check_start(asked: Generation) -> None:
+    """Raise UserError for what does not go with the sort of start that is named, or without one."""
+    sort = asked.start.sort if asked.start else None
+    if sort is None and (asked.paint_only or asked.sketch or asked.strength is not None):
+        raise UserError("a strength, painting and a sketch need something to begin from; choose a mesh or a picture")
+    if sort == PICTURE and asked.paint_only:
+        raise UserError("a picture cannot be painted on; choose a mesh for that")
+    if sort == PICTURE and asked.strength is not None:
+        raise UserError("a strength says how far a mesh may be left, and a picture has none; leave it out")
+    if sort == MESH and asked.sketch:
+        raise UserError("a mesh is no sketch; choose a picture for that")

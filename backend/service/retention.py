@@ -1,4 +1,4 @@
-"""What is kept of finished jobs, and for how long.
+"""What is kept of finished jobs and of inputs, and for how long.
 
 The age of a result is counted in time that the backend has seen pass, not by the calendar: a clock that is set
 forward by years must not remove everything.
@@ -57,6 +57,7 @@ class Retention:
         try:
             age = self._store.aged(lambda age, clock: age + (self._pause(clock) if passed is None else passed))
             self._store.results.drop(outdated(self._store.results.kept(), age, self._seconds, self._size))
+            self._store.inputs.drop_older(age, self._seconds)
             self._store.events.forget(EVENTS_KEPT)
         except Storage:  # the dispatcher says so, and the next sweep may do better
             return

@@ -39,12 +39,12 @@ class Slot:
     begin: starts a process; raises OSError. Times are monotonic seconds.
     """
 
-    def __init__(self, device: str, begin: Callable[[], Child], patience: Patience) -> None:
+    def __init__(self, device: str, begin: Callable[[], Child[News]], patience: Patience) -> None:
         self.device = device
         self.state: DeviceState = "starting"
         self.trouble = ""
         self.task: Task | None = None
-        self.child: Child | None = None
+        self.child: Child[News] | None = None
         self.facts: dict[str, Any] = {}
         self._begin = begin
         self._patience = patience
@@ -67,6 +67,7 @@ class Slot:
                 "attempt": task.attempt,
                 "request": task.request,
                 "folder": str(task.folder),
+                "given": task.given and str(task.given),
             }
         )
 
@@ -175,7 +176,7 @@ def _reason(gone: Gone) -> str:
         return f"signal {-gone.code}"
 
 
-def _sentence(gone: Gone, child: Child) -> str:
+def _sentence(gone: Gone, child: Child[News]) -> str:
     """What an artist is told about it."""
     if _reason(gone) == "SIGKILL" and not gone.asked:
         return "the worker was killed (SIGKILL); the system does that when memory runs out"

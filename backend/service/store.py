@@ -21,6 +21,8 @@ from backend.errors import UserError
 from backend.service import database
 from backend.service.events import Events
 from backend.service.executor import Result
+from backend.service.inputs import FOLDER as INPUTS
+from backend.service.inputs import Inputs
 from backend.service.jobs import Jobs, Row
 from backend.service.results import FOLDER as ASSETS
 from backend.service.results import Results
@@ -36,8 +38,8 @@ DATABASE, LOCK, WORK = "jobs.sqlite", "lock", "work"
 class Store:
     """The folder of one server, and all that changes its jobs.
 
-    jobs: how they stand. events: what happened to them. results: their files. clock: the time shown to people, seconds
-    since 1970.
+    jobs: how they stand. events: what happened to them. results: their files. inputs: what they begin from. clock: the
+    time shown to people, seconds since 1970.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
@@ -46,7 +48,7 @@ class Store:
         self._clock = clock
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what artists ask for is nobody else's business
-            for name in (ASSETS, WORK):
+            for name in (ASSETS, INPUTS, WORK):
                 (folder / name).mkdir(exist_ok=True)
             self._lock = FileLock(folder / LOCK)
             self._lock.acquire(timeout=0)
@@ -59,6 +61,7 @@ class Store:
             self.results = Results(self._database, folder)
             self.jobs = Jobs(self._database, self.results)
             self.events = Events(self._database, clock)
+            self.inputs = Inputs(self._database, folder)
         except UserError:
             self._lock.release()
             raise
@@ -76,7 +79,8 @@ class Store:
     def submit(self, owner: str, jobs: Sequence[str], request: Generation, warnings: Sequence[str]) -> list[JobState]:
         """Add those of the jobs that are not there, number i with the seed plus i; how all of them stand then.
 
-        Raises Conflict if an id stands for another request, and TooMuch if the artist has too many unfinished.
+        Raises Conflict if an id stands for another request, TooMuch if the artist has too many unfinished, and
+        UnknownInput if what a new job shall begin from is not here.
         """
         wanted = {job: replace(request, seed=(request.seed + i) % SEEDS) for i, job in enumerate(jobs)}
         with self.change():
@@ -87,6 +91,8 @@ class Store:
             new = [job for job in jobs if there[job] is None]
             if new and self.jobs.unfinished(owner) + len(new) > JOBS_UNFINISHED:
                 raise TooMuch(f"{JOBS_UNFINISHED} jobs wait or run already")
+            if new and request.start:
+                self.inputs.name(owner, request.start)
             for job in new:
                 self._database.execute(
                     "INSERT INTO jobs (owner, id, batch, request, warnings, state, created)"
@@ -128,11 +134,12 @@ class Store:
         """After a start: what ran when the last server ended waits again, and nobody's files are removed."""
         ran = self._database.execute("SELECT number FROM jobs WHERE state IN ('running', 'cancelling')").fetchall()
         for row in ran:
-            self._clear_work(self._apply(row["number"], Change.INTERRUPT))
+            self.give_back(row["number"])
         queued = self._database.execute("SELECT number FROM jobs WHERE state = 'queued'")
         waiting = {str(row["number"]) for row in queued}
         with database.storage():
             self.results.remove_strays()
+            self.inputs.remove_strays()
             for path in (self.folder / WORK).iterdir():
                 if path.name not in waiting:
                     shutil.rmtree(path, ignore_errors=True)
@@ -190,6 +197,12 @@ class Store:
         self._clear_work(row)
         return row
 
+    def give_back(self, number: int) -> Row:
+        """Whoever had the job is no more, which is not its fault: as after `interrupt`. Raises IllegalChange."""
+        row = self._apply(number, Change.INTERRUPT)
+        self._clear_work(row)
+        return row
+
     def work_folder(self, number: int) -> Path:
         """Where the job's worker keeps its checkpoints and writes its results."""
         return self.folder / WORK / str(number)
@@ -199,7 +212,7 @@ class Store:
     def aged(self, seconds: Callable[[float, float], float]) -> float:
         """The age of the folder, brought up to date by `seconds` (the age and the clock when it was last noted).
 
-        Finished jobs without one get this age, which retention counts from.
+        Finished jobs and inputs without one get this age, which retention counts from.
         """
         with self.change():
             last = self._database.execute("SELECT seconds, clock FROM age").fetchone()
@@ -207,6 +220,7 @@ class Store:
             self._database.execute("DELETE FROM age")
             self._database.execute("INSERT INTO age VALUES (?, ?)", (age, self._clock()))
             self._database.execute("UPDATE jobs SET settled = ? WHERE finished > 0 AND settled IS NULL", (age,))
+            self.inputs.settle(age)
         return age
 
     # --- parts of the above ---

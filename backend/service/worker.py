@@ -76,10 +76,11 @@ class Engine(Protocol):
         ...
 
     def carry_out(
-        self, request: dict[str, Any], folder: Path, device: str, listen: Listener
+        self, request: dict[str, Any], folder: Path, device: str, listen: Listener, given: Path | None = None
     ) -> tuple[tuple[Result, ...], dict[str, Any]]:
         """The finished files and a JSON-compatible report. What `listen` raises ends it. Raises TaskError.
 
+        given: the file of the input that the request names as its start.
         The report's "notes", where it has any, are sentences for the artist: what did not go as planned.
         """
         ...
@@ -96,8 +97,8 @@ def main(make_engine: Callable[[], Engine], arguments: Sequence[str] | None = No
     parser.add_argument("--device", required=True)
     device: str = parser.parse_args(arguments).device
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    _die_with_parent()
-    commands, news = _own_pipes()
+    die_with_parent()
+    commands, news = own_pipes()
     worker = _Worker(device, commands, news)
     signal.signal(signal.SIGINT, worker.interrupt)
     threading.Thread(target=worker.obey, name="commands", daemon=True).start()
@@ -107,13 +108,13 @@ def main(make_engine: Callable[[], Engine], arguments: Sequence[str] | None = No
         worker.work(engine)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Linux ends this process when the parent's thread that started it ends, even in the middle of a long call."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _own_pipes() -> tuple[BufferedIOBase, BufferedIOBase]:
+def own_pipes() -> tuple[BufferedIOBase, BufferedIOBase]:
     """The parent's ends, taken away from everybody else in this process: what they print goes to standard error."""
     commands, news = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -158,7 +159,8 @@ class _Worker:
         if command["do"] == "start":
             self._cancelled.clear()
             self._given = key
-            self._tasks.put(Task(*key, command["request"], Path(command["folder"])))
+            given = command["given"]
+            self._tasks.put(Task(*key, command["request"], Path(command["folder"]), Path(given) if given else None))
         elif key == self._given:  # to cancel it
             self._cancelled.set()
             while self._interruptible:  # a signal that comes just before a wait begins does not end it
@@ -198,7 +200,7 @@ class _Worker:
             self._advance(whose, standing)
 
         try:
-            results, report = engine.carry_out(task.request, task.folder, self.device, listen)
+            results, report = engine.carry_out(task.request, task.folder, self.device, listen, task.given)
             files = [{**asdict(result), "path": str(result.path)} for result in results]
             return {"kind": "finished", "results": files, "report": report}
         except TaskError as error:

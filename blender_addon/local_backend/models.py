@@ -1,6 +1,7 @@
-"""Diffusion models of the local backend: what one is before it is fetched, and the fetching.
+"""Diffusion models of the local backend: what one is before it is added, and the adding.
 
-Both run the backend's own command and take their time: never in Blender's main thread.
+One is an id of the hub, such as owner/name, or the whole path of a file or folder on this computer. Both run the
+backend's own command and take their time: never in Blender's main thread.
 """
 
 import json
@@ -8,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from .child import Child
 from .environment import Environment
@@ -18,6 +20,9 @@ _FETCHING = re.compile(r"Fetching \d+ files: .*\| (\d+)/(\d+) \[")  # the bar of
 
 LOOK_SECONDS = 60.0
 """How long the hub may take to tell what it has."""
+
+READ_SECONDS = 900.0
+"""How long a file of some gigabytes may take to be read, from a slow disk."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +48,16 @@ class Models:
         self._stop = threading.Event()
         self._child: Child | None = None
 
-    def look(self, model: str, seconds: float = LOOK_SECONDS) -> ModelOffer:
-        """What there is under a hub id such as owner/name. Fetches nothing. Raises ModelError."""
-        alarm = threading.Timer(seconds, self.cancel)
+    def look(self, model: str, seconds: float | None = None) -> ModelOffer:
+        """What there is to add. Fetches nothing. seconds: that it may take, or as usual. Raises ModelError."""
+        alarm = threading.Timer(seconds or (READ_SECONDS if is_here(model) else LOOK_SECONDS), self.cancel)
         alarm.daemon = True
         alarm.start()
         try:
             lines = self._run("look", model)
         except _Cancelled as error:
+            if is_here(model):
+                raise ModelError(f"{model} takes too long to read", "put it on a faster disk") from error
             raise ModelError("the hub does not answer", "check the internet connection and try again") from error
         finally:
             alarm.cancel()
@@ -61,14 +68,14 @@ class Models:
             raise ModelError("the backend's answer cannot be understood", "install the local backend again") from error
 
     def add(self, model: str, hear: Callable[[str], object] = len) -> None:
-        """Fetch a model, for which the artist has agreed to the size and the licence. hear: gets each printed line.
+        """Add a model, for which the artist has agreed to the size and the licence. hear: gets each printed line.
 
         Interrupted, it goes on where it was when called again. Raises ModelError.
         """
         try:
             self._run("add", model, "--yes", hear=hear)
         except _Cancelled as error:
-            raise ModelError("fetching the model was cancelled", "add it again; it goes on where it was") from error
+            raise ModelError("adding the model was cancelled", "add it again; it goes on where it was") from error
 
     def cancel(self) -> None:
         """End what runs; from any thread."""
@@ -77,7 +84,7 @@ class Models:
             self._child.kill()
 
     def _run(self, verb: str, model: str, *options: str, hear: Callable[[str], object] = len) -> list[str]:
-        if not self._online:
+        if not self._online and not is_here(model):
             raise ModelError(
                 "Blender may not use the internet, and models come from there",
                 "turn on Allow Online Access in Preferences > System",
@@ -101,6 +108,11 @@ class Models:
         if code:
             raise _complaint(lines)
         return lines
+
+
+def is_here(model: str) -> bool:
+    """Whether a model is on this computer, not on the hub."""
+    return Path(model).is_absolute()
 
 
 def files_here(line: str) -> str:

@@ -2,25 +2,49 @@
 
 import random
 import time
+from dataclasses import replace
 
 import bpy
 from bpy.props import StringProperty
 
-from .. import importer, pictures, preferences, runtime
+from .. import importer, painting, pictures, preferences, runtime, starts
+from ..gathering import NotGathered
+from ..pump import tell
 from ..session import wording
 from ..session.book import REFUSED, SENDING, Entry
 from ..session.commands import Cancel, Delete, Fetch, Generate, MarkImported
+from ..shared.errors import Trouble
+from ..shared.inputs import MESH
 from ..shared.jobs import Generation, new_job_id
 from ..shared.limits import SEEDS
 from ..shared.prompts import tidied
 from ..shared.states import State
+from ..starts import Prepared
 
 
-def _send(request: Generation, variations: int, scene: bpy.types.Scene) -> None:
+def _send(request: Generation, variations: int, scene: int, given: bytes = b"") -> None:
+    """Have jobs done that belong into the scene of that session_uid."""
     jobs = tuple(new_job_id() for _ in range(variations))
     created = time.time()
-    runtime.current().book.mean(jobs, request, created, scene.session_uid)
-    runtime.current().send(Generate(jobs, request, created))
+    runtime.current().book.mean(jobs, request, created, scene)
+    runtime.current().send(Generate(jobs, request, created, given))
+
+
+def _begin(context: bpy.types.Context) -> None:
+    """Have jobs done from what the settings begin with, one after another; a thread packs it. Raises NotGathered."""
+    settings, scene = context.scene.dreamtime, context.scene.session_uid
+    request = settings.request()
+    variations = 1 if request.paint_only else settings.variations
+    packs = list(starts.gathered(context))  # all of them, or none
+
+    def packed(made: list[Prepared] | Trouble) -> None:
+        if isinstance(made, Trouble):
+            tell(wording.told(made))
+            return
+        for one in made:
+            _send(replace(request, start=one.start), variations, scene, one.content)
+
+    runtime.current().run(lambda: [pack() for pack in packs], packed)
 
 
 class DREAMTIME_OT_generate(bpy.types.Operator):
@@ -44,13 +68,23 @@ class DREAMTIME_OT_generate(bpy.types.Operator):
         if book.nearest(settings.prompt, settings.model):
             cls.poll_message_set("The model knows none of these words for an object: choose one below")
             return False
+        if hindrance := starts.hindrance(context):
+            cls.poll_message_set(hindrance)
+            return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         settings = context.scene.dreamtime
         if not settings.lock_seed:  # drawn now, not for the next time: undoing an import would bring the old one back
             settings.seed = random.randrange(SEEDS)  # noqa: S311  # seeds are no secrets
-        _send(settings.request(), settings.variations, context.scene)
+        if settings.start == starts.NOTHING:
+            _send(settings.request(), settings.variations, context.scene.session_uid)
+            return {"FINISHED"}
+        try:
+            _begin(context)
+        except NotGathered as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
         return {"FINISHED"}
 
 
@@ -98,7 +132,7 @@ class DREAMTIME_OT_cancel(_OnJob, bpy.types.Operator):
 
 
 class DREAMTIME_OT_import_result(_OnJob, bpy.types.Operator):
-    """Put the object into the scene, at the 3D cursor"""
+    """Put the object into the scene, at the 3D cursor, or its colours onto the object that they were made for"""
 
     bl_idname = "dreamtime.import_result"
     bl_label = "Import"
@@ -106,19 +140,41 @@ class DREAMTIME_OT_import_result(_OnJob, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         entry = self.entry
-        folder = runtime.current().results(self.job)
         try:
-            found = importer.import_job(context, folder, entry.request.prompt, self.job, context.scene.dreamtime.size)
+            done = self._painted(context, entry) or self._imported(context, entry)
         except importer.ImportFailed as error:
             entry.fetched &= not isinstance(error, importer.Unreadable)  # so that Fetch is offered
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        if preferences.of(context).mark_asset:
-            importer.mark_asset(found)
         entry.imported = True
         runtime.current().send(MarkImported(self.job))
-        self.report({"INFO"}, f"{found.name} is in the scene")
+        self.report({"INFO"}, done)
         return {"FINISHED"}
+
+    def _painted(self, context: bpy.types.Context, entry: Entry) -> str:
+        """Give the artist's own object its new colours; "" if the job was another, or the object is gone.
+
+        Raises ImportFailed.
+        """
+        current, start = runtime.current(), entry.request.start
+        if start is None or not entry.request.paint_only:
+            return ""
+        found, given = painting.original(context.scene, start.name), current.given(start)
+        if found is None or given is None:
+            return ""
+        painting.paint(context, found, current.results(self.job), given, entry.request.prompt)
+        return f"{found.name} has new colours"
+
+    def _imported(self, context: bpy.types.Context, entry: Entry) -> str:
+        """Make an object of its own. Raises ImportFailed."""
+        folder = runtime.current().results(self.job)
+        found = importer.import_job(context, folder, entry.request.prompt, self.job, context.scene.dreamtime.size)
+        start = entry.request.start
+        if start and start.sort == MESH and (original := painting.original(context.scene, start.name)):
+            painting.put_beside(found, original)
+        if preferences.of(context).mark_asset:
+            importer.mark_asset(found)
+        return f"{found.name} is in the scene"
 
 
 class DREAMTIME_OT_fetch(_OnJob, bpy.types.Operator):
@@ -141,7 +197,7 @@ class DREAMTIME_OT_generate_again(_OnJob, bpy.types.Operator):
     bl_label = "Generate Again"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        _send(self.entry.request, 1, context.scene)
+        _send(self.entry.request, 1, context.scene.session_uid)
         return {"FINISHED"}
 
 

@@ -5,7 +5,7 @@ from bpy.props import StringProperty
 
 from .. import runtime
 from ..labels import DIALOGUE_WIDTH, wrapped
-from ..local_backend.models import ModelOffer, Models, files_here
+from ..local_backend.models import ModelOffer, Models, files_here, is_here
 from ..local_backend.status import Stage
 from ..pump import in_a_window, tell
 from ..session import wording
@@ -24,14 +24,7 @@ class DREAMTIME_OT_model_look(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        current = runtime.current()
-        if current.local_status.stage in (Stage.ABSENT, Stage.OUTDATED, Stage.INSTALLING, Stage.REMOVING):
-            cls.poll_message_set("Install the backend on this computer first; elsewhere: dreamtime models add")
-            return False
-        if current.adding is not None:
-            cls.poll_message_set("A model is being added already")
-            return False
-        return True
+        return _can_add(cls)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         self.name = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -45,19 +38,45 @@ class DREAMTIME_OT_model_look(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class DREAMTIME_OT_model_file(bpy.types.Operator):
+    """Add a checkpoint that is on this computer, such as one of ComfyUI or A1111; it is read from where it is"""
+
+    bl_idname = "dreamtime.model_file"
+    bl_label = "Add Model from File"
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default="*.safetensors;*.sft", options={"HIDDEN"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _can_add(cls)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        current, path = runtime.current(), bpy.path.abspath(self.filepath)
+        models = Models(current.local.environment, bpy.app.online_access)
+        current.run(lambda: models.look(path), lambda outcome: _offered(outcome, path))
+        self.report({"INFO"}, "Looking at what the file holds")
+        return {"FINISHED"}
+
+
 class DREAMTIME_OT_model_add(bpy.types.Operator):
-    """Download this model under its licence"""
+    """Add this model, downloaded under its licence or read from its file"""
 
     bl_idname = "dreamtime.model_add"
-    bl_label = "Download"
+    bl_label = "Add"
     bl_options = {"INTERNAL"}
 
     name: StringProperty(options={"SKIP_SAVE", "HIDDEN"})
     offer: StringProperty(options={"SKIP_SAVE", "HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        verb = "Add" if is_here(self.name) else "Download"
         return context.window_manager.invoke_props_dialog(
-            self, width=DIALOGUE_WIDTH, title="Download this model?", confirm_text="Download"
+            self, width=DIALOGUE_WIDTH, title=f"{verb} this model?", confirm_text=verb
         )
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -66,6 +85,7 @@ class DREAMTIME_OT_model_add(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         current, name = runtime.current(), self.name
         models = current.adding = Models(current.local.environment, bpy.app.online_access)
+        current.adding_says = "Adding the model" if is_here(name) else "Downloading the model"
 
         def hear(line: str) -> None:
             current.adding_says = files_here(line) or current.adding_says
@@ -75,7 +95,7 @@ class DREAMTIME_OT_model_add(bpy.types.Operator):
 
 
 class DREAMTIME_OT_model_cancel(bpy.types.Operator):
-    """Stop downloading; what is there already is kept for another try"""
+    """Stop adding the model; what was downloaded is kept for another try"""
 
     bl_idname = "dreamtime.model_cancel"
     bl_label = "Cancel"
@@ -87,12 +107,25 @@ class DREAMTIME_OT_model_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _offered(outcome: ModelOffer | Trouble) -> None:
-    """The hub has answered: ask whether to go on."""
+def _can_add(operator: type[bpy.types.Operator]) -> bool:
+    """Whether a model can be added now; the operator says why not."""
+    current = runtime.current()
+    if current.local_status.stage in (Stage.ABSENT, Stage.OUTDATED, Stage.INSTALLING, Stage.REMOVING):
+        operator.poll_message_set("Install the backend on this computer first; elsewhere: dreamtime models add")
+        return False
+    if current.adding is not None:
+        operator.poll_message_set("A model is being added already")
+        return False
+    return True
+
+
+def _offered(outcome: ModelOffer | Trouble, path: str = "") -> None:
+    """It is known what there is, on the hub or in the file `path`: ask whether to go on."""
     if isinstance(outcome, Trouble):
         tell(wording.told(outcome))
         return
-    in_a_window(lambda: bpy.ops.dreamtime.model_add("INVOKE_DEFAULT", name=outcome.name, offer=str(outcome)))
+    source = path or outcome.name
+    in_a_window(lambda: bpy.ops.dreamtime.model_add("INVOKE_DEFAULT", name=source, offer=str(outcome)))
 
 
 def _added(outcome: Trouble | None) -> None:
@@ -104,6 +137,7 @@ def _added(outcome: Trouble | None) -> None:
 
 CLASSES = (
     DREAMTIME_OT_model_look,
+    DREAMTIME_OT_model_file,
     DREAMTIME_OT_model_add,
     DREAMTIME_OT_model_cancel,
 )

@@ -47,10 +47,12 @@ def _draw_local(layout: bpy.types.UILayout) -> None:
     if status.stage in (Stage.STARTING, Stage.RUNNING, Stage.STOPPING):
         row.operator("dreamtime.backend_stop", icon="PAUSE")
     if current.adding is None:
-        layout.operator("dreamtime.model_look", icon="ADD")
+        row = layout.row(align=True)
+        row.operator("dreamtime.model_look", icon="ADD")
+        row.operator("dreamtime.model_file", text="", icon="FILEBROWSER")
         return
     row = layout.row(align=True)
-    row.label(text=current.adding_says or "Downloading the model", icon="IMPORT")
+    row.label(text=current.adding_says, icon="IMPORT")
     row.operator("dreamtime.model_cancel", text="", icon="X")
 
 
@@ -63,6 +65,7 @@ _ICONS = {
 
 def _draw_remote(layout: bpy.types.UILayout) -> None:
     wrapped(layout, "On the other computer, run: dreamtime pair NAME")
+    wrapped(layout, "Models are added there, too: dreamtime models scan FOLDER")
     row = layout.row(align=True)
     row.operator("dreamtime.pair", icon="PASTEDOWN")
     row.operator("dreamtime.unpair", text="", icon="X")

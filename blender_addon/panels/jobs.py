@@ -43,6 +43,8 @@ def _draw_entry(layout: bpy.types.UILayout, entry: Entry) -> None:
         row.template_icon(picture, scale=_THUMBNAIL_SCALE)
     column = row.column(align=True)
     column.label(text=entry.request.prompt)
+    if begun := wording.begun_from(entry.request):
+        column.label(text=begun)
     took = f" · {wording.duration(entry.seconds)}" if entry.seconds and entry.state == State.DONE else ""
     column.label(text=f"{wording.outcome(entry)}{took}")
     inset = _BESIDE_PICTURE if picture else 0

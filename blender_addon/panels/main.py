@@ -2,13 +2,14 @@
 
 import bpy
 
-from .. import pictures, runtime
+from .. import pictures, runtime, starts
 from ..labels import wrapped
 from ..local_backend.status import Stage
 from ..session import wording
 from ..session.book import SENDING, Book, Entry
 from ..session.pairings import NotRunning
 from ..shared.errors import Unreachable
+from ..shared.inputs import MESH, PICTURE
 from ..shared.states import State
 
 CATEGORY = "DreamTime"
@@ -38,6 +39,7 @@ class DREAMTIME_PT_main(Sidebar, bpy.types.Panel):
         layout.row().prop(settings, "preset", expand=True)
         layout.use_property_split = True
         layout.use_property_decorate = False
+        _draw_start(layout, context)
         column = layout.column()
         column.prop(settings, "model")
         preset = book.preset(settings.model, settings.preset)
@@ -46,7 +48,8 @@ class DREAMTIME_PT_main(Sidebar, bpy.types.Panel):
         seed.enabled = settings.lock_seed  # otherwise the next one is drawn
         seed.prop(settings, "seed")
         row.prop(settings, "lock_seed", text="", icon="LOCKED" if settings.lock_seed else "UNLOCKED")
-        column.prop(settings, "variations")
+        if settings.start != MESH or not settings.paint_only:
+            column.prop(settings, "variations")
         column.label(text=wording.expected(preset, settings.variations), icon="TIME")
         column = layout.column()
         column.scale_y = 1.6
@@ -84,6 +87,26 @@ def draw_start(layout: bpy.types.UILayout) -> None:
         layout.operator("dreamtime.backend_log", icon="TEXT")
 
 
+def _draw_start(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """What to begin from, and what belongs to that alone."""
+    settings = context.scene.dreamtime
+    column = layout.column()
+    column.prop(settings, "start")
+    if settings.start == MESH:
+        chosen = starts.meshes_of(context)
+        column.label(text=wording.chosen([one.name for one in chosen]), icon="OUTLINER_OB_MESH")
+        column.prop(settings, "paint_only")
+        if settings.paint_only:
+            column.prop(settings, "where")
+            column.prop(settings, "new_uvs")
+        else:
+            column.prop(settings, "strength")
+            wrapped(column, wording.strength(settings.strength), icon="INFO")
+    elif settings.start == PICTURE:
+        column.template_ID(settings, "picture", open="image.open")
+        column.prop(settings, "sketch")
+
+
 def _draw_suggestions(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, book: Book) -> None:
     nearest = book.nearest(settings.prompt, settings.model)
     if not nearest:
@@ -98,6 +121,8 @@ def _draw_running(layout: bpy.types.UILayout, entry: Entry) -> None:
     """A job's bar, its picture and its Cancel."""
     box = layout.box()
     box.label(text=entry.request.prompt)
+    if begun := wording.begun_from(entry.request):
+        box.label(text=begun)
     row = box.row(align=True)
     row.progress(factor=entry.fraction, text=wording.progress(entry))
     button = row.row(align=True)

@@ -11,7 +11,7 @@ from ..shared.offer import OfferedModel, OfferedPreset
 from ..shared.prompts import tidied
 from ..shared.states import FINAL, State
 from .completion import Completion
-from .mailbox import Changed, Connected, Fetched, Gone, Learnt, Lost, News, NotFetched, Progress, Refused
+from .mailbox import Changed, Connected, Fetched, Gone, Learnt, Lost, News, NotFetched, Progress, Refused, Sending
 from .records import Note
 
 SENDING, REFUSED, ASKING = "sending", "refused", "asking"
@@ -24,6 +24,10 @@ _SHAPED = 0.75
 _REACHED = {"surface": 0.75, "cleaning": 0.8, "unwrapping": 0.83, "baking": 0.88, "writing": 0.94}
 """How much is done when a stage begins."""
 
+_PAINTED = 0.9
+_REACHED_PAINTING = {"colouring": 0.9, "writing": 0.94}
+"""The same for a job that makes colours alone."""
+
 
 @dataclass
 class Entry:
@@ -31,7 +35,8 @@ class Entry:
 
     state: of `shared.states`, or one of the above. mine: whether it was asked for since Blender was started, so
     that its object goes into the scene by itself; scene is that scene's session_uid. preview: the latest PNG;
-    previews counts them. fetched: whether the results are on this machine.
+    previews counts them. fetched: whether the results are on this machine. sent: how much of what it begins from is on
+    the backend, while it is sent.
     """
 
     job: str
@@ -52,6 +57,7 @@ class Entry:
     available: bool = False
     fetched: bool = False
     imported: bool = False
+    sent: float | None = None
 
     @property
     def running(self) -> bool:
@@ -65,9 +71,10 @@ class Entry:
             return 1.0
         if self.live is None:
             return 0.0
+        paint = self.request.paint_only
         if self.live.step is not None and self.live.steps:
-            return _SHAPED * self.live.step / self.live.steps
-        return _REACHED.get(self.live.stage, 0.0)
+            return (_PAINTED if paint else _SHAPED) * self.live.step / self.live.steps
+        return (_REACHED_PAINTING if paint else _REACHED).get(self.live.stage, 0.0)
 
 
 @dataclass(frozen=True)
@@ -167,6 +174,10 @@ class Book:
                 self.trouble = trouble
             case Changed(state):
                 return self._changed(state)
+            case Sending(jobs, share):
+                for job in jobs:
+                    if entry := self.entries.get(job):
+                        entry.sent = share
             case Refused(jobs, trouble):
                 self._refused(jobs, trouble)
                 return [Ended(job) for job in jobs if job in self.entries][:1]  # the reason is one for all

@@ -10,11 +10,12 @@ from .records import Note
 
 @dataclass(frozen=True)
 class Generate:
-    """Make these jobs of one request."""
+    """Make these jobs of one request. given: the bytes that its start names, if they are not here already."""
 
     jobs: tuple[str, ...]
     request: Generation
     created: float
+    given: bytes = b""
 
 
 @dataclass(frozen=True)

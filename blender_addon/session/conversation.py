@@ -11,18 +11,23 @@ from pathlib import Path
 
 from ..shared.client import Client
 from ..shared.errors import LinkError, NotFinished, ProtocolError, Refusal, TransferError, UnknownJob
+from ..shared.inputs import Start
 from ..shared.jobs import Generation, JobState
 from ..shared.messages import News, Welcome
 from ..shared.states import FINAL, State
 from .commands import Cancel, Command, Delete, Fetch, Generate, MarkImported, noted
 from .completion import Completion
-from .mailbox import Changed, Connected, Fetched, Gone, Learnt, Mailbox, NotFetched, Progress, Refused
+from .inputs import Inputs
+from .mailbox import Changed, Connected, Fetched, Gone, Learnt, Mailbox, NotFetched, Progress, Refused, Sending
 from .records import Notes
 
 logger = logging.getLogger(__name__)
 
 NEWS_SECONDS = 0.25
 """How long to wait for news before looking for commands."""
+
+TOLD_SHARE = 0.05
+"""Of an input: how much more of it has to be sent before that is news."""
 
 HELLO_SECONDS = 5.0
 """How often to ask what the backend offers and how it is: estimates come with experience, and disks fill up."""
@@ -49,6 +54,7 @@ class Conversation:
         client: Client,
         backend: str,
         notes: Notes,
+        inputs: Inputs,
         results: Path,
         mailbox: Mailbox,
         commands: "queue.SimpleQueue[Command]",
@@ -57,6 +63,7 @@ class Conversation:
         self._client = client
         self._backend = backend
         self._folder = notes
+        self._inputs = inputs
         self._results = results
         self._mailbox = mailbox
         self._commands = commands
@@ -156,6 +163,11 @@ class Conversation:
 
     def _mean(self, command: Generate) -> None:
         """Remember what is about to be asked, so that it is asked even if Blender ends now."""
+        if command.request.start and command.given:
+            try:
+                self._inputs.keep(command.request.start, command.given)
+            except OSError as error:
+                logger.warning("an input cannot be written: %s", error)  # the backend will say that it lacks it
         for note in noted(command, self._backend):
             if note.job not in self._notes:
                 self._notes[note.job] = note
@@ -163,8 +175,10 @@ class Conversation:
 
     def _submit(self, jobs: tuple[str, ...], request: Generation) -> None:
         try:
+            if request.start:
+                self._bring(jobs, request.start)
             states = self._client.submit(jobs, request)
-        except Refusal as error:
+        except (Refusal, TransferError) as error:
             self._mailbox.put(Refused(jobs, error))
             for job in jobs:
                 self._forget(job)
@@ -172,6 +186,26 @@ class Conversation:
         for state in states:
             self._keep(state.id, sent=True)
             self._tell(state)
+
+    def _bring(self, jobs: tuple[str, ...], start: Start) -> None:
+        """Have the backend hold what these jobs begin from. Where it is not here any more, the backend may have it."""
+        path = self._inputs.find(start)
+        if path is None:
+            return
+        told = -1.0
+
+        def sent(there: int) -> None:
+            nonlocal told
+            share = there / size
+            if share - told >= TOLD_SHARE or there == size:
+                told = share
+                self._mailbox.put(Sending(jobs, share))
+
+        try:
+            size = path.stat().st_size
+            self._client.upload(start, path, sent)
+        except OSError as error:
+            raise TransferError(f"{start.name} cannot be read ({error.strerror})", "generate it again") from error
 
     def _delete(self, job: str) -> None:
         try:

@@ -19,6 +19,7 @@ from ..shared.errors import LinkError, Stopped, Trouble, Unreachable, WrongBacke
 from ..shared.pairing import Pairing
 from .commands import Command, Generate, noted
 from .conversation import Conversation, Plans
+from .inputs import Inputs
 from .mailbox import Lost, Mailbox
 from .records import Notes
 
@@ -37,13 +38,14 @@ class Link:
     """A connection to one backend.
 
     pairings: the ways to reach one, the likeliest first, asked before each attempt; raises LinkError if there are none.
-    folder: where notes and results are kept.
+    folder: where notes, inputs and results are kept.
     """
 
     def __init__(self, pairings: Callable[[], Sequence[Pairing]], folder: Path, version: str, mailbox: Mailbox) -> None:
         self._pairings = pairings
         self._results = folder / "results"
         self._notes = Notes(folder / "jobs")
+        self._inputs = Inputs(folder / "inputs")
         self._version = version
         self._mailbox = mailbox
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
@@ -93,11 +95,12 @@ class Link:
             logger.warning("a note cannot be written: %s", error)
 
     def _sweep(self) -> None:
-        """Remove what was half fetched when a Blender ended; another one may be fetching right now."""
+        """Remove needless inputs, and what was half fetched when a Blender ended; another may be fetching right now."""
         for partial in self._results.glob("*.partial"):
             with suppress(OSError):
                 if time.time() - partial.stat().st_mtime > ABANDONED_SECONDS:
                     shutil.rmtree(partial)
+        self._inputs.sweep(note.request.start for note in self._notes.all() if note.request.start)
 
     def _converse_with_any(self) -> None:
         """Talk to the first backend that answers: one that was stopped leaves its line behind."""
@@ -118,7 +121,14 @@ class Link:
             self._backend = pairing.server_key.hex()
             try:
                 Conversation(
-                    client, self._backend, self._notes, self._results, self._mailbox, self._commands, self._plans
+                    client,
+                    self._backend,
+                    self._notes,
+                    self._inputs,
+                    self._results,
+                    self._mailbox,
+                    self._commands,
+                    self._plans,
                 ).go_on()
             finally:
                 self._client = None
@@ -128,5 +138,7 @@ class Link:
         while self._backend and not self._commands.empty():
             command = self._commands.get()
             if isinstance(command, Generate):
+                if command.request.start and command.given:
+                    self._inputs.keep(command.request.start, command.given)
                 for note in noted(command, self._backend):
                     self._notes.keep(note)

@@ -39,6 +39,14 @@ class Changed:
 
 
 @dataclass(frozen=True)
+class Sending:
+    """What these jobs begin from is on its way. share: how much of it is there, from 0 to 1."""
+
+    jobs: tuple[str, ...]
+    share: float
+
+
+@dataclass(frozen=True)
 class Refused:
     """The backend will not take these jobs."""
 
@@ -77,7 +85,7 @@ class Progress:
     coarse: bytes = b""
 
 
-News = Connected | Learnt | Lost | Changed | Refused | Fetched | NotFetched | Gone | Progress
+News = Connected | Learnt | Lost | Changed | Sending | Refused | Fetched | NotFetched | Gone | Progress
 
 
 class Mailbox:

@@ -1,6 +1,10 @@
 """What the panel says: states, times and troubles in a few words."""
 
+from collections.abc import Sequence
+
 from ..shared.errors import Trouble
+from ..shared.inputs import PICTURE
+from ..shared.jobs import Generation
 from ..shared.offer import OfferedPreset
 from ..shared.states import State
 from .book import ASKING, REFUSED, SENDING, Book, Entry
@@ -50,12 +54,42 @@ def progress(entry: Entry) -> str:
     """Where a job is, for the bar: "Shaping 34/180 · 12 s left"."""
     live = entry.live
     if live is None:
+        if entry.state == SENDING and entry.sent is not None:
+            return f"Sending {entry.sent:.0%}"
         ahead = f", {entry.ahead} before it" if entry.ahead else ""
         return f"{_STATES.get(entry.state, entry.state)}{ahead}"
     stage = STAGES.get(live.stage, live.stage.capitalize())
     step = f" {live.step}/{live.steps}" if live.step is not None and live.steps else ""
     left = f" · {duration(live.eta)} left" if live.eta is not None else ""
-    return f"{stage}{step}{left}"
+    machine, slash, _ = live.device.rpartition("/")
+    where = f" · {machine}" if slash else ""
+    return f"{stage}{step}{left}{where}"
+
+
+def begun_from(request: Generation) -> str:
+    """What a job begins from, for the list; "" where that is nothing."""
+    if request.start is None:
+        return ""
+    what = request.start.name or f"A {request.start.sort}"
+    if request.start.sort == PICTURE:
+        return f"From the sketch {what}" if request.sketch else f"From the picture {what}"
+    return f"Colours for {what}" if request.paint_only else f"From {what}"
+
+
+def chosen(names: Sequence[str]) -> str:
+    """The objects that a job will begin from."""
+    if not names:
+        return "No mesh is selected"
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more, one after another"
+
+
+def strength(value: float) -> str:
+    """What a strength means."""
+    if value < 0.35:
+        return "Keeps the shape, and changes its details"
+    if value < 0.7:
+        return "Keeps the masses, and finds its own forms within them"
+    return "Takes the shape for a hint, and may leave it far behind"
 
 
 def outcome(entry: Entry) -> str:

@@ -1,4 +1,4 @@
-"""A model from the hub, by the panel's own buttons: the hub and the model are those of the guidance's tests."""
+"""A model from the hub, and one from a file, by the panel's own buttons: both are those of the guidance's tests."""
 
 import importlib.util
 import sys
@@ -38,4 +38,8 @@ def test_a_model_is_added_and_used(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     own = {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1"}
-    assert "added and used" in run_blender(blender, HERE / "add_model.py", sys.executable, ROOT, environment=own)
+    files = _guidance("models_in_one_file")
+    path = tmp_path / "models" / "dreamshaper_8.safetensors"
+    files.save(path, files.checkpoint("sd1", files.made("sd1")))
+    said = run_blender(blender, HERE / "add_model.py", sys.executable, ROOT, path, environment=own)
+    assert "added and used" in said

@@ -35,6 +35,11 @@ def test_news_go_where_they_belong(blender: Path, run_blender: Run) -> None:
     assert "all in its place" in run_blender(blender, HERE / "whereto.py")
 
 
+def test_an_object_gets_new_colours_and_stays_as_it_was(blender: Path, run_blender: Run, host: Any) -> None:
+    environment = {"DREAMTIME_HOME": str(host.folder)}
+    assert "painted and nothing else" in run_blender(blender, HERE / "paint.py", environment=environment)
+
+
 def test_keys_that_are_refused_are_said_to_be(blender: Path, run_blender: Run, host: Any) -> None:
     lines = [str(Pairing("127.0.0.1", host.port, host.pairing.server_key, host.keys.pair(name))) for name in ("a", "b")]
     host.keys.revoke("a")

@@ -3,6 +3,7 @@
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,16 @@ def test_asking_again_with_the_ids_asks_once(run: Run) -> None:
     job = submitted(run, "a red mug steps=1")
     assert submitted(run, "a red mug steps=1", "--id", job) == job
     assert len(run("jobs")[1].splitlines()) == 1
+
+
+def test_jobs_say_where_they_run(run: Run) -> None:
+    job = submitted(run, "a red mug steps=100000 pace=0.02")
+    deadline = time.monotonic() + 120.0
+    while "running on cpu" not in (listed := run("jobs")[1]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert "running on cpu" in listed
+    run("cancel", job)
+    assert " on " not in run("jobs")[1]
 
 
 def test_cancel_waits_until_it_is_cancelled(run: Run) -> None:

@@ -1,5 +1,6 @@
 """serve, as a user runs it."""
 
+import importlib.util
 import os
 import signal
 import socket
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from backend.commands import serve as module
+from backend.errors import UserError
 from backend.home import VARIABLE
+from backend.service.cluster import guard
 
 Serve = Callable[..., "subprocess.Popen[str]"]
 
@@ -81,6 +85,25 @@ def test_an_address_of_another_machine_is_refused(serve: Serve, tmp_path: Path) 
         env={**os.environ, VARIABLE: str(tmp_path)},
     )
     assert "not an address of this machine" in refused(serve("--host", "192.0.2.1", "--port", "0"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install '.[ray]'")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--ray", "workstation"), "give --ray HOST:PORT, or --ray local"),
+        (("--ray", "workstation:6379", "--device", "cpu", "--device", "cuda"), "of one kind"),
+        (("--ray", "local", "--device", "tpu"), "of one kind"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused(serve: Serve, arguments: tuple[str, ...], told: str) -> None:
+    assert told in refused(serve("--port", "0", *arguments))
+
+
+def test_without_ray_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "installed", lambda: False)
+    with pytest.raises(UserError, match="Ray is not installed here"):
+        module._kinds((), "local")
 
 
 def test_a_folder_that_cannot_be_is_refused(serve: Serve, tmp_path: Path) -> None:

@@ -191,6 +191,25 @@ def test_a_schedule_over_what_is_left_of_the_range_dwells_where_its_weight_is_la
     assert found.timesteps[0] == 980
 
 
+@pytest.mark.parametrize("strength", [0.01, 0.2, 0.5, 0.8])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_with_less_strength_a_schedule_keeps_to_the_lower_timesteps(
+    name: Any, strength: float, generator: torch.Generator
+) -> None:
+    schedule = make(name, ABAR, 100, strength=strength)
+    drawn = [schedule.timestep(i, generator) for i in range(100)]
+    assert 20 <= min(drawn) <= max(drawn) <= 20 + 960 * strength
+    assert max(drawn) > 20 + 960 * strength - max(5, 300 * strength)
+
+
+def test_strength_is_a_cut_and_the_weight_over_what_is_left_is_the_same() -> None:
+    t = torch.arange(20, 501, dtype=torch.float64)
+    half = make("time_prior", ABAR, 50, strength=0.5)
+    assert isinstance(half, Table)
+    assert half.timesteps == tuple(follow(TimePrior().weight(t), 50, 500).int().tolist())
+    assert make("time_prior", ABAR, 50, strength=1.0) == make("time_prior", ABAR, 50)
+
+
 def test_a_model_without_such_noise_is_refused() -> None:
     with pytest.raises(ValueError, match="some of Stable Diffusion's noise"):
         make("linear", torch.full((1000,), 1e-12, dtype=torch.float64), 10)

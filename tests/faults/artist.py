@@ -7,22 +7,28 @@ before and after it is done; FOLDER/view tells what the artist knows, and when i
 nothing new is begun, and the process ends when everything is finished and fetched.
 """
 
+import hashlib
 import json
 import os
 import random
+import struct
 import sys
 import time
 from pathlib import Path
 
 from shared.client import Client
 from shared.connection import Patience
-from shared.errors import Storage, TooMuch, TransferError, UnknownAsset
+from shared.errors import Spoilt, Storage, TooMuch, TransferError, UnknownAsset
+from shared.inputs import PICTURE, Start
 from shared.jobs import Generation, JobState, new_job_id
 from shared.pairing import Pairing
+from shared.records import from_json, to_json
 from shared.states import FINAL, State
 
 AT_ONCE = 3
 OBJECTS = ("mug", "cube", "boat")
+PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 8, 8, 8, 2, 0, 0, 0)
+"""As far as the backend looks at it; the fake workers look at all bytes, and draw none."""
 
 
 class Artist:
@@ -48,7 +54,7 @@ class Artist:
             match entry["did"]:
                 case "intend":
                     for id in entry["ids"]:
-                        self.intended[id] = entry["ids"], Generation(**entry["request"])
+                        self.intended[id] = entry["ids"], from_json(Generation, entry["request"])
                 case "acknowledged":
                     self.acknowledged |= set(entry["ids"])
                 case "fetched":
@@ -96,12 +102,25 @@ class Artist:
     def submit(self) -> None:
         steps, size = self.draw.randrange(2, 30), self.draw.choice([10, 2000, 1_500_000])
         prompt = f"a {self.draw.choice(OBJECTS)} steps={steps} pace=0.01 size={size} keep=2 preview=1"
-        request = Generation(prompt, seed=self.draw.randrange(1000))
+        start = self.drawn() if self.draw.random() < 0.3 else None
+        request = Generation(prompt, seed=self.draw.randrange(1000), start=start)
         ids = [new_job_id() for _ in range(self.draw.choice([1, 1, 2]))]
-        self.note("intend", ids=ids, request={"prompt": prompt, "seed": request.seed})
+        self.note("intend", ids=ids, request=to_json(request))
         for id in ids:
             self.intended[id] = ids, request
         self.ask(ids, request)
+
+    def drawn(self) -> Start:
+        """An input of the artist's own, on the artist's disk."""
+        size = self.draw.choice([100, 300_000, 3_000_000])
+        content = PNG + self.draw.randbytes(size)
+        start = Start(PICTURE, hashlib.sha256(content).hexdigest(), "front")
+        self.input(start).parent.mkdir(exist_ok=True)
+        self.input(start).write_bytes(content)
+        return start
+
+    def input(self, start: Start) -> Path:
+        return self.folder / "inputs" / start.sha256
 
     def resubmit(self) -> None:
         for id in list(self.intended):
@@ -111,8 +130,10 @@ class Artist:
     def ask(self, ids: list[str], request: Generation) -> None:
         while True:
             try:
+                if request.start:
+                    self.client.upload(request.start, self.input(request.start))
                 jobs = self.client.submit(tuple(ids), request)
-            except (Storage, TooMuch):
+            except (Storage, TooMuch, Spoilt):
                 time.sleep(0.1)
                 continue
             break

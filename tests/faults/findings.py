@@ -5,11 +5,12 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from backend.service.dispatch import CRASHES_FORGIVEN
 from shared.jobs import Generation
-from shared.records import to_json
+from shared.records import from_json, to_json
 from shared.states import FINAL
 
 
@@ -28,8 +29,12 @@ def journal(home: Path) -> Iterator[dict]:
 class Findings:
     """What the journals of the artists and the server's rows say together."""
 
-    def __init__(self, folder: Path, homes: list[Path], owners: dict[str, str], database: sqlite3.Connection) -> None:
-        """homes: folders of the artists, in their order. owners: their keys by name. database: the server's."""
+    def __init__(
+        self, executions: Path, homes: list[Path], owners: dict[str, str], database: sqlite3.Connection
+    ) -> None:
+        """executions: a file with a line for each. homes: folders of the artists, in their order. owners: their keys by
+        name. database: the server's.
+        """
         self.acknowledged = self.done = self.cancelled = self.failed = 0
         self.wrong: list[str] = []
         self.counts: Counter[str] = Counter()
@@ -38,10 +43,10 @@ class Findings:
         self.many = sum(count > 1 for count in Counter(map(tuple, done)).values())
         for index, home in enumerate(homes):
             self.examine(home, owners[f"artist {index}"])
-        lines = (folder / "executions").read_text().splitlines()
-        executions = Counter(json.loads(line)["folder"] for line in lines)
-        self.executions = sum(executions.values())
-        self.again = sum(count - 1 for count in executions.values())
+        lines = executions.read_text().splitlines()
+        finished = Counter(json.loads(line)["folder"] for line in lines)
+        self.executions = sum(finished.values())
+        self.again = sum(count - 1 for count in finished.values())
 
     def lose(self, what: str, id: str, why: str) -> None:
         self.counts[what] += 1
@@ -104,5 +109,6 @@ class Findings:
 
 def request_digest(request: dict, index: int) -> str:
     """What the fake worker makes of the request; see fake_worker.py."""
-    values = to_json(Generation(prompt=request["prompt"], seed=request["seed"] + index))
+    asked = from_json(Generation, request)
+    values = to_json(replace(asked, seed=asked.seed + index))
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

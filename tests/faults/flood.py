@@ -107,7 +107,7 @@ def read(socket: "zmq.Socket[bytes]", answers: Counter[str]) -> None:
 
 def oversized(client: Client) -> None:
     """A frame that ZeroMQ itself refuses: it closes the connection."""
-    client._connection._connected()._socket.send_multipart([b"DT\0\3", bytes(FRAME_BYTES + 1)])
+    client._connection._connected()._socket.send_multipart([b"DT\0\4", bytes(FRAME_BYTES + 1)])
     client._connection._drop_link()
 
 

@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from backend.service import server
+from backend.service import inputs, server
 from backend.service.keys import KeyRing
 from backend.service.local import LocalExecutor
 from backend.service.results import Results
@@ -26,7 +26,7 @@ def main(folder: Path, port: int) -> None:
     full, offset = folder / "full", folder / "clock"
     stopped = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
-    change, take = Store.change, Results._take
+    change, take, to_disk = Store.change, Results._take, inputs.to_disk
 
     @contextmanager
     def change_unless_full(store):
@@ -40,7 +40,12 @@ def main(folder: Path, port: int) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
         take(results, result)
 
-    Store.change, Results._take = change_unless_full, take_unless_full
+    def to_disk_unless_full(path):
+        if full.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        to_disk(path)
+
+    Store.change, Results._take, inputs.to_disk = change_unless_full, take_unless_full, to_disk_unless_full
     server.serve(
         folder / "service",
         KeyRing(folder / "keys"),

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from shared.errors import ProtocolError
+from shared.inputs import Start
 from shared.jobs import Event, Generation, Live, new_job_id
 from shared.limits import BODY_BYTES, HEADER_BYTES
 from shared.messages import (
@@ -26,12 +27,14 @@ from shared.messages import (
     GetEvents,
     GetList,
     GetState,
+    Held,
     Hello,
     Jobs,
     Message,
     News,
     Refused,
     Submit,
+    Upload,
     decode,
     encode,
 )
@@ -67,11 +70,14 @@ def samples() -> list[Frames]:
     messages: list[Message] = [
         Hello("1"),
         Submit((job, new_job_id()), Generation("a red mug", steps=5, cfg=7.5)),
+        Submit((job,), Generation("a red mug", start=Start("mesh", SHA, "Mug"), strength=0.5, paint_only=True)),
         GetState(job),
         GetList(5),
         GetEvents(None, 0, 10.0),
         Cancel(job),
         Fetch(SHA, 0, 512),
+        Upload("picture", SHA, 9, 2, b"bytes"),
+        Held(SHA, 7),
         Jobs(()),
         News(job, 1, 1, (Event(1, job, "done", 1, 1.0),), (Live(job, 1, "x", 1, 2, 3, 4.0, 1, 1),), b"ab"),
         Chunk(SHA, 0, 3, b"abc"),

@@ -272,18 +272,23 @@ class World:
 
     def drain(self, seconds: float) -> None:
         """Let all artists finish."""
-        for home in self.homes():
-            (home / "drain").touch()
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and any(artist.ended() != 0 for artist in self.artists):
-            for artist in self.artists:
-                if artist.ended() not in (None, 0):
-                    artist.revive()
-            time.sleep(0.05)
+        drain(self.homes(), self.artists, seconds)
 
     def close(self) -> None:
         for process in (self.server, *self.artists):
             process.close()
+
+
+def drain(homes: list[Path], artists: list[Process], seconds: float) -> None:
+    """Let the artists in `homes` finish; one that died before is started again."""
+    for home in homes:
+        (home / "drain").touch()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(artist.ended() != 0 for artist in artists):
+        for artist in artists:
+            if artist.ended() not in (None, 0):
+                artist.revive()
+        time.sleep(0.05)
 
 
 def children(pid: int) -> list[psutil.Process]:
@@ -317,7 +322,7 @@ def main() -> int:
             recoveries.append(world.recovery(world.heal(), options.within))
         world.drain(600)
         with contextlib.closing(world.truth()) as database:
-            findings = Findings(world.folder, world.homes(), world.owners, database)
+            findings = Findings(world.folder / "executions", world.homes(), world.owners, database)
     finally:
         world.close()
     return report(world, findings, recoveries, time.monotonic() - began, options)

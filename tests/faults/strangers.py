@@ -104,7 +104,7 @@ def calling(context: "zmq.Context[zmq.Socket[bytes]]", port: int, caller: Caller
     client.connect(f"tcp://127.0.0.1:{port}")
     try:
         with suppress(zmq.Again):  # it was refused already
-            client.send_multipart([b"DT\0\3", b"{}"], zmq.NOBLOCK)
+            client.send_multipart([b"DT\0\4", b"{}"], zmq.NOBLOCK)
         yield client
     finally:
         client.disable_monitor()
@@ -213,7 +213,7 @@ def good_client_works(backend: Backend) -> bool:
     """Whether a paired client gets an answer."""
     caller = Caller(lambda: backend.good, lambda: backend.ring.server[0])
     with zmq.Context() as context, calling(context, backend.port, caller) as client:
-        return bool(client.poll(PATIENCE_SECONDS * 1000)) and client.recv_multipart() == [b"DT\0\3", b"{}"]
+        return bool(client.poll(PATIENCE_SECONDS * 1000)) and client.recv_multipart() == [b"DT\0\4", b"{}"]
 
 
 def kinds(backend: Backend, draw: random.Random) -> dict[str, Callable[[int], int]]:

@@ -1,5 +1,6 @@
 """The programs beside this file, at length and in short; make faults runs them at greater length still."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,11 @@ import pytest
 HERE = Path(__file__).parent
 PATIENTLY = ("--within", "120")
 """How fast things are is for make faults to say, on a machine that does nothing else."""
+
+on_a_cluster = (
+    pytest.mark.long,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install '.[ray]'"),
+)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +27,11 @@ PATIENTLY = ("--within", "120")
         pytest.param(("flood.py", "--messages", "20000", *PATIENTLY), marks=pytest.mark.long),
         pytest.param(("strangers.py", "--tries", "1000"), marks=pytest.mark.long),
         pytest.param(("nemesis.py", "--faults", "300", *PATIENTLY), marks=pytest.mark.long),
+        pytest.param(("cluster.py", "--kills", "4", "--server-kills", "1", *PATIENTLY), marks=on_a_cluster),
+        pytest.param(("flock.py", "--jobs", "400"), marks=pytest.mark.long),
+        pytest.param(("many_machines.py", "strangers"), marks=on_a_cluster),
+        pytest.param(("many_machines.py", "two"), marks=on_a_cluster),
+        pytest.param(("many_machines.py", "real"), marks=on_a_cluster),
     ],
     ids=" ".join,
 )

@@ -14,9 +14,18 @@ from diffusers import (
     DDPMScheduler,
     IFPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.loading import load
@@ -35,29 +44,34 @@ def clip_tokenizer() -> CLIPTokenizer:
 
 
 def small_unet(**settings: Any) -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=4,
-        norm_num_groups=8,
+    usual: dict[str, Any] = {
+        "block_out_channels": (16, 32),
+        "layers_per_block": 1,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "cross_attention_dim": 16,
+        "attention_head_dim": 4,
+        "norm_num_groups": 8,
+    }
+    return UNet2DConditionModel(**(usual | settings))
+
+
+def clip_settings(**settings: Any) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(clip_tokenizer()),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        max_position_embeddings=TOKENS,
+        bos_token_id=0,
+        eos_token_id=1,
         **settings,
     )
 
 
-def stable_diffusion(prediction: str) -> StableDiffusionPipeline:
-    tokenizer = clip_tokenizer()
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=TOKENS,
-    )
-    scheduler = DDIMScheduler(
+def latent_scheduler(prediction: str) -> DDIMScheduler:
+    return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
@@ -66,23 +80,59 @@ def stable_diffusion(prediction: str) -> StableDiffusionPipeline:
         set_alpha_to_one=False,
         steps_offset=1,
     )
-    vae = AutoencoderKL(
+
+
+def small_vae(**settings: Any) -> AutoencoderKL:
+    return AutoencoderKL(
         block_out_channels=(8, 8, 8, 8),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         norm_num_groups=4,
         latent_channels=4,
         sample_size=64,
+        **settings,
     )
+
+
+def stable_diffusion(prediction: str) -> StableDiffusionPipeline:
     return StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=CLIPTextModel(text),
-        tokenizer=tokenizer,
+        vae=small_vae(),
+        text_encoder=CLIPTextModel(clip_settings()),
+        tokenizer=clip_tokenizer(),
         unet=small_unet(sample_size=8, in_channels=4, out_channels=4),
-        scheduler=scheduler,
+        scheduler=latent_scheduler(prediction),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+    )
+
+
+def stable_diffusion_xl() -> StableDiffusionXLPipeline:
+    """Three levels, of which the first has no attention and the last two transformers in a row; a summary of 8."""
+    second = CLIPTextModelWithProjection(clip_settings(projection_dim=8, hidden_act="gelu"))
+    unet = small_unet(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(16, 32, 32),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=[1, 1, 2],
+        cross_attention_dim=32,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=8 + 6 * 8,
+    )
+    return StableDiffusionXLPipeline(
+        vae=small_vae(scaling_factor=0.13025, force_upcast=True),
+        text_encoder=CLIPTextModel(clip_settings()),
+        text_encoder_2=second,
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
+        unet=unet,
+        scheduler=latent_scheduler("epsilon"),
+        add_watermarker=False,
     )
 
 
@@ -90,7 +140,21 @@ def deepfloyd() -> IFPipeline:
     pieces = ["<pad>", "</s>", "<unk>", "▁", *ascii_lowercase, ","]
     tokenizer = T5Tokenizer([(piece, -1.0) for piece in pieces], extra_ids=0)
     text = T5Config(vocab_size=len(tokenizer), d_model=12, d_kv=4, d_ff=16, num_layers=2, num_heads=2)
-    unet = small_unet(sample_size=8, in_channels=3, out_channels=6, encoder_hid_dim=12)
+    # The blocks of the published one, which sums up the text for the timestep's embedding, too.
+    unet = small_unet(
+        sample_size=8,
+        in_channels=3,
+        out_channels=6,
+        encoder_hid_dim=12,
+        encoder_hid_dim_type="text_proj",
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
+        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+        resnet_time_scale_shift="scale_shift",
+        act_fn="gelu",
+    )
     scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="learned_range", clip_sample=False)
     return IFPipeline(tokenizer, T5EncoderModel(text), unet, scheduler, None, None, None, requires_safety_checker=False)
 
@@ -99,6 +163,7 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "sd1": lambda: stable_diffusion("epsilon"),
     "sd2": lambda: stable_diffusion("v_prediction"),
     "if": deepfloyd,
+    "sdxl": stable_diffusion_xl,
 }
 
 
@@ -111,7 +176,9 @@ def pipelines() -> dict[str, Any]:
             torch.manual_seed(seed)
             made[kind] = build()
         made[kind].set_progress_bar_config(disable=True)
-        made[kind].text_encoder.eval()  # as it is after loading: T5 has dropout
+        for part in made[kind].components.values():
+            if isinstance(part, torch.nn.Module):
+                part.eval()  # as it is after loading: T5 has dropout
     return made
 
 

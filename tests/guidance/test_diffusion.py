@@ -58,7 +58,7 @@ def eps(guidance: DiffusionGuidance, noisy: Tensor, t: int, asked: Wishes, cfg: 
 
 
 @pytest.mark.parametrize("negative", ["", "a blue bowl"])
-@pytest.mark.parametrize("kind", ["sd1", "sd2", "if"])
+@pytest.mark.parametrize("kind", ["sd1", "sd2", "if", "sdxl"])
 def test_eps_is_what_diffusers_own_pipeline_computes(
     kind: str, negative: str, pipelines: dict[str, Any], guidances: dict[str, DiffusionGuidance], monkeypatch: Any
 ) -> None:
@@ -96,7 +96,7 @@ def test_eps_of_the_prior_is_what_its_own_parts_compute(
     torch.testing.assert_close(eps(guidance, noisy, int(t), asked, 3.0), recorder.steps[0][2], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["sd1", "sd2", "if", "prior"])
+@pytest.mark.parametrize("kind", ["sd1", "sd2", "if", "sdxl", "prior"])
 def test_the_noise_schedule_is_the_models(kind: str, folders: dict[str, Path], guidances: dict[str, Any]) -> None:
     abar = guidances[kind].abar
     assert abar.dtype == torch.float64
@@ -105,7 +105,7 @@ def test_the_noise_schedule_is_the_models(kind: str, folders: dict[str, Path], g
     assert abar[500 if kind == "if" else 359] == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("kind", ["sd1", "sd2", "if", "prior"])
+@pytest.mark.parametrize("kind", ["sd1", "sd2", "if", "sdxl", "prior"])
 def test_without_guidance_the_negative_prompt_makes_no_difference(
     kind: str, guidances: dict[str, DiffusionGuidance], generator: torch.Generator
 ) -> None:
@@ -122,7 +122,7 @@ def test_without_guidance_the_negative_prompt_makes_no_difference(
     )
 
 
-@pytest.mark.parametrize("kind", ["sd2", "if", "prior"])
+@pytest.mark.parametrize("kind", ["sd2", "if", "sdxl", "prior"])
 def test_perp_neg_is_the_papers_formula_over_single_predictions(
     kind: str, guidances: dict[str, DiffusionGuidance], generator: torch.Generator
 ) -> None:
@@ -158,7 +158,7 @@ def test_views_do_not_influence_each_other(guidances: dict[str, DiffusionGuidanc
 
 
 @pytest.mark.parametrize("views_at_once", [1, 2, 3])
-@pytest.mark.parametrize("kind", ["sd2", "prior"])
+@pytest.mark.parametrize("kind", ["sd2", "sdxl", "prior"])
 def test_lean_guidance_says_the_same(
     kind: str, views_at_once: int, guidances: dict[str, DiffusionGuidance], generator: torch.Generator
 ) -> None:
@@ -289,7 +289,9 @@ def test_eps_is_a_constant_in_single_precision(
     assert not found.requires_grad
 
 
-@pytest.mark.parametrize(("kind", "size"), [("sd1", 64), ("sd2", 64), ("if", 8), ("prior", 32), ("told", 64)])
+@pytest.mark.parametrize(
+    ("kind", "size"), [("sd1", 64), ("sd2", 64), ("sdxl", 64), ("if", 8), ("prior", 32), ("told", 64)]
+)
 def test_timesteps_are_translated_by_the_size_of_pictures_and_not_of_latents(
     kind: str, size: int, guidances: dict[str, DiffusionGuidance]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from diffusers import UNet2DConditionModel
 
 from backend.errors import UserError
-from backend.guidance.folders import check, files, fold, is_latent, pickles, takes_views
+from backend.guidance.folders import check, files, fold, is_latent, is_paired, pickles, takes_views
 
 
 @pytest.fixture
@@ -87,10 +87,14 @@ def test_weights_by_a_name_that_is_never_looked_for_are_refused(folder: Path) ->
         check(folder)
 
 
-def test_a_single_file_is_refused_as_what_it_is(tmp_path: Path) -> None:
-    (tmp_path / "v1-5.safetensors").touch()
-    with pytest.raises(UserError, match="is a single file, which cannot be read yet; name a folder"):
-        check(tmp_path / "v1-5.safetensors")
+def test_a_single_file_that_is_no_checkpoint_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    for name, says in (
+        ("v1-5.safetensors", "cannot read .*; fetch it again"),
+        ("v1-5.ckpt", "is a pickle, which can run"),
+    ):
+        (tmp_path / name).touch()
+        with pytest.raises(UserError, match=says):
+            check(tmp_path / name)
 
 
 def test_folders_that_hold_no_model_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -124,7 +128,8 @@ def test_models_of_other_kinds_are_refused_with_what_they_are(folder: Path) -> N
     before = unet.read_text(), index.read_text()
     for path, settings, reason in (
         (index, {"_class_name": "FluxPipeline", "transformer": ["diffusers", "X"]}, "transformer model"),
-        (unet, {"addition_embed_type": "text_time"}, "SDXL"),
+        (unet, {"addition_embed_type": "text_time"}, "lacks the part text_encoder_2/"),
+        (unet, {"addition_embed_type": "text_image"}, "inpainting, editing"),
         (unet, {"in_channels": 9}, "inpainting"),
         (unet, {"class_embed_type": "timestep"}, "upscaling"),
         (unet, {"_class_name": "UNetMotionModel"}, "UNetMotionModel"),
@@ -156,11 +161,28 @@ def test_models_are_told_apart_by_their_parts(folders: dict[str, Path]) -> None:
     assert {kind: is_latent(folder) for kind, folder in folders.items()} == {
         "sd1": True,
         "sd2": True,
+        "sdxl": True,
         "if": False,
         "prior": False,
         "told": False,
     }
     assert [kind for kind, folder in folders.items() if takes_views(folder)] == ["told"]
+    assert [kind for kind, folder in folders.items() if is_paired(folder)] == ["sdxl"]
+
+
+def test_a_refiner_is_refused_as_what_it_is(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folders["sdxl"], tmp_path / "refiner"))
+    shutil.rmtree(folder / "text_encoder")
+    with pytest.raises(UserError, match="is a refiner, which needs pictures to begin with; take the base model"):
+        check(folder)
+
+
+@pytest.mark.parametrize("part", ["text_encoder_2", "tokenizer_2", "vae"])
+def test_a_missing_part_of_xl_is_named(folders: dict[str, Path], tmp_path: Path, part: str) -> None:
+    folder = Path(shutil.copytree(folders["sdxl"], tmp_path / "xl"))
+    shutil.rmtree(folder / part)
+    with pytest.raises(UserError, match=f"lacks the part {part}/"):
+        check(folder)
 
 
 def test_colours_of_folded_pixels_are_the_channels() -> None:

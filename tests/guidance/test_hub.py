@@ -126,6 +126,22 @@ def test_half_precision_weights_are_preferred_part_by_part() -> None:
     )
 
 
+def test_both_text_encoders_of_xl_are_fetched() -> None:
+    parts = [
+        f"text_encoder{ending}/{name}" for ending in ("", "_2") for name in ("config.json", "model.fp16.safetensors")
+    ]
+    parts += ["tokenizer/merges.txt", "tokenizer_2/merges.txt", "vae/diffusion_pytorch_model.safetensors"]
+    names = ["model_index.json", *parts, "unet/diffusion_pytorch_model.fp16.safetensors"]
+    unwanted = [
+        "text_encoder_2/model.onnx",
+        "vae_1_0/diffusion_pytorch_model.safetensors",
+        "sd_xl_base_1.0.safetensors",
+    ]
+    assert hub.needed(ID, [*names, *unwanted]) == tuple(sorted(names))
+    with pytest.raises(UserError, match="no safetensors in text_encoder_2/"):
+        hub.needed(ID, [name for name in names if name != "text_encoder_2/model.fp16.safetensors"])
+
+
 def test_other_variants_are_taken_where_there_is_no_half_precision() -> None:
     common = ["model_index.json", "unet/config.json"]
     names = [

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(
     ("kind", "latent_field"),
-    [("sd1", False), ("sd2", False), ("if", False), ("told", False), ("sd1", True), ("sd2", True)],
+    [("sd1", False), ("sd2", False), ("if", False), ("sdxl", False), ("told", False), ("sd1", True), ("sd2", True)],
 )
 def test_a_few_steps_move_the_field(folders: dict[str, Path], kind: str, latent_field: bool) -> None:
     assert_moved(folders[kind], kind, latent_field, "sds")
@@ -36,7 +36,8 @@ def test_every_rule_moves_the_field(folders: dict[str, Path], rule: RuleName) ->
 
 
 @pytest.mark.parametrize(
-    ("kind", "latent_field"), [("sd1", False), ("if", False), ("told", False), ("sd1", True), ("sd2", True)]
+    ("kind", "latent_field"),
+    [("sd1", False), ("if", False), ("sdxl", False), ("told", False), ("sd1", True), ("sd2", True)],
 )
 def test_a_rival_learns_beside_a_field_of_any_kind(folders: dict[str, Path], kind: str, latent_field: bool) -> None:
     assert_moved(folders[kind], kind, latent_field, "vsd")

@@ -200,6 +200,19 @@ def test_the_text_encoder_stays_off_the_gpu_and_only_t5_in_half_precision(folder
         assert (text.device, text.dtype) == (CPU, dtype)
 
 
+@pytest.mark.parametrize(("upcast", "dtype"), [(True, torch.float32), (False, torch.float16), (None, torch.float32)])
+def test_the_vae_of_xl_overflows_in_fp16_unless_it_says_otherwise(
+    upcast: bool | None, dtype: torch.dtype, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folders["sdxl"], tmp_path / "xl")
+    path = folder / "vae" / "config.json"
+    config = {name: value for name, value in json.loads(path.read_text()).items() if name != "force_upcast"}
+    path.write_text(json.dumps(config if upcast is None else config | {"force_upcast": upcast}))
+    parts = load(folder, torch.device("meta"), "fp16").parts  # which has no bf16 of its own
+    assert (parts.unet.dtype, parts.vae.dtype) == (torch.float16, dtype)
+    assert load(folders["sd1"], torch.device("meta"), "fp16").parts.vae.dtype == torch.float16
+
+
 def test_without_its_text_encoder_guidance_encodes_no_more_and_predicts_as_before(folders: dict[str, Path]) -> None:
     guidance, noisy = load(folders["sd1"], CPU, "fp32"), torch.ones(1, 4, 8, 8)
     text = guidance.encode(["a mug"])
@@ -218,6 +231,17 @@ def test_what_the_machine_or_the_model_cannot_do_is_refused(folders: dict[str, P
         load(folders["sd1"], CPU, "fp16")
     with pytest.raises(UserError, match="pixel-space"):
         load(folders["prior"], CPU, "fp32", latent_field=True)
+
+
+def test_both_text_encoders_of_xl_are_dropped(folders: dict[str, Path]) -> None:
+    guidance = load(folders["sdxl"], CPU, "fp32")
+    text = guidance.parts.text
+    models = [weakref.ref(model) for model in (text._model, text._second)]
+    guidance.drop_text_encoder()
+    gc.collect()
+    assert [model() for model in models] == [None, None]
+    with pytest.raises(RuntimeError, match="the text encoder was dropped"):
+        guidance.encode(["a mug"])
 
 
 @pytest.mark.parametrize("part", ["unet", "text_encoder", "vae"])

@@ -111,7 +111,7 @@ def test_it_learns_what_is_seen_from_where_by_a_model_that_is_not_told(own: Load
     # What is as good as invisible at this timestep, and as good as all that any kind of model is to tell of it.
     lesson.noise = torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None, None, None].expand_as(lesson.noise)
     lesson.t[:] = 1
-    losses = [lesson.given_to(rival) for _ in range(40)]
+    losses = [lesson.given_to(rival) for _ in range(80)]
     assert losses[-1] < 0.5 * losses[0]
 
     def wrong(views: Views) -> float:

@@ -1,29 +1,25 @@
 """The estimate against what autograd keeps, and what is planned of it on the cards that artists have."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from backend.guidance import memory
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.memory import GIB, Needs, needs
+from tests.guidance import models_in_one_file as files
 
 ENCODER, NETWORK = 1.55 * GIB, 4 * 1.2 / 16 * GIB
 STABLE_DIFFUSION = needs("hashgrid", 64, 2 / 128, ENCODER, NETWORK)
 """Of a view under Stable Diffusion 1.5 in half precision, with Perp-Neg."""
 
 
-def test_what_the_encoder_keeps_is_what_autograd_keeps() -> None:
-    with torch.device("meta"):
-        vae = AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
-        )
-        vae.half().requires_grad_(False)
-        image = torch.zeros(1, 3, 512, 512, dtype=torch.float16, requires_grad=True)
+@pytest.mark.parametrize(("kind", "side"), [("sd1", 512), ("sd2", 768), ("sdxl", 1024)])
+def test_what_the_encoder_keeps_is_what_autograd_keeps(kind: str, side: int) -> None:
+    vae = files.true_sized(kind)["vae"].half().requires_grad_(False)
+    image = torch.zeros(1, 3, side, side, dtype=torch.float16, device="meta", requires_grad=True)
     weights = {parameter.untyped_storage()._cdata for parameter in vae.parameters()}
     kept: dict[int, Tensor] = {}
 
@@ -34,7 +30,31 @@ def test_what_the_encoder_keeps_is_what_autograd_keeps() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         vae.encode(image).latent_dist.mode()
     found = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in weights)
-    assert pytest.approx(found, rel=0.02) == memory.ENCODER_BYTES * 512**2 * 128 * 2
+    assert pytest.approx(found, rel=0.01) == memory.encoder_bytes(side**2, (side // 8) ** 2, 128, 2)
+
+
+CARDS = (6, 8, 12, 24)
+PLANS = {("sd1", 64): (1, 1, 2, 4), ("sd2", 96): (0, 0, 1, 2), ("sdxl", 128): (0, 0, 0, 1)}
+"""By kind and latents a side: how many of four views at a time fit on each of the cards, with Perp-Neg."""
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("kind", "latents"), PLANS)
+def test_views_at_a_time_on_the_cards_of_artists_are_those_in_the_readme(kind: str, latents: int) -> None:
+    parts = files.true_sized(kind)
+    weights = sum(parameter.numel() for part in ("unet", "vae") for parameter in parts[part].parameters())
+    encoder = memory.encoder_bytes((8 * latents) ** 2, latents**2, 128, 2)
+    network = 4 * memory.NETWORK_BYTES * latents**2 * 320 * 2
+    step = needs("hashgrid", latents, 2 / 128, encoder, network)
+    planned = []
+    for card in CARDS:
+        free = (card - 1.0) * GIB - 2 * weights  # CUDA's own and a desktop's
+        at_once = step.views_at_once(free, views=4, joint=1)
+        planned.append(0 if step.of(at_once or 4, 1) > free else at_once or 4)
+    assert tuple(planned) == PLANS[kind, latents]
+    shown = " | ".join(str(views or "none") for views in planned)
+    assert f"| {step.of(1, 1) / GIB:.1f} GiB | {shown} |" in README
 
 
 @pytest.mark.parametrize(
@@ -69,7 +89,8 @@ def test_what_a_view_takes_grows_with_the_model(guidances: dict[str, DiffusionGu
     # 8 x 8 latents of 64 x 64 pixels, 16 channels first in the UNet and 8 in the VAE, numbers of 4 bytes.
     encoder, network = guidances["sd1"].view_bytes(4)
     assert network == pytest.approx(NETWORK * (8 / 64) ** 2 * (16 / 320) * 2)
-    assert encoder == pytest.approx(ENCODER * (64 / 512) ** 2 * (8 / 128) * 2)
+    assert encoder == memory.encoder_bytes(64**2, 8**2, 8, 4)
+    assert encoder == pytest.approx((ENCODER - GIB / 16) * (64 / 512) ** 2 * (8 / 128) * 2 + 2 * 4 * 64**2)
     assert guidances["sd1"].view_bytes(2)[1] == pytest.approx(network / 2)
     assert guidances["if"].view_bytes(4)[0] == 0
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from backend.guidance.precision import PRECISIONS, best_precision, dtype_of
+from backend.guidance.precision import PRECISIONS, best_precision, dtype_of, steady
 
 
 def test_a_cpu_takes_bf16_only_where_it_multiplies_that_natively(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,6 +13,17 @@ def test_a_cpu_takes_bf16_only_where_it_multiplies_that_natively(monkeypatch: py
 def test_a_gpu_takes_fp16_and_devices_nobody_has_tried_single_precision() -> None:
     assert best_precision(torch.device("cuda", 1)) == "fp16"
     assert best_precision(torch.device("mps")) == "fp32"
+
+
+@pytest.mark.parametrize(("able", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_what_overflows_in_fp16_gets_more_range(able: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation: asked.append(including_emulation) or able
+    )
+    assert steady("fp16", torch.device("cuda")) == expected
+    assert asked == [False]
+    assert [steady(precision, torch.device("cpu")) for precision in ("fp32", "bf16")] == ["fp32", "bf16"]
 
 
 def test_every_precision_has_its_type() -> None:

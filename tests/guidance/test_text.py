@@ -1,15 +1,22 @@
+import json
 import logging
+import shutil
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from backend.guidance.diffusion import DiffusionGuidance
+from backend.guidance.loading import load
+from backend.guidance.text import parted
 
 
-@pytest.mark.parametrize(("kind", "shape"), [("sd1", (24, 16)), ("if", (77, 12)), ("prior", (24, 16))])
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("sd1", (24, 16)), ("sdxl", (25, 32)), ("if", (77, 12)), ("prior", (24, 16))]
+)
 def test_every_prompt_has_the_models_length(
     kind: str, shape: tuple[int, int], guidances: dict[str, DiffusionGuidance]
 ) -> None:
@@ -19,7 +26,7 @@ def test_every_prompt_has_the_models_length(
     assert not torch.equal(found[0], found[1])
 
 
-@pytest.mark.parametrize("kind", ["sd1", "if", "prior"])
+@pytest.mark.parametrize("kind", ["sd1", "sdxl", "if", "prior"])
 def test_the_words_that_are_cut_are_named(
     kind: str, guidances: dict[str, DiffusionGuidance], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -74,7 +81,7 @@ LONG = "a red mug on a table " * 30
 VIEWS = [", front view", ", side view", ", back view", ", overhead view"]
 
 
-@pytest.mark.parametrize("kind", ["sd1", "if", "prior"])
+@pytest.mark.parametrize("kind", ["sd1", "sdxl", "if", "prior"])
 def test_the_words_of_the_view_survive_a_long_prompt(
     kind: str, guidances: dict[str, DiffusionGuidance], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -91,7 +98,7 @@ def test_the_words_of_the_view_survive_a_long_prompt(
     with pytest.MonkeyPatch.context() as patched, caplog.at_level(logging.WARNING):
         patched.setattr(text, "_tokenizer", Wrapped(tokenizer, remember))
         found = guidances[kind].encode([LONG] * 4, VIEWS)
-    assert found.shape[1] == text.tokens
+    assert found.shape[1] == text.tokens + (kind == "sdxl")
     apart = [(first - second).abs().max() for first, second in combinations(found, 2)]
     assert min(apart) > 1e-3
     plain = [words.replace(" ", "") for words in encoded]
@@ -112,3 +119,26 @@ def test_a_prompt_that_fits_is_encoded_with_its_ending_as_one_text(guidances: di
     for kind in ("sd1", "if", "prior"):
         parts = guidances[kind].encode(["a red mug", "a car", ""], [", back view", "", ""])
         assert torch.equal(parts, guidances[kind].encode(["a red mug, back view", "a car", ""]))
+
+
+def test_the_unconditional_embedding_of_xl_is_zeros_unless_its_folder_says_otherwise(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(folders["sdxl"], tmp_path / "xl"))
+    index = json.loads((folder / "model_index.json").read_text())
+    assert index["force_zeros_for_empty_prompt"]
+    (folder / "model_index.json").write_text(json.dumps(index | {"force_zeros_for_empty_prompt": False}))
+    zeros, words = (
+        load(each, torch.device("cpu"), "fp32").encode(["", "a mug", ""]) for each in (folders["sdxl"], folder)
+    )
+    assert not zeros[[0, 2]].any()
+    assert words[[0, 2]].abs().amax((1, 2)).min() > 0.1
+    assert torch.equal(zeros[1], words[1])
+
+
+def test_the_summary_of_xl_is_mixed_with_its_words(guidances: dict[str, DiffusionGuidance]) -> None:
+    front, back = guidances["sdxl"].encode(["a mug, front view", "a mug, back view"]).split(1)
+    words, summary = parted((front + back) / 2, 8)
+    assert (words.shape, summary.shape) == ((1, 24, 32), (1, 8))
+    torch.testing.assert_close(summary, (parted(front, 8)[1] + parted(back, 8)[1]) / 2)
+    assert summary.abs().min() > 0

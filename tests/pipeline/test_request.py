@@ -18,12 +18,13 @@ MUG = Request("a red mug")
 def test_every_number_has_a_range_with_both_ends_inside() -> None:
     numbers = {field.name for field in fields(Request) if field.type in (int, int | None, float | None)}
     assert numbers == set(RANGES)
+    asked = replace(MUG, start=Path("mesh.glb"))  # a strength means nothing without
     for name, (least, most) in RANGES.items():
         for value in (least, most):
-            check_values(replace(MUG, **{name: value}))
+            check_values(replace(asked, **{name: value}))
         for value in (least - 1, most + 1):
             with pytest.raises(UserError, match=f"{name} is"):
-                check_values(replace(MUG, **{name: value}))
+                check_values(replace(asked, **{name: value}))
 
 
 def test_the_longest_prompt_is_no_longer_than_what_can_be_sent() -> None:

@@ -38,6 +38,9 @@ class ScriptedExecutor:
     def free(self) -> tuple[str, ...]:
         return tuple(self.devices_free)
 
+    def models(self, device: str) -> None:
+        pass
+
     def start(self, device: str, task: Task) -> None:
         self.devices_free.remove(device)
         self.started.append(task)

@@ -17,6 +17,7 @@ by the request; steps are `steps` of the request, or of the prompt, or 10.
     deaf=1      go on when cancelled
     stubborn=1  ignore SIGTERM
     note=WORD   tell the artist WORD in the report
+    glb=own     mesh.glb is the mesh that was sent, in red; glb=others: with other texture coordinates
     noise=1     print to the standard output with every step
 
 A completed execution is a line in `executions.log` in the task's folder, and in the file that FAKE_EXECUTIONS names.
@@ -60,16 +61,19 @@ class FakeEngine:
         return {"device": f"fake {device}", "seconds_per_step": 0.0}
 
     def carry_out(
-        self, request: dict[str, Any], folder: Path, device: str, listen: Listener
+        self, request: dict[str, Any], folder: Path, device: str, listen: Listener, given: Path | None = None
     ) -> tuple[tuple[Result, ...], dict[str, Any]]:
         options = dict(word.split("=", 1) for word in request["prompt"].split() if "=" in word)
         out = folder / "out"
         out.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        start = request.get("start")
+        if start and (given is None or hashlib.sha256(given.read_bytes()).hexdigest() != start["sha256"]):
+            raise TaskError("bad_request", "it does not begin from what the request names")
         if not finished(out, digest):
             run(options, request, folder, digest, listen)
             listen(Standing("writing"))
-            write_results(out, options, digest)
+            write_results(out, options, digest, given)
             record(folder, digest)
         report = json.loads((out / "report.json").read_text())
         return tuple(result(out / name) for name in NAMES), report
@@ -135,14 +139,36 @@ def finished(out: Path, digest: str) -> bool:
         return False
 
 
-def write_results(out: Path, options: dict[str, str], digest: str) -> None:
+def write_results(out: Path, options: dict[str, str], digest: str, given: Path | None) -> None:
     """Files that depend on the request alone."""
     mesh = random.Random(digest).randbytes(int(options.get("size", 2000)))
+    if "glb" in options and given:
+        mesh = painted_red(given, out, others=options["glb"] == "others")
     notes = [options["note"]] if "note" in options else []
     report = {"digest": digest, "mesh": hashlib.sha256(mesh).hexdigest(), "notes": notes}
     contents = (mesh, PNG, b"GIF89a" + digest.encode(), json.dumps(report).encode())
     for name, content in zip(NAMES, contents, strict=True):
         write_whole(out / name, content)
+
+
+def painted_red(given: Path, out: Path, others: bool) -> bytes:
+    """The mesh that was sent as a GLB with a red texture."""
+    import numpy as np
+
+    from backend.mesh.asset import Asset, TriangleMesh
+    from backend.mesh.glb import write_glb
+    from shared import meshes
+
+    sent = meshes.unpack(given.read_bytes())
+    triangles = np.reshape(sent.triangles, (-1, 3)).astype(np.int32)
+    uvs = np.reshape(sent.uvs, (-1, 3, 2)).astype(np.float32)
+    if others:
+        uvs = 0.5 * uvs
+    mesh = TriangleMesh(np.reshape(sent.vertices, (-1, 3)).astype(np.float32), triangles)
+    normals = np.tile(np.float32([0, 0, 1]), (len(triangles), 3, 1))
+    texture = np.tile(np.uint8([200, 30, 30]), (16, 16, 1))
+    write_glb(Asset(mesh, uvs, texture, normals), out / "red.glb", "Red", {"preset": "draft"})
+    return (out / "red.glb").read_bytes()
 
 
 def record(folder: Path, digest: str) -> None:

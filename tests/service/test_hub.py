@@ -1,6 +1,8 @@
 """The hub: what clients are answered, without sockets."""
 
+import hashlib
 import sqlite3
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from backend.service.executor import Advanced, Finished
 from backend.service.hub import Hub, Reply
 from backend.service.store import Store
 from shared.errors import ProtocolError, VersionError
+from shared.inputs import Start
 from shared.jobs import Generation, new_job_id
 from shared.limits import LISTED_JOBS, LIVE_SECONDS, POLLS_PER_ARTIST, REQUEST_BURST
 from shared.messages import (
@@ -24,12 +27,14 @@ from shared.messages import (
     GetEvents,
     GetList,
     GetState,
+    Held,
     Hello,
     Jobs,
     Message,
     News,
     Refused,
     Submit,
+    Upload,
     Welcome,
     encode,
 )
@@ -108,6 +113,37 @@ def test_a_job_from_submission_to_deletion(desk: Desk, scripted: Any, result_of:
     assert desk.ask(Delete(id)).jobs[0].state == "deleted"
     assert desk.ask(Fetch(result.sha256, 0, 5)).code == "unknown_asset"
     assert desk.ask(GetList()).jobs == ()
+
+
+def test_a_job_begins_from_what_was_uploaded_before(desk: Desk, scripted: Any) -> None:
+    content = struct.pack("<4sIII", b"DTM1", 3, 1, 0) + bytes(48)
+    start = Start("mesh", hashlib.sha256(content).hexdigest(), "Suzanne")
+    asked = Submit((new_job_id(),), Generation("a red mug", start=start, paint_only=True))
+    assert desk.ask(asked).code == "unknown_input"
+    assert desk.ask(Upload("mesh", start.sha256, 64, 0)) == Held(start.sha256, 0)
+    assert desk.ask(Upload("mesh", start.sha256, 64, 0, content[:40])) == Held(start.sha256, 40)
+    assert desk.ask(asked).code == "unknown_input"
+    assert desk.ask(Upload("mesh", start.sha256, 64, 40, content[40:])) == Held(start.sha256, 64)
+    assert desk.ask(asked, BEN).code == "unknown_input"
+    assert desk.ask(asked).jobs[0].request.start == start
+    assert desk.ask(asked).jobs[0].state == "queued", "asked again, it is there"
+    desk.tick()
+    (task,) = scripted.started
+    assert task.given
+    assert task.given.read_bytes() == content
+
+
+def test_a_job_whose_input_vanished_fails_with_a_remedy(desk: Desk, store: Store, scripted: Any) -> None:
+    content = struct.pack("<4sIII", b"DTM1", 3, 1, 0) + bytes(48)
+    start = Start("mesh", hashlib.sha256(content).hexdigest(), "Suzanne")
+    desk.ask(Upload("mesh", start.sha256, 64, 0, content))
+    id = new_job_id()
+    desk.ask(Submit((id,), Generation("a red mug", start=start)))
+    store._database.execute("DELETE FROM inputs")
+    desk.tick()
+    reason = desk.ask(GetState(id)).jobs[0].reason
+    assert (reason.code, reason.remedy) == ("input_gone", "generate it again, which sends it again")
+    assert scripted.started == []
 
 
 def test_warnings_come_with_the_job_and_refusals_with_a_remedy(desk: Desk) -> None:

@@ -233,6 +233,13 @@ def test_what_another_process_does_counts_within_a_second(
     assert ring.admits(bob)
 
 
+@posix
+def test_a_file_that_vanishes_while_the_folder_is_looked_at_hinders_nobody(ring: KeyRing, folder: Path) -> None:
+    ana = owner(ring.pair("ana"))
+    (folder / "client-0.json.x.partial").symlink_to("gone")  # listed, and not there, as what has just been renamed
+    assert KeyRing(folder).admits(ana)
+
+
 def test_a_name_that_is_paired_anew_between_two_looks_admits_the_new_key_only(ring: KeyRing, folder: Path) -> None:
     other = KeyRing(folder)
     for _ in range(20):

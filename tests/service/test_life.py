@@ -1,24 +1,29 @@
 """Jobs in every order of events, against a model that is a dictionary of states."""
 
+import hashlib
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
 
 from backend.service.dispatch import CRASHES_FORGIVEN, Dispatcher
 from backend.service.executor import Crashed, Device, Failed, Finished, Result, Stopped, Task
 from backend.service.hub import Hub
 from backend.service.store import Store
+from shared.inputs import Start
 from shared.jobs import Generation, new_job_id
-from shared.messages import Cancel, Delete, GetEvents, GetList, GetState, Jobs, Message, News, Submit
+from shared.messages import Cancel, Delete, GetEvents, GetList, GetState, Jobs, Message, News, Submit, Upload
 from shared.offer import Offer
 from shared.states import FINAL, State
 
 OWNERS = ("a" * 40, "b" * 40)
 DIGEST = "ab" * 32
+MESH = struct.pack("<4sIII", b"DTM1", 3, 1, 0) + bytes(48)
+START = Start("mesh", hashlib.sha256(MESH).hexdigest(), "Suzanne")
 
 
 class OneDevice:
@@ -34,6 +39,9 @@ class OneDevice:
 
     def free(self) -> tuple[str, ...]:
         return () if self.task else ("cpu",)
+
+    def models(self, device: str) -> None:
+        pass
 
     def start(self, device: str, task: Task) -> None:
         assert self.task is None
@@ -71,6 +79,8 @@ class Life(RuleBasedStateMachine):
         self.now = 0.0
         self.model: dict[tuple[str, str], State] = {}
         self.crashes: dict[tuple[str, str], int] = {}
+        self.uploaded = dict.fromkeys(OWNERS, 0)
+        self.started_from: set[tuple[str, str]] = set()
         self.open()
 
     def open(self) -> None:
@@ -116,9 +126,30 @@ class Life(RuleBasedStateMachine):
         self.model[job], self.crashes[job] = State.QUEUED, 0
         return job
 
+    @rule(owner=st.sampled_from(OWNERS), part=st.integers(0, 3))
+    def upload(self, owner: str, part: int) -> None:
+        """A chunk of the artist's input comes, in any order, and more than once."""
+        chunk = Upload("mesh", START.sha256, len(MESH), 20 * part, MESH[20 * part : 20 * part + 20])
+        held = self.ask(owner, chunk)
+        there = self.uploaded[owner]
+        self.uploaded[owner] = min(max(there, 20 * part + 20), len(MESH)) if 20 * part <= there else there
+        assert held.there == self.uploaded[owner]
+
+    @rule(target=jobs, owner=st.sampled_from(OWNERS))
+    def submit_with_a_start(self, owner: str) -> Any:
+        job = owner, new_job_id()
+        answer = self.ask(owner, Submit((job[1],), Generation("a mug", start=START)))
+        if self.uploaded[owner] < len(MESH):
+            assert answer.code == "unknown_input"
+            return multiple()
+        self.model[job], self.crashes[job] = State.QUEUED, 0
+        self.started_from.add(job)
+        return job
+
     @rule(job=jobs)
     def submit_again(self, job: tuple[str, str]) -> None:
-        answer = self.ask(job[0], Submit((job[1],), Generation("a mug")))
+        request = Generation("a mug", start=START if job in self.started_from else None)
+        answer = self.ask(job[0], Submit((job[1],), request))
         assert answer.jobs[0].state == self.model[job]
 
     @rule(job=jobs)

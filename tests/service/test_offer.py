@@ -3,6 +3,7 @@ import logging
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from backend.guidance import library
 from backend.guidance.library import ModelSource
 from backend.service import wordlists
 from backend.service.offer import MODELS_BYTES, checked, offer
+from shared.inputs import Start
 from shared.jobs import Generation
 from shared.limits import NAME_CHARACTERS
 from shared.offer import MODELS, Offer
@@ -65,13 +67,17 @@ def test_everything_that_is_offered_can_be_asked_for(builtin: ModelSource) -> No
 WHOLE = ("seed", "steps", "faces", "texture")
 
 
+MESH_START = Start("mesh", "ab" * 32, "Suzanne")
+
+
 def with_number(name: str, value: float) -> Generation:
-    return replace(MUG, **{name: int(value) if name in WHOLE else value})
+    asked = replace(MUG, start=MESH_START) if name == "strength" else MUG
+    return replace(asked, **{name: int(value) if name in WHOLE else value})
 
 
 def test_ranges_are_the_ones_that_requests_are_held_to(builtin: ModelSource) -> None:
     ranges = offer([builtin], "cpu", unknown, {}).ranges
-    assert {limits.name for limits in ranges} == {*WHOLE, "cfg", "level"}
+    assert {limits.name for limits in ranges} == {*WHOLE, "cfg", "level", "strength"}
     for limits in ranges:
         for value in (limits.least, limits.most):
             checked(with_number(limits.name, value), [builtin])
@@ -180,3 +186,24 @@ def test_a_path_is_no_model(builtin: ModelSource, monkeypatch: pytest.MonkeyPatc
     for path in (str(builtin.folder), builtin.folder.name, f"./{builtin.folder.name}"):
         with pytest.raises(UserError, match="no model"):
             checked(replace(MUG, model=path), [builtin])
+
+
+@pytest.mark.parametrize(
+    ("start", "asked", "told"),
+    [
+        (MESH_START, {"sketch": True}, "no sketch"),
+        (Start("picture", "ab" * 32, "front"), {"paint_only": True}, "cannot be painted on"),
+        (Start("picture", "ab" * 32, "front"), {"strength": 0.5}, "a picture has none"),
+        (None, {"paint_only": True}, "need something to begin from"),
+    ],
+)
+def test_what_does_not_go_with_a_start_is_refused(
+    builtin: ModelSource, start: Start | None, asked: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UserError, match=told):
+        checked(replace(MUG, start=start, **asked), [builtin])
+
+
+def test_a_start_is_named_by_its_digest_alone(builtin: ModelSource) -> None:
+    request, _ = checked(replace(MUG, start=MESH_START, strength=0.3, paint_only=True), [builtin])
+    assert (request.start, request.strength, request.paint_only) == (Path("ab" * 32), 0.3, True)

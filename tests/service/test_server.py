@@ -2,6 +2,7 @@
 
 import hashlib
 import signal
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from shared.client import Client
 from shared.connection import Patience
 from shared.errors import Conflict, Invalid, NotPaired, OtherVersion, Unreachable
+from shared.inputs import Start
 from shared.jobs import Generation, JobState, Live, new_job_id
 from shared.messages import Hello, Refused, decode, encode
 from shared.pairing import Pairing
@@ -213,3 +215,26 @@ def test_a_reader_that_does_not_read_stops_nobody(host: Any, client: Client) -> 
         assert client.hello()
     memory = psutil.Process(host.process.pid).memory_info().rss
     assert memory < 200 * 2**20
+
+
+def test_an_upload_goes_on_after_the_server_was_killed_in_the_middle_of_it(host: Any, tmp_path: Path) -> None:
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 8, 8, 8, 2, 0, 0, 0) + bytes(12_000_000)
+    path = tmp_path / "front.png"
+    path.write_bytes(content)
+    start = Start("picture", hashlib.sha256(content).hexdigest(), "front")
+    killed, asked = [], []
+
+    def sent(size: int) -> None:
+        asked.append(size)
+        if size > 1_000_000 and not killed:
+            killed.append(size)
+            host.end(signal.SIGKILL)
+            host.start()
+
+    with Client(host.pairing, "tests", Patience(None)) as client:
+        client.upload(start, path, sent)
+        (job,) = client.submit((new_job_id(),), Generation("a red mug steps=1", start=start))
+        assert list(client.follow(job.id))[-1].state == "done", "the worker has all of its bytes"
+    assert killed
+    assert asked[-1] == len(content)
+    assert asked == sorted(asked), "nothing was begun anew"

@@ -17,6 +17,7 @@ from backend.service.results import FOLDER as ASSETS
 from backend.service.results import Results
 from backend.service.store import DATABASE, WORK, Store
 from shared.errors import Conflict, NotFinished, Storage, TooMuch, UnknownJob
+from shared.inputs import Start
 from shared.jobs import Reason, new_job_id
 from shared.limits import JOBS_UNFINISHED, SEEDS
 from shared.states import IllegalChange, State
@@ -352,3 +353,23 @@ def test_a_full_disk_is_called_so() -> None:
         with pytest.raises(Storage) as refusal, database.storage():
             small.execute("INSERT INTO jobs VALUES (zeroblob(100000))")
     assert refusal.value.sentence == "the backend's disk is full"
+
+
+def test_a_folder_of_the_schema_before_is_taken_over(tmp_path: Path, clock: Any) -> None:
+    store = Store(tmp_path, clock)
+    number = submitted(store)
+    store._database.executescript("DROP VIEW needed_inputs; DROP TABLE inputs; PRAGMA user_version = 1;")
+    store.close()
+    store = Store(tmp_path, clock)
+    assert store.jobs.row(number).request == MUG
+    assert store.inputs.path(ANA, Start("mesh", "ab" * 32, "Suzanne")) is None
+    store.close()
+
+
+def test_a_job_that_is_given_back_waits_with_its_files_and_no_crash_is_counted(store: Store) -> None:
+    number = submitted(store)
+    store.start(number)
+    store.work_folder(number).mkdir()
+    row = store.give_back(number)
+    assert (row.state, row.crashes) == ("queued", 0)
+    assert store.work_folder(number).is_dir()

@@ -45,8 +45,8 @@ class Spoken:
         return found
 
     def start(self, folder: Path, prompt: str, job: str = "7", attempt: int = 1) -> None:
-        command = {"do": "start", "job": job, "attempt": attempt, "request": {"prompt": prompt}, "folder": str(folder)}
-        pipe.write(self.commands, Message(command))
+        task = {"job": job, "attempt": attempt, "request": {"prompt": prompt}, "folder": str(folder), "given": None}
+        pipe.write(self.commands, Message({"do": "start", **task}))
 
     def cancel(self, job: str = "7", attempt: int = 1) -> None:
         pipe.write(self.commands, Message({"do": "cancel", "job": job, "attempt": attempt}))
@@ -148,8 +148,8 @@ def test_what_the_real_engine_refuses_keeps_its_code(tmp_path: Path) -> None:
     worker = Spoken(tmp_path / "log", "-m", "backend.service.worker")
     with worker.process as process:
         request = {"prompt": "a red mug", "model": "nowhere"}
-        command = {"do": "start", "job": "7", "attempt": 1, "request": request, "folder": str(tmp_path / "job")}
-        pipe.write(worker.commands, Message(command))
+        task = {"job": "7", "attempt": 1, "request": request, "folder": str(tmp_path / "job"), "given": None}
+        pipe.write(worker.commands, Message({"do": "start", **task}))
         failed = worker.until("failed")[-1]
         process.kill()
     assert failed["code"] == "bad_request"

@@ -7,6 +7,7 @@ import pytest
 from shared import limits
 from shared.assets import Asset
 from shared.client import Client
+from shared.inputs import Start
 from shared.jobs import Event, Generation, JobState, Live, Reason
 from shared.messages import (
     Acknowledge,
@@ -17,12 +18,14 @@ from shared.messages import (
     GetEvents,
     GetList,
     GetState,
+    Held,
     Hello,
     Jobs,
     Message,
     News,
     Refused,
     Submit,
+    Upload,
     Welcome,
 )
 from shared.offer import Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
@@ -32,7 +35,24 @@ JOB = "0b0e0d3c-4a53-4c5e-9f0a-1c2d3e4f5a6b"
 OTHER = "1b0e0d3c-4a53-4c5e-9f0a-1c2d3e4f5a6b"
 SHA = "ab" * 32
 REQUEST = Generation(
-    "a red mug", "dull", "builtin", "high", 7, 500, "linear", "voxel", 7.5, 9000, 512, 12.5, True, "flat"
+    "a red mug",
+    "dull",
+    "builtin",
+    "high",
+    7,
+    500,
+    "linear",
+    "voxel",
+    7.5,
+    9000,
+    512,
+    12.5,
+    True,
+    "flat",
+    Start("mesh", SHA, "Suzanne"),
+    0.5,
+    True,
+    True,
 )
 STATE = JobState(
     id=JOB,
@@ -77,12 +97,14 @@ def one_of_each() -> list[Message]:
         GetEvents(4, 5, 10.0),
         Cancel(JOB),
         Fetch(SHA, 0, 512),
+        Upload("mesh", SHA, 1024, 512, b"bytes"),
         Acknowledge(JOB),
         Delete(JOB),
         Welcome("there", "0.1.0", JOB, 1e9, ("cpu: idle",), ("no room",), OFFER),
         Jobs((STATE,), more=True),
         News(JOB, 9, 8, (Event(1, JOB, "done", 1, 1.0),), (Live(JOB, 1, "optimising", 1, 2, 3, 4.0, 2, 3),), b"ppccc"),
         Chunk(SHA, 512, 1024, b"bytes"),
+        Held(SHA, 512),
         Refused("invalid", "no", "ask for something else", ("mug", "cup")),
     ]
 

@@ -9,9 +9,25 @@ from shared import limits
 from shared.assets import Asset
 from shared.client import Client
 from shared.connection import Patience
-from shared.errors import ProtocolError, TransferError
+from shared.errors import ProtocolError, Spoilt, TransferError
+from shared.inputs import Start
 from shared.jobs import Event, Generation, Live, new_job_id
-from shared.messages import Acknowledge, Chunk, Fetch, GetEvents, GetList, GetState, Hello, Jobs, Message, News, Submit
+from shared.messages import (
+    Acknowledge,
+    Chunk,
+    Fetch,
+    GetEvents,
+    GetList,
+    GetState,
+    Held,
+    Hello,
+    Jobs,
+    Message,
+    News,
+    Refused,
+    Submit,
+    Upload,
+)
 from shared.words import Words
 from tests.shared.scripted import BOOT, DEADLINE, JOB, Backend, Script, state
 
@@ -191,6 +207,75 @@ def test_a_fetch_survives_lost_answers(backend: Backend, tmp_path: Path) -> None
     with Client(backend.pairing, "0.1.0", Patience(DEADLINE)) as client:
         client.fetch(asset(), tmp_path / "mesh.glb")
     assert (tmp_path / "mesh.glb").read_bytes() == CONTENT
+
+
+class Taking:
+    """Takes uploads as a backend does. lost: answers that never arrive, by their number."""
+
+    def __init__(self, lost: tuple[int, ...] = (), there: bytes = b"") -> None:
+        self.there, self.lost, self.count = there, lost, 0
+
+    def __call__(self, message: Message) -> Message | None:
+        assert isinstance(message, Upload)
+        self.count += 1
+        if message.offset <= len(self.there):
+            self.there += message.body[len(self.there) - message.offset :]
+        return None if self.count in self.lost else Held(message.sha256, len(self.there))
+
+
+def picture_of(folder: Path, content: bytes = CONTENT) -> tuple[Start, Path]:
+    path = folder / "picture"
+    path.write_bytes(content)
+    return Start("picture", hashlib.sha256(content).hexdigest(), "front"), path
+
+
+def test_an_input_is_sent_in_chunks_with_progress(client: Client, backend: Backend, tmp_path: Path) -> None:
+    backend.script = taking = Taking()
+    sizes: list[int] = []
+    client.upload(*picture_of(tmp_path), sizes.append)
+    assert taking.there == CONTENT
+    assert sizes == [min(n * limits.CHUNK_BYTES, len(CONTENT)) for n in range(taking.count)]
+
+
+@pytest.mark.parametrize("there", [0, 1, limits.CHUNK_BYTES, len(CONTENT)])
+def test_what_the_backend_has_is_not_sent_again(client: Client, backend: Backend, tmp_path: Path, there: int) -> None:
+    backend.script = taking = Taking(there=CONTENT[:there])
+    client.upload(*picture_of(tmp_path))
+    assert taking.there == CONTENT
+    assert sum(len(message.body) for message in backend.heard if isinstance(message, Upload)) == len(CONTENT) - there
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_upload_survives_lost_answers(backend: Backend, tmp_path: Path) -> None:
+    backend.script = taking = Taking(lost=(1, 4, 9))
+    with Client(backend.pairing, "0.1.0", Patience(None)) as client:
+        client.upload(*picture_of(tmp_path))
+    assert taking.there == CONTENT
+
+
+def test_a_spoilt_input_is_sent_once_more_and_then_told(client: Client, backend: Backend, tmp_path: Path) -> None:
+    taking, spoilt = Taking(), [True]
+
+    def script(message: Message) -> Message | None:
+        held = taking(message)
+        if len(taking.there) == len(CONTENT) and spoilt:
+            spoilt.pop()
+            taking.there = b""
+            return Refused("spoilt", "other bytes", "send it again")
+        return held
+
+    backend.script = script
+    client.upload(*picture_of(tmp_path))
+    assert taking.there == CONTENT
+    taking.there, spoilt[:] = b"", [True, True]
+    with pytest.raises(Spoilt):
+        client.upload(*picture_of(tmp_path))
+
+
+def test_a_backend_that_does_not_take_it_all_is_told(client: Client, backend: Backend, tmp_path: Path) -> None:
+    backend.script = lambda message: Held("ab" * 32, 5)
+    with pytest.raises(TransferError, match="did not take all of front"):
+        client.upload(*picture_of(tmp_path))
 
 
 def test_all_results_are_fetched_and_then_acknowledged(client: Client, backend: Backend, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_an_answer_of_another_kind_is_a_protocol_error(client: Client, backend: 
 
 
 def test_what_is_no_message_is_a_protocol_error(client: Client, backend: Backend) -> None:
-    backend.before = [[b"DT\0\3", b"nonsense"]]
+    backend.before = [[b"DT\0\4", b"nonsense"]]
     with pytest.raises(ProtocolError):
         client.state(JOB)
 

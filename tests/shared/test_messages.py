@@ -19,11 +19,12 @@ from shared.messages import (
     News,
     Refused,
     Submit,
+    Upload,
     decode,
     encode,
 )
 
-MAGIC = b"DT\x00\x03"
+MAGIC = b"DT\x00\x04"
 
 
 def test_every_kind_comes_back_equal(one_of_each: list[Message]) -> None:
@@ -61,6 +62,12 @@ def test_anything_else_is_a_protocol_error(header: dict[str, Any], body: bytes, 
 def test_a_chunk_may_be_empty() -> None:
     chunk = Chunk("ab" * 32, 0, 0)
     assert decode(encode(chunk, 1)) == (1, chunk)
+
+
+def test_an_upload_ends_where_the_input_does() -> None:
+    Upload("mesh", "ab" * 32, 8, 3, b"bytes")
+    with pytest.raises(ValueError, match="behind the input's end"):
+        Upload("mesh", "ab" * 32, 7, 3, b"bytes")
 
 
 def test_one_id_cannot_stand_for_two_jobs(one_of_each: list[Message]) -> None:

@@ -5,7 +5,7 @@ import sys
 import bpy
 from desk import book, connected, generate, module, until
 
-python, root = sys.argv[1:]
+python, root, checkpoint = sys.argv[1:]
 runtime, operators = module("runtime"), module("operators.models")
 current = runtime.current()
 environment = current.local.environment
@@ -36,7 +36,7 @@ bpy.ops.dreamtime.backend_start()
 until(connected)
 assert book().model("owner/tiny") is None
 
-operators._offered = answers.append
+operators._offered = lambda outcome, path="": answers.append(outcome)
 assert "the hub has no model owner/unknown" in looked("owner/unknown").sentence
 offer = looked(" owner/tiny ")
 assert (offer.name, offer.licence) == ("owner/tiny", "mit")
@@ -50,6 +50,17 @@ job = generate("a corgi", model="owner/tiny", preset="draft", steps=2)
 until(lambda: book().entries[job].imported or book().entries[job].trouble is not None, seconds=120.0)
 assert book().entries[job].trouble is None, book().entries[job].trouble
 assert bpy.data.objects["Corgi"]["dreamtime_model"] == "owner/tiny"
+
+bpy.context.preferences.system.use_online_access = False
+answers.clear()
+assert bpy.ops.dreamtime.model_file(filepath=checkpoint) == {"FINISHED"}
+until(lambda: len(answers) == 1)
+assert answers[0].name == "dreamshaper_8", answers[0]
+assert bpy.ops.dreamtime.model_add(name=checkpoint, offer=str(answers[0])) == {"FINISHED"}
+assert not bpy.ops.dreamtime.model_file.poll(), "one at a time"
+assert current.adding_says == "Adding the model"
+until(lambda: current.adding is None)
+until(lambda: book().model("dreamshaper_8") is not None)
 bpy.ops.dreamtime.backend_stop()
 until(lambda: stage() == "stopped")
 print("added and used")

@@ -90,30 +90,37 @@ assert len(shown()) == 1
 
 
 # --- undo and redo bring back what belongs there, and nothing that does not ---
-def artist_adds(name: str) -> None:
-    bpy.context.scene.collection.objects.link(bpy.data.objects.new(name, None))
-    bpy.ops.ed.undo_push(message=name)
+# The artist moves a thing. Where one is added after an undo, Blenders up to 5.2 crash now and then in later undos
+# (bases of the view layer no longer point to objects), without any add-on, too.
+def artist_moves_to(place: int) -> None:
+    bpy.data.objects["Thing"].location.x = place
+    bpy.ops.ed.undo_push(message=f"to {place}")
+
+
+def place() -> float:
+    return bpy.data.objects["Thing"].location.x
 
 
 coarse_view.remove_all()
+bpy.context.scene.collection.objects.link(bpy.data.objects.new("Thing", None))
 bpy.ops.ed.undo_push(message="start")
-artist_adds("before")
+artist_moves_to(1)
 show(JOB, packed())
-artist_adds("while it runs")
+artist_moves_to(2)
 bpy.ops.ed.undo()
-assert "while it runs" not in bpy.data.objects
+assert place() == 1
 show(JOB, packed())
 assert len(shown()) == 1
 bpy.ops.ed.redo()
 assert len(shown()) == 1, "while the job runs, it stays"
 coarse_view.remove(JOB)
-artist_adds("afterwards")
+artist_moves_to(3)
 for _ in range(5):
-    for step in (bpy.ops.ed.undo, bpy.ops.ed.undo, bpy.ops.ed.redo, bpy.ops.ed.redo):
+    for step, there in ((bpy.ops.ed.undo, 2), (bpy.ops.ed.undo, 1), (bpy.ops.ed.redo, 2), (bpy.ops.ed.redo, 3)):
         assert step() == {"FINISHED"}
+        assert place() == there
         assert shown() == [], step
         assert counts()[1:3] == start[1:3], "no mesh and no material is left"
-assert {"before", "while it runs", "afterwards"} <= {thing.name for thing in bpy.data.objects}
 
 # --- copied with its scene, or without a material, it goes all the same ---
 show(JOB, packed())

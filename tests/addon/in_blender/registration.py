@@ -25,6 +25,7 @@ OPERATORS = {
     "backend_start",
     "backend_stop",
     "backend_log",
+    "model_file",
     "model_look",
     "model_add",
     "model_cancel",

@@ -2,12 +2,14 @@
 
 from desk import book, module, until
 
-module("shared.wire").VERSION = 4
+wire = module("shared.wire")
+theirs = wire.VERSION
+wire.VERSION += 1
 runtime = module("runtime").current()
 runtime.connect(remote=False)
 until(lambda: book().trouble is not None and "protocol" in book().trouble.sentence)
 assert module("session.wording").status(book()) == (
-    "The other side speaks protocol 3 and this one 4",
+    f"The other side speaks protocol {theirs} and this one {theirs + 1}",
     "Update DreamTime on the other side",
 )
 print("versions are told apart")

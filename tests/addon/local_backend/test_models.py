@@ -47,6 +47,22 @@ def test_offline_nothing_is_asked(m: Any, environment: Any) -> None:
             ask("owner/name")
 
 
+def test_a_file_of_this_computer_needs_no_internet(m: Any, environment: Any, tmp_path: Any) -> None:
+    path = str(tmp_path / "dreamshaper_8.safetensors")
+    models = m.models.Models(environment, online=False)
+    assert models.look(path).name == path  # the stand-in tells what it was asked
+    heard: list[str] = []
+    models.add(path, heard.append)
+    assert heard[0].startswith(f"models add --yes -- {path} in ")
+
+
+def test_a_file_that_takes_too_long_to_read_is_given_up(m: Any, environment: Any, tmp_path: Any) -> None:
+    (environment.home / "behaviour").write_text("hang")
+    path = str(tmp_path / "dreamshaper_8.safetensors")
+    with pytest.raises(m.troubles.ModelError, match="takes too long to read; put it on a faster disk"):
+        m.models.Models(environment, online=False).look(path, seconds=0.3)
+
+
 def test_a_hub_that_does_not_answer_is_given_up(m: Any, environment: Any) -> None:
     (environment.home / "behaviour").write_text("hang")
     with pytest.raises(m.troubles.ModelError, match="does not answer"):

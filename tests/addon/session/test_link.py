@@ -1,8 +1,10 @@
 """The client thread against a real backend with fake workers."""
 
+import hashlib
 import os
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,12 +40,13 @@ class Desk:
                 self.effects += self.book.apply(news)
             time.sleep(0.01)
 
-    def generate(self, prompt: str, count: int = 1, seed: int = 0) -> tuple[str, ...]:
-        shared = self.m("shared.jobs")
+    def generate(self, prompt: str, count: int = 1, seed: int = 0, given: bytes = b"") -> tuple[str, ...]:
+        shared, inputs = self.m("shared.jobs"), self.m("shared.inputs")
         jobs = tuple(shared.new_job_id() for _ in range(count))
-        request = shared.Generation(prompt, seed=seed)
+        start = inputs.Start(inputs.PICTURE, hashlib.sha256(given).hexdigest(), "front") if given else None
+        request = shared.Generation(prompt, seed=seed, start=start)
         self.book.mean(jobs, request, time.time())
-        self.link.send(self.m("session.commands").Generate(jobs, request, time.time()))
+        self.link.send(self.m("session.commands").Generate(jobs, request, time.time(), given))
         return jobs
 
     def send(self, kind: str, job: str) -> None:
@@ -376,6 +379,82 @@ def test_a_job_that_was_deleted_elsewhere_is_not_waited_for(
     assert here.link.stop()
     again = open_desk(folder="here")
     again.until(lambda: again.state(job) == "deleted")
+
+
+PICTURE = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 8, 8, 8, 2, 0, 0, 0) + bytes(2_000_000)
+
+
+def test_what_a_job_begins_from_is_sent_before_it(open_desk: Callable[..., Desk], module: Module) -> None:
+    desk = open_desk()
+    shares = []
+    put = desk.mailbox.put
+
+    def hear(news: Any) -> None:
+        if type(news).__name__ == "Sending":
+            shares.append(news.share)
+        put(news)
+
+    desk.mailbox.put = hear
+    jobs = desk.generate("a red mug steps=1", count=2, given=PICTURE)
+    desk.until(lambda: all(desk.book.entries[job].fetched for job in jobs))
+    assert shares[0] < shares[-1] == 1.0
+    assert shares == sorted(shares)
+    assert len(shares) <= 1 / module("session.conversation").TOLD_SHARE + 2
+    assert [path.read_bytes() for path in (desk.folder / "inputs").iterdir()] == [PICTURE]
+
+
+def test_what_was_meant_is_sent_with_its_input_after_a_restart(
+    open_desk: Callable[..., Desk], module: Module, host: Any
+) -> None:
+    first = open_desk()
+    first.until(lambda: first.book.welcome is not None)
+    host.end(signal.SIGKILL)
+    (job,) = first.generate("a red mug steps=1", given=PICTURE)
+    first.until(lambda: first.book.trouble is not None)
+    assert first.link.stop()
+    host.start()
+    again = open_desk()
+    again.until(lambda: again.book.entries[job].fetched)
+
+
+def test_a_job_is_asked_for_once_more_without_its_input(open_desk: Callable[..., Desk], module: Module) -> None:
+    desk = open_desk()
+    (job,) = desk.generate("a red mug steps=1", given=PICTURE)
+    desk.until(lambda: desk.book.entries[job].fetched)
+    shared, request = module("shared.jobs"), desk.book.entries[job].request
+    for path in (desk.folder / "inputs").iterdir():  # the backend has it still
+        path.unlink()
+    again = shared.new_job_id()
+    desk.book.mean((again,), request, time.time())
+    desk.link.send(module("session.commands").Generate((again,), request, time.time()))
+    desk.until(lambda: desk.book.entries[again].fetched)
+
+
+def test_a_start_that_nobody_has_is_refused_with_a_remedy(open_desk: Callable[..., Desk], module: Module) -> None:
+    desk = open_desk()
+    shared, inputs = module("shared.jobs"), module("shared.inputs")
+    job = shared.new_job_id()
+    request = shared.Generation("a red mug steps=1", start=inputs.Start(inputs.PICTURE, "ab" * 32, "front"))
+    desk.book.mean((job,), request, time.time())
+    desk.link.send(module("session.commands").Generate((job,), request, time.time()))
+    desk.until(lambda: desk.state(job) == "refused")
+    assert "choose it again" in desk.book.entries[job].trouble[1]
+
+
+def test_inputs_that_no_job_names_are_removed_after_a_day(open_desk: Callable[..., Desk], tmp_path: Path) -> None:
+    desk = open_desk()
+    (job,) = desk.generate("a red mug steps=1", given=PICTURE)
+    desk.until(lambda: desk.book.entries[job].fetched)
+    assert desk.link.stop()
+    folder = desk.folder / "inputs"
+    for name in ("old", "new"):
+        (folder / name).touch()
+    for path in folder.iterdir():
+        if path.name != "new":
+            os.utime(path, (0, 0))
+    again = open_desk()
+    again.until(lambda: again.book.welcome is not None)
+    assert {path.name for path in folder.iterdir()} == {"new", hashlib.sha256(PICTURE).hexdigest()}
 
 
 def test_what_was_half_fetched_long_ago_is_removed(open_desk: Callable[..., Desk], tmp_path: Path) -> None:

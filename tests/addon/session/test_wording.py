@@ -47,17 +47,46 @@ def test_progress_in_words(module: Module, wording: ModuleType) -> None:
     assert wording.progress(entry(module, state="running", live=shaping)) == "Shaping 34/180 · 12 s left"
     baking = live(JOB, 1, "baking", None, None, None, None, 0, 0)
     assert wording.progress(entry(module, state="running", live=baking)) == "Painting"
+    elsewhere = live(JOB, 1, "baking", None, None, None, None, 0, 0, "ws2/cuda")
+    assert wording.progress(entry(module, state="running", live=elsewhere)) == "Painting · ws2"
+    here = live(JOB, 1, "baking", None, None, None, None, 0, 0, "cuda:0")
+    assert wording.progress(entry(module, state="running", live=here)) == "Painting"
 
 
-def test_the_bar_never_goes_back(module: Module) -> None:
+def test_what_a_job_begins_from_is_said(module: Module, wording: ModuleType) -> None:
+    generation, start = module("shared.jobs").Generation, module("shared.inputs").Start
+    mesh, picture = start("mesh", "ab" * 32, "Suzanne"), start("picture", "ab" * 32, "front.png")
+    assert wording.begun_from(generation("a mug")) == ""
+    assert wording.begun_from(generation("a mug", start=mesh)) == "From Suzanne"
+    assert wording.begun_from(generation("a mug", start=mesh, paint_only=True)) == "Colours for Suzanne"
+    assert wording.begun_from(generation("a mug", start=picture)) == "From the picture front.png"
+    assert wording.begun_from(generation("a mug", start=picture, sketch=True)) == "From the sketch front.png"
+    assert wording.progress(entry(module, sent=0.4)) == "Sending 40%"
+    assert wording.chosen([]) == "No mesh is selected"
+    assert wording.chosen(["Suzanne"]) == "Suzanne"
+    assert wording.chosen(["Suzanne", "Cube", "Cone"]) == "Suzanne and 2 more, one after another"
+    assert len({wording.strength(value) for value in (0.01, 0.34, 0.5, 0.69, 0.7, 1.0)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("paint_only", "before", "optimised", "after"),
+    [
+        (False, ["loading"], "optimising", ["surface", "cleaning", "unwrapping", "baking", "writing"]),
+        (True, ["loading", "unwrapping"], "painting", ["colouring", "writing"]),
+    ],
+)
+def test_the_bar_never_goes_back(
+    module: Module, paint_only: bool, before: list[str], optimised: str, after: list[str]
+) -> None:
     live = module("shared.jobs").Live
-    stages = ("surface", "cleaning", "unwrapping", "baking", "writing")
+    request = module("shared.jobs").Generation("a mug", paint_only=paint_only)
     standings = [
-        live(JOB, 1, "loading", None, None, None, None, 0, 0),
-        *(live(JOB, 1, "optimising", step, 60, 500, None, 0, 0) for step in (1, 30, 60)),
-        *(live(JOB, 1, stage, None, None, None, None, 0, 0) for stage in stages),
+        *(live(JOB, 1, stage, None, None, None, None, 0, 0) for stage in before),
+        *(live(JOB, 1, optimised, step, 60, 500, None, 0, 0) for step in (1, 30, 60)),
+        *(live(JOB, 1, stage, None, None, None, None, 0, 0) for stage in after),
     ]
-    fractions = [entry(module, state="running", live=standing).fraction for standing in standings]
+    running = {"state": "running", "request": request}
+    fractions = [entry(module, **running, live=standing).fraction for standing in standings]
     assert fractions == sorted(fractions)
     assert fractions[0] == 0.0
     assert fractions[-1] < entry(module, state="done").fraction == 1.0

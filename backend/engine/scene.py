@@ -1,0 +1,120 @@
+"""What a run takes pictures of: a field that is marched through, or the surface of a mesh that is painted.
+
+Letters: B views, P pixels of a view, c colour channels.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from backend.engine import regularisers
+from backend.engine.cameras import Cameras
+from backend.engine.fields import DistanceField, TrainableField
+from backend.engine.fitting import Target, shape_error
+from backend.engine.normals import Surface, surface
+from backend.engine.occupancy import Densities, Occupancy
+from backend.engine.rendering import Rendering, render
+from backend.engine.settings import Settings
+from backend.engine.shots import Shots
+
+
+@runtime_checkable
+class Scene(Protocol):
+    """As the loop sees it. progress: in [0, 1] of the run."""
+
+    def parameter_groups(self) -> Iterator[tuple[list[nn.Parameter], float]]:
+        """All that is optimised; see `TrainableField`."""
+        ...
+
+    def prepare(self, step: int, progress: float) -> None:
+        """Be ready for `step`, which comes after the one before it."""
+        ...
+
+    def render(
+        self, cameras: Cameras, size: int, progress: float, offsets: Float[Tensor, "B P"] | None = None
+    ) -> Rendering:
+        """Plain views of size x size pixels; see `rendering.render`. Differentiable."""
+        ...
+
+    def look(self, shots: Shots, progress: float, normals: bool) -> tuple[Rendering, Surface | None]:
+        """The views of a step, and, where they are asked for, the normals of what they show."""
+        ...
+
+    def terms(self, progress: float, draws: torch.Generator) -> dict[str, Tensor]:
+        """Weighted regularisers of the whole, which no view has a part in."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that pictures depend on, as they are; no copies."""
+        ...
+
+    def restore(self, state: dict[str, Tensor], progress: float) -> None:
+        """Be as the scene was that had `state` after its step at `progress`."""
+        ...
+
+
+class Volume:
+    """The `Scene` of a field, marched through where occupancy cells say that something is.
+
+    solid: what the field started as, near which it is held, the less the more strength there is.
+    """
+
+    densities: Densities
+    occupancy: Occupancy
+
+    def __init__(
+        self, field: TrainableField, settings: Settings, device: torch.device, solid: Target | None = None
+    ) -> None:
+        self._field, self._settings, self._device, self._solid = field, settings, device, solid
+
+    def parameter_groups(self) -> Iterator[tuple[list[nn.Parameter], float]]:
+        return self._field.parameter_groups()
+
+    def prepare(self, step: int, progress: float) -> None:
+        self._field.refine(progress)
+        looks, beside = divmod(step, self._settings.occupancy_every)
+        if beside:
+            return
+        if looks:
+            self.densities = self.densities.after(self._field, looks)
+        else:
+            self.densities = Densities.of(self._field, self._settings.occupancy_resolution, self._device)
+        self.occupancy = self.densities.occupancy(self._settings.occupancy_threshold)
+
+    def render(
+        self, cameras: Cameras, size: int, progress: float, offsets: Float[Tensor, "B P"] | None = None
+    ) -> Rendering:
+        return render(self._field, cameras, size, self.occupancy, self._settings.spacing_at(progress), offsets)
+
+    def look(self, shots: Shots, progress: float, normals: bool) -> tuple[Rendering, Surface | None]:
+        rendering = self.render(shots.cameras, shots.size, progress, shots.offsets)
+        return rendering, surface(self._field, rendering) if normals else None
+
+    def terms(self, progress: float, draws: torch.Generator) -> dict[str, Tensor]:
+        asked = self._settings.regularisation
+        roughness, eikonal = asked.roughness.at(progress), asked.eikonal.at(progress)
+        found = {"roughness": roughness * self._field.roughness(draws)} if roughness else {}
+        if eikonal and isinstance(self._field, DistanceField):
+            found["eikonal"] = eikonal * regularisers.eikonal(self._field.slopes(draws))
+        if self._solid is not None:
+            hold = self._settings.likeness.solid * (1 / self._settings.strength - 1)
+            found["solid"] = hold * shape_error(self._field, self._solid.some(draws))
+        return found
+
+    def state(self) -> dict[str, Tensor]:
+        tensors = {f"field.{name}": tensor for name, tensor in self._field.state_dict().items()}
+        return {**tensors, "densities": self.densities.highest}
+
+    def restore(self, state: dict[str, Tensor], progress: float) -> None:
+        self._field.refine(progress)
+        self._field.load_state_dict(under("field.", state))
+        self.densities = Densities(state["densities"])
+        self.occupancy = self.densities.occupancy(self._settings.occupancy_threshold)
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose name begins with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
