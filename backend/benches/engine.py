@@ -55,8 +55,8 @@ class StepTimes:
         return self.step / self.guidance
 
 
-def step_times(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> StepTimes:
-    """A whole step against the bare guidance call that it contains, taking turns."""
+def step_times(job: Job, guidance: DiffusionGuidance, steps: int = 40, warming: int = WARMING) -> StepTimes:
+    """A whole step against the bare guidance call that it contains, taking turns. warming: those not counted."""
     heard = _Heard(guidance)
     settings = replace(job.optimisation, steps=steps)
     field = as_new(job.field, guidance.channels, job.seed, guidance.device)
@@ -65,7 +65,7 @@ def step_times(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> StepTi
     for index in range(steps):
         seconds = timed(lambda: next(run, None), guidance.device)
         call = timed(heard.again, guidance.device)
-        if index >= WARMING:
+        if index >= warming:
             whole.append(seconds)
             bare.append(call)
     return StepTimes(statistics.median(bare), statistics.median(whole))
