@@ -43,6 +43,11 @@ def gpu() -> str | None:
     return f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"
 
 
+def named(device: str) -> str:
+    """What computes on a device of the kind "cpu", "cuda" or "mps"."""
+    return (gpu() if device == "cuda" else None) or processor()
+
+
 def described() -> str:
     """One line for the head of a table of timings."""
     parts = [processor(), f"{memory()} memory", f"{gpu() or 'no CUDA device'}", f"torch {torch.__version__}"]

@@ -16,6 +16,7 @@ from backend.home import keys_folder
 from backend.service.keys import KeyRing
 from shared.client import Client
 from shared.connection import Patience
+from shared.durations import duration
 from shared.errors import LinkError
 from shared.jobs import Generation, JobState, Live, new_job_id
 from shared.limits import VARIATIONS
@@ -72,6 +73,7 @@ def submit(
     jobs = ids or tuple(new_job_id() for _ in range(variations))
     with _client(pairing_file, _SUBMIT_PATIENCE) as client:
         try:
+            _say_how_long(client, request)
             accepted = client.submit(jobs, request)
         except LinkError as error:
             again = " ".join(f"--id {job}" for job in jobs)
@@ -82,6 +84,16 @@ def submit(
         if followed:
             for job in accepted:
                 _followed(client, job.id, told=job.warnings)
+
+
+def _say_how_long(client: Client, request: Generation) -> None:
+    """What the backend knows of the time that it will take."""
+    models = {model.name: model for model in client.hello().offer.models}
+    presets = models[request.model].presets if request.model in models else ()
+    usual = request.field is None and not request.latent_field  # others take another time
+    for preset in presets:
+        if preset.name == request.preset and usual and (seconds := preset.takes(request.steps)) is not None:
+            click.echo(f"about {duration(seconds)}, once it runs", err=True)
 
 
 @click.command()

@@ -20,6 +20,8 @@ from backend.errors import DiskFullError, NotFiniteError, OtherRunError, OutOfMe
 from backend.files import is_full, to_disk
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
+from backend.guidance.speed import flops_per_second
+from backend.pipeline import estimate, speeds
 from backend.pipeline.asking import asked, load_guidance
 from backend.pipeline.generate import PARTS, generate
 from backend.pipeline.job import Job, planned
@@ -28,7 +30,7 @@ from backend.pipeline.pace import Pace
 from backend.pipeline.remedies import out_of_memory
 from backend.pipeline.request import Request
 from backend.pipeline.results import MESH, PREVIEW, REPORT, TURNTABLE
-from backend.pipeline.shape import Shape
+from backend.pipeline.shape import OPTIMISING, Shape
 from backend.pipeline.stages import Status
 from backend.service import previews, starts
 from backend.service.executor import Result
@@ -70,13 +72,14 @@ class TorchEngine:
     def __init__(self) -> None:
         self._threads = torch.get_num_threads()
         self._per_step: float | None = None
+        self._rate: float | None = None
         self._took: dict[tuple[Any, ...], dict[str, float]] = {}
 
     def warm_up(self, device: str) -> dict[str, Any]:
         """Take a few steps with the built-in model and look at what they made.
 
-        Facts: "device", what it is in words; "seconds_per_step", of the built-in model; "curves", the timesteps of
-        schedules, to be drawn; "warm_up_seconds".
+        Facts: "device", what it is in words; "seconds_per_step", of the built-in model; "flops_per_second", of the
+        arithmetic of large ones; "curves", the timesteps of schedules, to be drawn; "warm_up_seconds".
         """
         begun = time.perf_counter()
         job, _ = planned(Request(_WARM_PROMPT, device=_kind(device)))
@@ -88,12 +91,14 @@ class TorchEngine:
             next(optimisation.steps)
             seconds.append(time.perf_counter() - before)
         self._per_step = statistics.median(seconds[1:])
+        self._rate = flops_per_second(guidance.device, job.precision)
         field = optimisation.shown()
         previews.picture(field, guidance.device)
         previews.coarse_mesh(field, guidance.device)
         return {
-            "device": (guidance.device.type == "cuda" and machine.gpu()) or machine.processor(),
+            "device": machine.named(job.device),
             "seconds_per_step": round(self._per_step, 4),
+            "flops_per_second": round(self._rate),
             "curves": _curves(guidance),
             "warm_up_seconds": round(time.perf_counter() - begun, 3),
         }
@@ -104,7 +109,8 @@ class TorchEngine:
         """See `worker.Engine`. The report is `results.Report`'s fields."""
         torch.set_num_threads(self._threads)  # a resumed job may have set another number
         try:
-            job, _ = planned(_request(request, device, given, folder))
+            asked_for = _request(request, device, given, folder)
+            job, _ = planned(asked_for)
         except UserError as error:
             raise TaskError("bad_request", _for_artists(error)) from error
         except OSError as error:
@@ -125,12 +131,21 @@ class TorchEngine:
             code = "disk_full" if is_full(error) else "unwritable"
             raise TaskError(code, f"the results cannot be read back ({error.strerror})") from error
         self._took[_sort(job)] = {part: report["seconds"].get(part, 0.0) for part in _AFTER}
+        if speeds.usual(asked_for) and (took := report.get("step_seconds", {}).get(OPTIMISING)):
+            speeds.remember(machine.named(job.device), job.model.name, job.preset, took)
         return results, report
 
     def _remaining(self, job: Job) -> Remaining:
         after = self._took.get(_sort(job), USUAL_SECONDS[job.preset])
-        per_step = self._per_step if job.model.name == library.BUILTIN else None
-        return Remaining(after, job.optimisation.steps, per_step)
+        return Remaining(after, job.optimisation.steps, self._expected_step(job))
+
+    def _expected_step(self, job: Job) -> float | None:
+        """Seconds of a step before any was seen."""
+        if job.model.name == library.BUILTIN:
+            return self._per_step
+        work = estimate.work_of_step(job.model.folder, job.optimisation.views, job.perp_neg, job.latent_field)
+        took = speeds.known(machine.named(job.device)).get((job.model.name, job.preset))
+        return took or (work / self._rate if work and self._rate else None)
 
 
 class _Reporter:

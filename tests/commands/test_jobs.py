@@ -58,6 +58,12 @@ def test_variations_print_an_id_each(run: Run) -> None:
     assert len(submitted(run, "a red mug steps=1", "--variations", "3").split()) == 3
 
 
+def test_a_submission_says_how_long_it_will_take_as_far_as_that_is_known(run: Run) -> None:
+    assert run("submit", "a red mug steps=1", "--follow")[0] == 0
+    assert "about 1 s, once it runs\n" in run("submit", "a red mug steps=1")[2]  # as the first one took
+    assert "about" not in run("submit", "a red mug steps=1", "--field", "sdf")[2]
+
+
 def test_asking_again_with_the_ids_asks_once(run: Run) -> None:
     job = submitted(run, "a red mug steps=1")
     assert submitted(run, "a red mug steps=1", "--id", job) == job

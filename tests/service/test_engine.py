@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import torch
 
+from backend import machine
 from backend.checkpoints import newest
 from backend.engine.fields import VoxelField
 from backend.errors import DiskFullError, NotFiniteError, OutOfMemoryError, UnwritableError, UserError
 from backend.mesh import charts
 from backend.pipeline import generate as generating
-from backend.pipeline import keeping, meshing
+from backend.pipeline import keeping, meshing, speeds
 from backend.pipeline.generate import PARTS
 from backend.pipeline.keeping import CHECKPOINTS
 from backend.pipeline.results import MESH
@@ -60,6 +61,7 @@ def test_a_task_becomes_files_with_previews_on_the_way(engine: TorchEngine, tmp_
     assert first.preview.startswith(b"\x89PNG")
     assert last.preview.startswith(b"\x89PNG")
     assert len(unpack(last.coarse).triangles) > 100
+    assert speeds.known(machine.processor())[("builtin", "draft")] == report["step_seconds"]["optimising"] > 0
     assert [one.interruptible for one in heard if one.step is None] == [False, False, True, True, True, True, True]
     etas = [one.eta for one in heard if one.eta is not None]
     assert etas[-1] < etas[0]
@@ -124,6 +126,7 @@ def test_warm_facts(engine: TorchEngine) -> None:
     assert json.loads(json.dumps(facts)) == facts
     assert "core" in facts["device"]
     assert 0 < facts["seconds_per_step"] < facts["warm_up_seconds"]
+    assert facts["flops_per_second"] > 0
     curves = facts["curves"]
     assert set(curves) == {"time_prior", "time_prior_ddpm", "linear", "sqrt"}  # uniform draws lots
     assert all(curve == sorted(curve, reverse=True) and len(curve) == 64 for curve in curves.values())
