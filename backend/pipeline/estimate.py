@@ -32,7 +32,7 @@ def work_of_step(folder: Path, views: int, perp_neg: bool, latent_field: bool = 
     So it is with small models, which wait for more than arithmetic, and with those that `work` does not count. Perp-Neg
     keeps away from two views, unless the model needs no words for them. Raises UserError.
     """
-    found = None if words.of(folder) else work.of_folder(folder)
+    found = work.of_folder(folder) if words.of(folder) is None else None
     if found is None:
         return None
     in_words = perp_neg and not (folders.is_multi_view(folder) or folders.takes_views(folder))

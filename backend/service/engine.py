@@ -117,7 +117,7 @@ class TorchEngine:
             code = "disk_full" if is_full(error) else "unwritable"
             raise TaskError(code, f"what it begins from cannot be made ready ({error.strerror})") from error
         out = folder / OUT
-        reporter = _Reporter(job, self._remaining(job), listen)
+        reporter = _Reporter(job, self._remaining(job, speeds.usual(asked_for)), listen)
         try:
             report = _finished(job, out) or _made(job, out, reporter)
             results = tuple(_result(out / name) for name in FILES)
@@ -135,17 +135,22 @@ class TorchEngine:
             speeds.remember(machine.named(job.device), job.model.name, job.preset, took)
         return results, report
 
-    def _remaining(self, job: Job) -> Remaining:
+    def _remaining(self, job: Job, usual: bool) -> Remaining:
+        """usual: whether its steps take as long as its preset's do."""
         after = self._took.get(_sort(job), USUAL_SECONDS[job.preset])
-        return Remaining(after, job.optimisation.steps, self._expected_step(job))
+        return Remaining(after, job.optimisation.steps, self._expected_step(job, usual))
 
-    def _expected_step(self, job: Job) -> float | None:
+    def _expected_step(self, job: Job, usual: bool) -> float | None:
         """Seconds of a step before any was seen."""
         if job.model.name == library.BUILTIN:
             return self._per_step
-        work = estimate.work_of_step(job.model.folder, job.optimisation.views, job.perp_neg, job.latent_field)
+        if not usual:
+            return None
         took = speeds.known(machine.named(job.device)).get((job.model.name, job.preset))
-        return took or (work / self._rate if work and self._rate else None)
+        if took or self._rate is None:
+            return took
+        work = estimate.work_of_step(job.model.folder, job.optimisation.views, job.perp_neg)
+        return None if work is None else work / self._rate
 
 
 class _Reporter:

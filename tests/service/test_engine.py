@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import pytest
 import torch
 
 from backend import machine
+from backend.benches import random_models
 from backend.checkpoints import newest
 from backend.engine.fields import VoxelField
 from backend.errors import DiskFullError, NotFiniteError, OutOfMemoryError, UnwritableError, UserError
+from backend.guidance import library
 from backend.mesh import charts
 from backend.pipeline import generate as generating
 from backend.pipeline import keeping, meshing, speeds
@@ -119,6 +122,25 @@ def test_the_number_of_threads_of_one_task_does_not_reach_the_next(engine: Torch
     torch.set_num_threads(threads + 1)
     begun(engine, tmp_path, REQUEST)
     assert torch.get_num_threads() == threads
+
+
+def test_a_large_model_has_a_time_left_before_its_first_step(engine: TorchEngine, tmp_path: Path) -> None:
+    small = random_models.small("sd1", latents=8)
+    folder = random_models.save_folder(tmp_path / "sd1", "sd1", small, "epsilon")
+    library.record(replace(library.of_folder(folder), name="mine"))
+    engine.warm_up("cpu")
+    asked = {**REQUEST, "model": "mine"}
+
+    def left(request: dict[str, Any], out: str) -> float | None:
+        heard = begun(engine, tmp_path / out, request)
+        return next(one.eta for one in heard if one.stage == "optimising")
+
+    assert left(asked, "counted")
+    assert left({**asked, "field": "sdf"}, "other") is None
+    speeds.remember(machine.processor(), "mine", "draft", 1000.0)
+    known = left(asked, "known")
+    assert known
+    assert known > 8 * 1000.0
 
 
 def test_warm_facts(engine: TorchEngine) -> None:
