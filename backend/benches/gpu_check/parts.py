@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from backend.engine.hashgrid import HashGridField
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Regularisation, Shading
 from backend.engine.tcnn_hashgrid import missing, tcnn_hash_grid_field
+from backend.errors import UserError
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.machine import peak_gpu_memory
 from backend.mesh.asset import MeshSettings
@@ -30,6 +32,7 @@ from backend.pipeline.job import Job, planned
 from backend.pipeline.remedies import out_of_memory
 from backend.pipeline.request import Request
 from backend.pipeline.shape import Shape
+from backend.pipeline.stages import Status
 
 GIB = 2**30
 CARDS = (8, 12, None)
@@ -188,24 +191,36 @@ def on_cards(kind: str, check: Check) -> Iterator[Measured]:
 def whole_object(check: Check) -> Iterator[Measured]:
     """A thousand steps, and all that comes after them."""
     job = check.job("sd1", "draft", check.calls if check.dry else 1000)
-    yield _made(check, job)
+    yield from _made(check, job)
 
 
 def builtin(check: Check) -> Iterator[Measured]:
     """The built-in model by its usual preset."""
     steps = check.calls if check.dry else None
-    yield _made(check, planned(Request(PROMPT, "standard", steps=steps, device=check.device))[0])
+    yield from _made(check, planned(Request(PROMPT, "standard", steps=steps, device=check.device))[0])
 
 
-def _made(check: Check, job: Job) -> Measured:
+def _made(check: Check, job: Job) -> Iterator[Measured]:
     """The object of `job`, in the time that all takes, loading included."""
     if check.dry:
         job = replace(job, mesh=_DRY_MESH)
-    with tempfile.TemporaryDirectory(dir=check.folder) as out:
-        report = generate(job, Path(out), resume=False)
+    steps: list[float] = []
+
+    def listen(status: Status) -> None:
+        if status.progress:
+            steps.append(time.perf_counter())
+
+    try:
+        with tempfile.TemporaryDirectory(dir=check.folder) as out:
+            report = generate(job, Path(out), resume=False, listen=listen)
+    except UserError:  # nothing came of random weights, say
+        if len(steps) > 1:
+            pace = Figure((len(steps) - 1) / (steps[-1] - steps[0]), "it/s")
+            yield Measured(f"{len(steps)} steps, and no mesh", (pace,))
+        raise
     parts = [Figure(seconds, f"s {part}") for part, seconds in report.seconds.items()]
     held = (report.peak_gpu_memory or 0) / GIB
-    return Measured(
+    yield Measured(
         f"{job.optimisation.steps} steps to a mesh",
         (
             Figure(sum(report.seconds.values()), "s in all"),

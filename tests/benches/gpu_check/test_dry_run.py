@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from backend import program
-from backend.benches.gpu_check import lacking, report, run
+from backend.benches.gpu_check import lacking, parts, report, run
 from backend.cli import main
+from backend.engine.optimise import Progress
+from backend.errors import UserError
+from backend.pipeline.job import Job
+from backend.pipeline.stages import Listener, Status
 
 BUT_ONE = tuple(name for name in run.LIMITS if name != "built-in model")
 """That one makes an object as "whole object" does, and its pictures take as long as all the rest."""
@@ -38,6 +42,22 @@ def test_every_part_is_gone_through_and_what_it_wrote_is_printed_again(
 
     assert main(["bench", "--from", str(out)]) == 0
     assert capsys.readouterr().out == printed.out
+
+
+def test_the_pace_is_kept_where_no_mesh_comes_of_the_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def generate(job: Job, out: Path, resume: bool, listen: Listener) -> None:
+        progress = Progress(1, 2, 500, {}, 0, lambda *_: pytest.fail("not looked at"), dict)
+        for _ in range(3):
+            listen(Status("optimising", progress))
+        raise UserError("nothing is there; try another prompt")
+
+    monkeypatch.setattr(parts, "generate", generate)
+    measuring = parts.builtin(parts.Check(dry=True, folder=tmp_path))
+    measured = next(measuring)
+    assert measured.name == "3 steps, and no mesh"
+    assert [figure.what for figure in measured.figures] == ["it/s"]
+    with pytest.raises(UserError, match="nothing is there"):
+        next(measuring)
 
 
 def test_without_torch_a_part_fails_in_one_line_and_the_report_is_written(tmp_path: Path) -> None:
