@@ -269,7 +269,7 @@ class _Run:
     def _likeness(self, reference: Reference, progress: float) -> dict[str, Tensor]:
         """The weighted terms of the picture that the object is to look like."""
         native, asked = self.guidance.size, self.settings.likeness
-        size = self.settings.detail.pixels(native, progress)
+        size = max(asked.pixels, self.settings.detail.pixels(native, progress))
         offsets = stratified(1, size, self._generator("reference"))
         seen = self.scene.render(reference.camera, size, progress, offsets)
         share = (native / size) ** 2
