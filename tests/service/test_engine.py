@@ -1,6 +1,7 @@
 """The real engine in a worker: the same bytes as on the command line, previews, and trouble with a code each."""
 
 import errno
+import hashlib
 import json
 import os
 import select
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +37,7 @@ from backend.service.engine import FILES, OUT, TorchEngine
 from backend.service.executor import Advanced, Crashed, Stopped, Task, Update
 from backend.service.local import LocalExecutor
 from backend.service.worker import Standing, TaskError
+from shared import meshes
 from shared.coarse import unpack
 
 REQUEST: dict[str, Any] = {"prompt": "a red mug", "preset": "draft", "steps": 8, "faces": 300, "texture": 64, "seed": 3}
@@ -72,6 +75,30 @@ def test_a_task_becomes_files_with_previews_on_the_way(engine: TorchEngine, tmp_
     heard.clear()
     assert engine.carry_out(REQUEST, tmp_path, "cpu", heard.append) == (results, report)
     assert heard == []
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_painting_a_mesh_is_announced_and_timed_part_by_part(engine: TorchEngine, tmp_path: Path) -> None:
+    corners = array("f", (-1, -1, 0, 1, -1, 0, 0, 1, 0, 0, 0, 1))
+    faces = array("I", (0, 2, 1, 0, 1, 3, 1, 2, 3, 2, 0, 3))
+    content = meshes.pack(memoryview(corners), memoryview(faces))
+    (tmp_path / "given").write_bytes(content)
+    start = {"sort": "mesh", "sha256": hashlib.sha256(content).hexdigest(), "name": "Wedge"}
+    request = {**REQUEST, "start": start, "paint_only": True}
+
+    def heard(folder: str) -> list[Standing]:
+        told: list[Standing] = []
+        engine.carry_out(request, tmp_path / folder, "cpu", told.append, tmp_path / "given")
+        return told
+
+    parts = [one for one in heard("first") if one.step is None]
+    assert [one.stage for one in parts] == ["loading", "unwrapping", "painting", "colouring", "writing"]
+    assert [one.interruptible for one in parts] == [False, True, False, True, True]
+    assert [one.eta is None for one in parts] == [True, True, True, False, False], "no step was taken before it"
+    again = [one.eta for one in heard("second") if one.step is None]
+    assert None not in again
+    assert again == sorted(again, reverse=True), "its steps are still to come while it is unwrapped"
+    assert again[1] > again[3]
 
 
 @pytest.mark.usefixtures("small_pictures")
@@ -234,7 +261,7 @@ def test_memory_that_runs_out_is_told_by_the_setting_to_lower(
 ) -> None:
     def hungry(*arguments: Any) -> None:
         if where == "build":
-            with arguments[-1]("surface"):
+            with arguments[3]("surface"):
                 raise error
         try:
             raise error
