@@ -106,6 +106,7 @@ def _draw_start(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
             wrapped(column, wording.strength(settings.strength), icon="INFO")
     elif settings.start == PICTURE:
         column.template_ID(settings, "picture", open="image.open")
+        column.operator("dreamtime.take_viewport", icon="RESTRICT_RENDER_OFF")
         column.prop(settings, "sketch")
 
 
