@@ -49,6 +49,7 @@ OUT = "out"
 FILES = (MESH, PREVIEW, TURNTABLE, REPORT)
 
 _WARM_PROMPT, _WARM_STEPS = "a red mug", 4
+
 _CODES: dict[type[UserError], str] = {
     DiskFullError: "disk_full",
     UnwritableError: "unwritable",
