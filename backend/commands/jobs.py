@@ -120,7 +120,7 @@ def _say_how_long(client: Client, request: Generation) -> None:
     """What the backend knows of the time that it will take."""
     models = {model.name: model for model in client.hello().offer.models}
     presets = models[request.model].presets if request.model in models else ()
-    usual = request.field is None and not request.latent_field  # others take another time
+    usual = request.field is None and not request.latent_field and request.start is None  # others take another time
     for preset in presets:
         if preset.name == request.preset and usual and (seconds := preset.takes(request.steps)) is not None:
             click.echo(f"about {duration(seconds)}, once it runs", err=True)
