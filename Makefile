@@ -10,6 +10,8 @@ BLENDER_READY := $(BLENDER)/.ready
 PYTHON313 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13) python3.13)
 BLENDER52 := .venv-bpy52
 BLENDER52_READY := $(BLENDER52)/.ready
+# Chromium, with which tests open pages: too large for all who only want to make objects.
+BROWSER_READY := $(VENV)/.browser
 PROMPT ?= a red mushroom
 PRESET ?= standard
 
@@ -48,6 +50,7 @@ compare: $(READY)
 test: CHOSEN := -m "not long"
 test: DURATION := ten minutes
 test-all: DURATION := half an hour
+test-all: $(BROWSER_READY)
 test test-all: $(READY) $(BLENDER_READY) $(BLENDER52_READY)
 	@echo "Running the tests (about $(DURATION) on two cores) ..."
 	$(BIN)/python -m pytest $(CHOSEN)
@@ -86,6 +89,11 @@ $(READY): pyproject.toml requirements.lock
 	@echo "Creating $(VENV) and installing the pinned packages (a few minutes the first time) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[dev]"
+	@touch $@
+
+$(BROWSER_READY): $(READY)
+	@echo "Installing a browser for the tests (210 MB the first time) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[dev,browser]"
 	@touch $@
 
 $(BLENDER_READY): requirements-bpy.lock

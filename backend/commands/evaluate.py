@@ -1,6 +1,6 @@
 """dreamtime evaluate: does TP-SDS win here?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +10,7 @@ from tqdm import tqdm
 from backend import machine
 from backend.engine.names import SCHEDULES, ScheduleName
 from backend.errors import UserError
-from backend.evaluation import report
+from backend.evaluation import answers, report, study
 from backend.evaluation.rows import Rows
 from backend.evaluation.runs import PROMPTS, SUITES, Suite, planned_runs
 from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_out, facts_of, prepared
@@ -40,6 +40,21 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/evaluation"), show_default=True)
 @click.option("--resume", is_flag=True, help="Go on with the rows in OUT.")
 @click.option("--report-only", is_flag=True, help="Run nothing: report on the rows in OUT.")
+@click.option(
+    "--study",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Run nothing: write this HTML page, on which people compare what two --arms of a --suite (3d) in OUT made.",
+)
+@click.option(
+    "--arms",
+    default="time_prior,uniform",
+    show_default=True,
+    help="Each a schedule, a variant or a number of steps, or several of these with slashes: uniform/90.",
+)
+@click.option("--pairs", type=click.IntRange(1, study.MOST_PAIRS), default=30, show_default=True, help="On the page.")
+@click.option("--study-results", is_flag=True, help="Run nothing: count the answers that people saved, in FILES.")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def evaluate(
     suite: str,
     prompts: int,
@@ -52,8 +67,19 @@ def evaluate(
     out: Path,
     resume: bool,
     report_only: bool,
+    page: Path | None,
+    arms: str,
+    pairs: int,
+    study_results: bool,
+    files: tuple[Path, ...],
 ) -> None:
     """Compare the schedules as the paper does: rows, plots and a report that says what holds here, in OUT."""
+    if study_results or files:
+        _count(files, study_results)
+        return
+    if page:
+        _write_study(out, "3d" if suite == "all" else cast(Suite, suite), arms, pairs, page)
+        return
     names, steps = _schedules(schedules), _budgets(budgets)
     with trouble(out):
         if not report_only:
@@ -72,6 +98,20 @@ def evaluate(
             for finding in findings:
                 click.echo(f"  {finding.sentence}")
     click.echo(f"wrote {out / report.MARKDOWN}")
+
+
+def _count(files: Sequence[Path], asked: bool) -> None:
+    if not (files and asked):
+        raise UserError("answers are counted by --study-results FILES: name the files that people saved")
+    for line in answers.told(*answers.read(files)):
+        click.echo(line)
+
+
+def _write_study(folder: Path, suite: Suite, arms: str, pairs: int, page: Path) -> None:
+    drawn = study.drawn(folder, suite, arms, pairs)
+    study.write(drawn, page)
+    size = page.stat().st_size >> 10
+    click.echo(f"wrote {page}: {len(drawn.pairs)} pairs of {' and '.join(drawn.arms)}, {size:,} KiB")
 
 
 def _follow(what: str, doing: Iterator[object], total: int) -> None:

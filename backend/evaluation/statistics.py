@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 from scipy.stats import bootstrap, norm, t
 
 from backend.evaluation.measures import unpacked
@@ -26,7 +27,7 @@ FEWEST = 6
 So a measure at its ceiling proves nothing, and neither does an interval of two or three values.
 """
 
-_RESAMPLES = 10_000
+_RESAMPLES, _BATCH = 10_000, 500
 _DIGITS = 9  # of an interval's ends: sums of ninths that should be 0 are not quite
 
 Verdict = Literal["reproduced", "not reproduced", "undecided"]
@@ -107,6 +108,37 @@ def ratio(first: Values, second: Values) -> Interval | None:
     if found is None:
         return None
     return replace(found, mean=math.expm1(found.mean), low=math.expm1(found.low), high=math.expm1(found.high))
+
+
+def crossed(values: Float[np.ndarray, "people prompts"]) -> Interval | None:
+    """The mean of what people said of prompts, NaN where nothing, as if others had been asked about others.
+
+    People and prompts are drawn again, independently of each other, since answers of one person are alike and so are
+    those about one prompt (Owen 2007, pigeonhole bootstrap, which is rather too wide than too narrow). What is counted
+    is people or prompts, whichever are fewer; differing are those with any value but 0. None for fewer than two.
+    """
+    count = min(values.shape)
+    if count < 2:
+        return None
+    given = np.ma.masked_invalid(values)
+    whole = float(given.mean())
+
+    def mean_of(people: np.ndarray, prompts: np.ndarray, axis: int) -> np.ndarray:
+        drawn = given[people[..., :, None], prompts[..., None, :]]
+        return drawn.mean((-2, -1)).filled(whole)  # of people who were not asked about any of these prompts
+
+    found = bootstrap(
+        tuple(np.arange(size) for size in values.shape),
+        mean_of,
+        n_resamples=_RESAMPLES,
+        batch=_BATCH,
+        confidence_level=_expanded(count),
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    low, high = (round(float(end), _DIGITS) for end in (found.low, found.high))
+    differing = min(int((given != 0).filled(False).any(axis).sum()) for axis in (0, 1))
+    return Interval(whole, low, high, count, differing)
 
 
 def better(found: Interval | None, relevant: float = RELEVANT) -> Verdict:

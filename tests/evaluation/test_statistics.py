@@ -100,6 +100,42 @@ def test_a_ratio_is_a_share_of_the_second() -> None:
     assert (found.low, found.high) == (pytest.approx(0.1), pytest.approx(0.1))
 
 
+def asked(draws: np.random.Generator, people: int, prompts: int) -> np.ndarray:
+    """What people say where the truth is 0.3: each has a leaning, so has each prompt, and a third is not answered."""
+    leanings = draws.normal(0, 0.3, (people, 1)) + draws.normal(0, 0.3, prompts)
+    values = 0.3 + leanings + draws.normal(0, 0.5, (people, prompts))
+    return np.where(draws.uniform(size=values.shape) < 1 / 3, np.nan, values)
+
+
+@pytest.mark.parametrize(("people", "prompts"), [(6, 12), (12, 24), (20, 6)])
+def test_an_interval_over_people_and_prompts_holds_the_truth_at_least_as_often_as_it_says(
+    people: int, prompts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "_RESAMPLES", 400)
+    draws = np.random.default_rng(5)
+    found = [statistics.crossed(asked(draws, people, prompts)) for _ in range(200)]
+    assert sum(one is not None and one.low <= 0.3 <= one.high for one in found) >= 190
+
+
+def test_one_person_who_answers_often_is_one_person() -> None:
+    """Taken for as many as there are answers, they would be certain."""
+    values = np.array([[1.0] * 40, [-0.2] * 40, [0.1] * 40])
+    found = statistics.crossed(values)
+    assert found is not None
+    assert (found.low, found.high) == (-0.2, 1.0)
+    assert (found.mean, found.count, found.differing) == (pytest.approx(0.3), 3, 3)
+    assert statistics.crossed(values.T) == found
+    assert statistics.crossed(values[:1]) is None
+    assert statistics.crossed(values[:, :1]) is None
+
+
+def test_answers_that_are_all_the_same_or_far_apart_have_an_interval() -> None:
+    assert statistics.crossed(np.ones((3, 4))) == Interval(1.0, 1.0, 1.0, 3, 3)
+    assert statistics.crossed(np.zeros((3, 4))) == Interval(0.0, 0.0, 0.0, 3, 0)
+    apart = np.array([[1.0, np.nan], [np.nan, 0.0]])  # there are draws of which nothing was asked
+    assert statistics.crossed(apart) == Interval(0.5, 0.0, 1.0, 2, 1)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "better", "as_good"),
     [
