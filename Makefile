@@ -24,7 +24,7 @@ help:
 	@echo "make demo     set up, make an object from PROMPT=\"$(PROMPT)\" with the add-on in Blender: demo/"
 	@echo "make compare  the same PROMPT by time_prior and by uniform timesteps, side by side: demo/compare/"
 	@echo "make test     set up, then run the default test suite"
-	@echo "make test-all the same with the tests that take long: installations, faults, the quality of many prompts"
+	@echo "make test-all the same with the tests that take long (installations, faults, many prompts) or a browser"
 	@echo "make faults   break the service on purpose, at length (about half an hour), and count what is lost"
 	@echo "make cluster  install Ray, and kill machines of a cluster, at length (about half an hour)"
 	@echo "make gpu-check  try an NVIDIA card by all that it is for, offline, in nine minutes: gpu-check.json"

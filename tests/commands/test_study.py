@@ -1,10 +1,10 @@
 """A user study from the command line: the page is written, answered in a browser, and its answers are counted."""
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,8 @@ def evaluated(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("PyQt6") is None, reason="a browser is not installed: pip install '.[browser]'"
+    not (find_spec("PyQt6") and find_spec("PyQt6.QtWebEngineCore")),
+    reason="a browser is not installed: pip install '.[browser]'",
 )
 def test_a_study_is_answered_in_a_browser_and_counted(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = evaluated / "page.html"

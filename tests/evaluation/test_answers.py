@@ -19,7 +19,7 @@ PAIRS = 12
 KEY = Key(
     arms=("time_prior/60", "uniform/60"),
     prompts=tuple(f"a thing {number}" for number in range(PAIRS)),
-    exchanged=tuple(random.Random(0).random() < 0.5 for _ in range(PAIRS)),
+    exchanged=tuple(number % 3 == 0 for number in range(PAIRS)),
     pictures=64 * "0",
 )
 ARM_OF = {"time_prior": 0, "uniform": 1}

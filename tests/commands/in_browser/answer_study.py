@@ -34,7 +34,7 @@ class Requests(QWebEngineUrlRequestInterceptor):
 
     def interceptRequest(self, info: QWebEngineUrlRequestInfo) -> None:  # noqa: N802  # Qt's name
         if info.requestUrl().scheme() not in ("data", "blob"):
-            self.seen.append(info.requestUrl().toString())
+            self.seen.append(bytes(info.requestUrl().toEncoded()).decode())
 
 
 class Page(QWebEnginePage):
@@ -73,6 +73,7 @@ class Browser:
         begin()
         assert loop.exec(), "the page did not load"
         self.page.loadFinished.disconnect(connection)
+        self.wait(lambda: bool(self.value("document.hasFocus()")), "keys do not reach the page")
 
     def value(self, script: str) -> object:
         found: list[object] = []
@@ -142,17 +143,21 @@ def answer(browser: Browser, number: int, question: str, side: int) -> None:
     browser.wait(lambda: bool(browser.value(f"{question!r} in answersNow()")), f"{question} was not answered")
 
 
+def expect(browser: Browser, place: str) -> None:
+    browser.wait(lambda: browser.value("$('place').textContent") == place, f"{place} does not come")
+
+
 def whole(browser: Browser, page: Path) -> None:
     """The study from the first to the last pair."""
     browser.load(page)
     browser.press(Qt.Key.Key_Return)
     for number in range(3):
-        browser.wait(lambda: browser.value("$('place').textContent") == f"Pair {number + 1} of 3", f"no pair {number}")  # noqa: B023
+        expect(browser, f"Pair {number + 1} of 3")
         red = red_side(browser)
         answer(browser, number, "fits", red)
         if number == 1:
             browser.reload()
-            assert browser.value("$('place').textContent") == "Pair 2 of 3"
+            expect(browser, "Pair 2 of 3")
             assert red_side(browser) == red
             assert browser.value("unanswered().id") == "looks"
         answer(browser, number, "looks", 1 - red)
