@@ -89,12 +89,14 @@ class Preference:
         if self.gain is None or not self.gain.enough:
             yield f"Undecided: that takes {FEWEST} people and {FEWEST} prompts, with opinions."
             return
-        gain, ends = self.gain.mean, sorted((self.gain.low, self.gain.high), key=abs)
-        if self.gain.low <= 0 <= self.gain.high:
-            by = f"{self.gain.low:+.1%} to {self.gain.high:+.1%}"
-            yield f"Undecided: the share of {arms[0]} less that of {arms[1]} is {gain:+.1%} ({by})."
+        gain, low, high = (100 * value for value in (self.gain.mean, self.gain.low, self.gain.high))
+        if low <= 0 <= high:
+            by = f"{gain:+.1f} points ({low:+.1f} to {high:+.1f})"
+            yield f"Undecided: the share of {arms[0]} less that of {arms[1]} is {by}."
         else:
-            yield f"{arms[gain < 0]} is preferred, by {abs(gain):.1%} ({abs(ends[0]):.1%} to {abs(ends[1]):.1%})."
+            nearer, farther = sorted((abs(low), abs(high)))
+            by = f"{abs(gain):.1f} points ({nearer:.1f} to {farther:.1f})"
+            yield f"{arms[gain < 0]} is preferred: its share is larger by {by}."
 
 
 def preference(key: Key, sheets: Sequence[Answers], question: str) -> Preference | None:

@@ -71,8 +71,8 @@ def test_a_clear_preference_is_named_whichever_arm_it_is(tmp_path: Path) -> None
         assert result.gain
         *shares, verdict = result.sentences(KEY.arms)
         assert len(shares) == 3
-        assert re.fullmatch(rf"{arm}/60 is preferred, by \d+\.\d% \(\d+\.\d% to \d+\.\d%\)\.", verdict)
-        low, high = (float(end) for end in re.findall(r"([\d.]+)%", verdict)[1:])
+        assert re.fullmatch(rf"{arm}/60 is preferred: its share is larger by \d+\.\d points \(.+\)\.", verdict)
+        low, high = (float(end) for end in re.findall(r"\d+\.\d", verdict)[1:])
         assert 0 < low < high
 
 
