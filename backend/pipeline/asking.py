@@ -19,7 +19,9 @@ def load_guidance(job: Job) -> DiffusionGuidance:
 def asked(job: Job, guidance: Guidance) -> ViewPrompts:
     """What `job` asks for, as `guidance` understands it."""
     known = words.of(job.model.folder)
-    prompt, negative = (known.told(text) if known else text for text in (job.prompt, job.negative))
+    prompt, negative = job.prompt, job.negative
+    if known:
+        prompt, negative = known.asked(prompt, job.seed), known.told(negative)
     avoid = prompts.PerpNeg() if job.perp_neg else None
     contrast = (bridge.BETTER, bridge.WORSE) if job.optimisation.rule == "bridge" else None
     return prompts.encode(guidance, prompt, negative, job.view_mode, avoid, contrast, job.above)

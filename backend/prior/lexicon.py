@@ -153,6 +153,10 @@ class Lexicon:
         """`text` in words that the model was taught, as far as it was."""
         return " ".join(self._parts(text))
 
+    def asked(self, prompt: str, seed: int) -> str:
+        """`prompt` as the model is told it, whatever the `seed`."""
+        return self.told(prompt)
+
     @cached_property
     def listing(self) -> Listing:
         """All that can be asked for; kinds, colours and other words in alphabetical order."""

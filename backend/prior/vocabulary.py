@@ -5,9 +5,18 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
+from random import Random
 
 from backend.errors import UserError
-from backend.prior.captions import COLOUR_WORDS, OBJECT_WORDS, PATTERN_WORDS, Subject, all_words, words_of
+from backend.prior.captions import (
+    COLOUR_WORDS,
+    OBJECT_WORDS,
+    PATTERN_WORDS,
+    Subject,
+    all_words,
+    with_articles,
+    words_of,
+)
 from backend.prior.lexicon import UnknownObjectError
 from backend.prior.listing import Listing
 
@@ -15,6 +24,11 @@ FILE = "vocabulary.json"
 _NEAREST = 5
 _SILENT = frozenset({"my", "please", "one", "with", "in", "on", "and"})
 """Words outside the captions that are not worth a warning."""
+_OF_ANY_COLOUR = frozenset(
+    {"sphere", "cube", "cone", "cylinder", "donut", "mug", "bowl", "table", "chair", "hat", "lamp", "dumbbell"}
+)
+_PALE = frozenset({"white", "gray", "black"})
+"""Colours that come out worst."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,17 @@ class Vocabulary:
     def told(self, text: str) -> str:
         """`text` as it is: the model was taught to pass over other words."""
         return text
+
+    def asked(self, prompt: str, seed: int) -> str:
+        """`prompt` as the model is told it: kinds that have no colour of their own are given one, by `seed`.
+
+        It draws those in any colour where none is named, so in none at all: what is left of them is background grey.
+        """
+        subject = self.knows(prompt).subject
+        if subject.shape not in _OF_ANY_COLOUR or subject.colour:
+            return self.told(prompt)
+        colour = Random(seed).choice([name for name in self.colours if name not in _PALE] or self.colours or (None,))
+        return with_articles(" ".join(word for word in ("{article}", colour, subject.pattern, subject.shape) if word))
 
     @property
     def listing(self) -> Listing:

@@ -57,6 +57,25 @@ def test_a_smaller_model_knows_less() -> None:
         small.knows("a red mug")
 
 
+def test_what_has_no_colour_of_its_own_gets_one_by_the_seed() -> None:
+    asked = {VOCABULARY.asked("a mug, please", seed) for seed in range(50)}
+    subjects = [VOCABULARY.knows(prompt).subject for prompt in asked]
+    assert {subject.shape for subject in subjects} == {"mug"}
+    assert len({subject.colour for subject in subjects} - {None}) == len(asked) == 9
+    assert VOCABULARY.asked("a mug", 3) == VOCABULARY.asked("a mug", 3)
+    assert "striped" in VOCABULARY.asked("a striped hat", 0)
+
+
+@pytest.mark.parametrize("prompt", ["a white mug", "a tree", "a robot, front view"])
+def test_other_prompts_are_told_as_they_are(prompt: str) -> None:
+    assert VOCABULARY.asked(prompt, 0) == prompt
+
+
+def test_a_model_of_few_colours_gives_those_that_it_has() -> None:
+    assert Vocabulary(colours=("white",)).asked("a mug", 0) == "a white mug"
+    assert Vocabulary(colours=()).asked("a mug", 0) == "a mug"
+
+
 def test_all_example_prompts_are_understood() -> None:
     assert all(VOCABULARY.knows(prompt).warning is None for prompt in example_prompts())
 
