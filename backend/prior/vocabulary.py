@@ -27,8 +27,8 @@ _SILENT = frozenset({"my", "please", "one", "with", "in", "on", "and"})
 _OF_ANY_COLOUR = frozenset(
     {"sphere", "cube", "cone", "cylinder", "donut", "mug", "bowl", "table", "chair", "hat", "lamp", "dumbbell"}
 )
-_PALE = frozenset({"white", "gray", "black"})
-"""Colours that come out worst."""
+_POOR = frozenset({"white", "gray", "black", "yellow"})
+"""Colours that come out worst: hardly apart from the background, or as olive."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Vocabulary:
         subject = self.knows(prompt).subject
         if subject.shape not in _OF_ANY_COLOUR or subject.colour:
             return self.told(prompt)
-        colour = Random(seed).choice([name for name in self.colours if name not in _PALE] or self.colours or (None,))
+        colour = Random(seed).choice([name for name in self.colours if name not in _POOR] or self.colours or (None,))
         return with_articles(" ".join(word for word in ("{article}", colour, subject.pattern, subject.shape) if word))
 
     @property
