@@ -85,7 +85,8 @@ def save_folder(folder: Path, kind: str, modules: Modules, prediction: Predictio
     if kind == "sdxl":
         clip_tokenizer.write(folder / "tokenizer_2", clip_tokenizer.OPEN_CLIP_PAD)
     ldm.noise(prediction).save_pretrained(folder / "scheduler")
-    (folder / "model_index.json").write_text(json.dumps({part: ["diffusers", "Some"] for part in modules}))
+    index = {part: ["diffusers", "Some"] for part in modules}
+    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
     return folder
 
 
