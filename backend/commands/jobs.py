@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from backend.errors import UserError
 from backend.home import keys_folder
-from backend.pipeline.request import Request, check_start
+from backend.pipeline.request import Request, check_values
 from backend.service.keys import KeyRing
 from shared.client import Client
 from shared.connection import Patience
@@ -88,6 +88,7 @@ def submit(
         raise UserError(f"{error}; see dreamtime submit --help") from error
     begun = Request(
         prompt,
+        negative=request.negative,
         start=start,
         mask=mask,
         strength=request.strength,
@@ -95,7 +96,7 @@ def submit(
         sketch=request.sketch,
         latent_field=request.latent_field,
     )
-    check_start(begun)
+    check_values(begun)
     given = _packed(begun) if start else None
     jobs = ids or tuple(new_job_id() for _ in range(variations))
     with _client(pairing_file, _SUBMIT_PATIENCE) as client:
