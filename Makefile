@@ -18,7 +18,7 @@ PRESET ?= standard
 # Threads that spin for long while they wait starve each other where other programs use the cores too.
 export GOMP_SPINCOUNT ?= 5000
 
-.PHONY: help demo compare test test-all faults cluster lint clean
+.PHONY: help demo compare test test-all faults cluster gpu-check lint clean
 
 help:
 	@echo "make demo     set up, make an object from PROMPT=\"$(PROMPT)\" with the add-on in Blender: demo/"
@@ -27,6 +27,7 @@ help:
 	@echo "make test-all the same with the tests that take long (installations, faults, many prompts) or a browser"
 	@echo "make faults   break the service on purpose, at length (about half an hour), and count what is lost"
 	@echo "make cluster  install Ray, and kill machines of a cluster, at length (about half an hour)"
+	@echo "make gpu-check  try an NVIDIA card by all that it is for, offline, in nine minutes: gpu-check.json"
 	@echo "make lint     set up, then check style and types"
 	@echo "make clean    remove the virtual environments and what demo wrote"
 
@@ -72,6 +73,9 @@ cluster: $(READY)
 	$(BIN)/python tests/faults/many_machines.py head
 	$(BIN)/python tests/faults/many_machines.py real
 	$(BIN)/python tests/faults/many_machines.py throughput
+
+gpu-check: $(READY)
+	$(BIN)/python -m backend bench --gpu-check
 
 lint: $(READY)
 	$(BIN)/ruff check .

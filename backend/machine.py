@@ -28,9 +28,11 @@ def free_memory(device: torch.device) -> int:
     """Bytes of the device's memory that this process may still take."""
     if device.type != "cuda":  # Metal's is main memory, too
         return int(psutil.virtual_memory().available)
-    free, _ = torch.cuda.mem_get_info(device)
+    free, total = torch.cuda.mem_get_info(device)
+    taken = torch.cuda.memory_allocated(device)
+    allowed = total * torch.cuda.get_per_process_memory_fraction(device)
     # What torch keeps for later counts as taken.
-    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    return int(min(free + torch.cuda.memory_reserved(device), allowed) - taken)
 
 
 def gpu() -> str | None:
@@ -39,6 +41,11 @@ def gpu() -> str | None:
         return None
     facts = torch.cuda.get_device_properties(0)
     return f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"
+
+
+def named(device: str) -> str:
+    """What computes on a device of the kind "cpu", "cuda" or "mps"."""
+    return (gpu() if device == "cuda" else None) or processor()
 
 
 def described() -> str:

@@ -6,7 +6,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from . import coarse_view, gathering, runtime, starts
-from .session import wording
+from .shared.durations import duration
 from .shared.inputs import MESH, PICTURE
 from .shared.jobs import Generation
 from .shared.limits import PROMPT_CHARACTERS, SEEDS, VARIATIONS
@@ -67,7 +67,7 @@ def _presets(self: "DREAMTIME_PG_settings", context: bpy.types.Context | None) -
         return _items(*((name, name.capitalize(), "") for name in ("draft", "standard", "high")))
     choices = []
     for preset in model.presets:
-        took = f", about {wording.duration(preset.seconds)}" if preset.seconds else ""
+        took = f", about {duration(preset.seconds)}" if preset.seconds else ""
         about = f"{preset.steps} steps, {preset.faces} faces, {preset.texture} px texture{took}"
         choices.append((preset.name, preset.name.capitalize(), about))
     return _items(*choices)

@@ -24,7 +24,7 @@ class OfferedPreset(Record):
     """How much work goes into an object, for one model on this backend's device.
 
     steps, schedule, field, cfg: of the optimisation. faces: triangles of the mesh, at most. texture: texels per side.
-    seconds: how long a job will take once it runs, or None where nobody knows yet.
+    seconds: how long a job will take once it runs, and step_seconds each step of it; None where nobody knows yet.
     """
 
     name: str = checked(_name)
@@ -35,6 +35,15 @@ class OfferedPreset(Record):
     schedule: str = checked(_name)
     cfg: float = checked(between(0, _LARGEST))
     seconds: float | None = checked(between(0, _LARGEST))
+    step_seconds: float | None = checked(between(0, _LARGEST))
+
+    def takes(self, steps: int | None) -> float | None:
+        """Seconds of a job by it, but for so many steps if not None; None: nobody knows."""
+        if self.seconds is None or steps is None or steps == self.steps:
+            return self.seconds
+        if self.step_seconds is None:
+            return None
+        return max(0.0, self.seconds + (steps - self.steps) * self.step_seconds)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from .errors import ProtocolError, VersionError
 from .limits import BODY_BYTES, FRAMES, HEADER_BYTES, JSON_DEPTH
 
-VERSION = 4
+VERSION = 5
 
 _MAGIC = b"DT"
 _LARGEST_INTEGER = 2**63 - 1

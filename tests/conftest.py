@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,12 @@ class Host:
 
     def executions(self) -> int:
         return len((self.folder / "executions").read_text().splitlines())
+
+
+@pytest.fixture(autouse=True)
+def home_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test leaves in the program's folder is not the user's, nor the next test's."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path_factory.getbasetemp() / "home" / uuid.uuid4().hex))
 
 
 @pytest.fixture

@@ -8,63 +8,76 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from string import ascii_lowercase
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from backend import program
+from backend.benches import random_models
 from backend.engine.optimise import optimise
 from backend.engine.rendering import Rendering
-from backend.engine.schedules import stable_diffusion_abar
 from backend.engine.shading import over
 from backend.evaluation.measures import BACKGROUND
 from backend.guidance import library
-from backend.guidance.diffusion import DiffusionGuidance, Parts
-from backend.guidance.precision import best_precision, dtype_of
+from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.predictions import Predictions
-from backend.guidance.text import TextEncoder
 from backend.guidance.views import Views
 from backend.machine import peak_memory
 from backend.mesh.asset import MeshSettings
-from backend.pipeline.asking import asked
+from backend.pipeline.asking import asked, load_guidance
 from backend.pipeline.generate import generate
 from backend.pipeline.job import Job, planned
 from backend.pipeline.meshing import Meshing
-from backend.pipeline.presets import preset
 from backend.pipeline.request import Request
 from backend.pipeline.results import MESH
 from backend.pipeline.shape import Shape, as_new
-from backend.pipeline.tuning import tuned
 from backend.prior import judge
 from backend.prior.judge import judging_views, ranks, right_answers
 
 PROMPT = "a red mug"
+WARMING = 5
+"""Calls that choose kernels and fill caches, and are not counted."""
+
 _LOOK_EVERY = 10
 Row = tuple[str, str]
 
 
-def step_rows(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> list[Row]:
-    """A whole step against the bare guidance call that it contains, taking turns."""
+@dataclass(frozen=True)
+class StepTimes:
+    """Seconds, medians. guidance: of the bare call that a step contains."""
+
+    guidance: float
+    step: float
+
+    @property
+    def ratio(self) -> float:
+        return self.step / self.guidance
+
+
+def step_times(job: Job, guidance: DiffusionGuidance, steps: int = 40, warming: int = WARMING) -> StepTimes:
+    """A whole step against the bare guidance call that it contains, taking turns. warming: those not counted."""
     heard = _Heard(guidance)
     settings = replace(job.optimisation, steps=steps)
     field = as_new(job.field, guidance.channels, job.seed, guidance.device)
     run = optimise(field, heard, asked(job, guidance), settings, job.seed)
     whole, bare = [], []
     for index in range(steps):
-        seconds = _timed(lambda: next(run, None), guidance.device)
-        call = _timed(heard.again, guidance.device)
-        if index >= 5:  # the first calls choose kernels and fill caches
+        seconds = timed(lambda: next(run, None), guidance.device)
+        call = timed(heard.again, guidance.device)
+        if index >= warming:
             whole.append(seconds)
             bare.append(call)
-    ratio = statistics.median(whole) / statistics.median(bare)
+    return StepTimes(statistics.median(bare), statistics.median(whole))
+
+
+def step_rows(job: Job, guidance: DiffusionGuidance, steps: int = 40) -> list[Row]:
+    """See `step_times`."""
+    times = step_times(job, guidance, steps)
     return [
-        ("bare guidance call", f"{1e3 * statistics.median(bare):.1f} ms"),
-        ("whole step", f"{1e3 * statistics.median(whole):.1f} ms, {1 / statistics.median(whole):.1f} it/s"),
-        ("step / guidance call", f"{ratio:.2f}x"),
+        ("bare guidance call", f"{1e3 * times.guidance:.1f} ms"),
+        ("whole step", f"{1e3 * times.step:.1f} ms, {1 / times.step:.1f} it/s"),
+        ("step / guidance call", f"{times.ratio:.2f}x"),
     ]
 
 
@@ -94,7 +107,8 @@ class _Heard:
         torch.autograd.grad((clean * said.outputs[0]).sum(), images)
 
 
-def _timed(work: Callable[[], object], device: torch.device) -> float:
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that `work` takes on `device`."""
     begun = time.perf_counter()
     work()
     if device.type == "cuda":
@@ -166,48 +180,19 @@ def memory_row() -> Row:
     return ("peak memory", f"{peak_memory() / 2**30:.2f} GiB")
 
 
-def stable_diffusion_sized(device: torch.device, dtype: torch.dtype, latent_field: bool) -> DiffusionGuidance:
-    """Guidance of Stable Diffusion 1.5's architecture with random weights: its speed is that of the real one."""
-    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
-    vae = AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=2,
-        sample_size=512,
-        scaling_factor=0.18215,
-    )
-    # The text model runs once per prompt and has no part in the speed of a step: a few letters will do.
-    words = ["<|startoftext|>", "<|endoftext|>", *(f"{letter}</w>" for letter in ascii_lowercase)]
-    tokenizer = CLIPTokenizer({word: index for index, word in enumerate(words)}, [], model_max_length=77)
-    text = CLIPTextModel(CLIPTextConfig(vocab_size=len(words), hidden_size=768, num_hidden_layers=1))
-    placed = [module.to(device, dtype, memory_format=torch.channels_last) for module in (unet, vae)]
-    encoder = TextEncoder(tokenizer, text.to(device))
-    return DiffusionGuidance(Parts(placed[0], encoder, stable_diffusion_abar(), "epsilon", placed[1]), latent_field)
-
-
 def stable_diffusion_rows() -> list[Row]:
     """A step under guidance of Stable Diffusion 1.5's size, where there is a GPU."""
-    names = ("SD-1.5-sized, renders encoded", "SD-1.5-sized, latent field")
+    names = {"SD-1.5-sized, renders encoded": False, "SD-1.5-sized, latent field": True}
     if not torch.cuda.is_available():
         return [(name, "not measured: no CUDA device") for name in names]
-    device = torch.device("cuda")
-    job, _ = planned(Request(PROMPT, device="cuda"))
-    large = preset("standard", small=False, device="cuda")
-    tuning = tuned(large, small=False)
-    job = replace(
-        job,
-        field=large.field,
-        optimisation=tuning.optimisation,
-        view_mode=tuning.view_mode,
-        perp_neg=tuning.perp_neg,
-        above=tuning.above,
-    )
     rows = []
-    for name, latent_field in zip(names, (False, True), strict=True):
-        guidance = stable_diffusion_sized(device, dtype_of(best_precision(device)), latent_field)
-        torch.cuda.reset_peak_memory_stats()
-        measured = step_rows(job, guidance)
-        memory = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
-        rows.append((name, ", ".join([*(f"{what} {value}" for what, value in measured), memory])))
+    with tempfile.TemporaryDirectory() as made:
+        folder = random_models.true_folder(Path(made) / "sd1", "sd1", torch.device("cuda"))
+        for name, latent_field in names.items():
+            job, _ = planned(Request(PROMPT, guidance=str(folder), latent_field=latent_field, device="cuda"))
+            guidance = load_guidance(job)
+            torch.cuda.reset_peak_memory_stats()
+            measured = step_rows(job, guidance)
+            memory = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
+            rows.append((name, ", ".join([*(f"{what} {value}" for what, value in measured), memory])))
     return rows

@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+import torch
 from tqdm import tqdm
 
+from backend import machine
+from backend.guidance.speed import flops_per_second
+from backend.pipeline import estimate, speeds
 from backend.pipeline.generate import generate as carry_out
 from backend.pipeline.generate import parts_of
 from backend.pipeline.job import Job, planned
 from backend.pipeline.request import Request
 from backend.pipeline.results import MESH, Report
+from backend.pipeline.shape import OPTIMISING
 from backend.pipeline.stages import Status
+from shared.durations import duration
 
 _OUT = Path("out")
 
@@ -47,12 +53,35 @@ _OUT = Path("out")
 def generate(prompt: str, out: Path, resume: bool, **options: str | float | Path | None) -> None:
     """Turn PROMPT into a textured mesh: OUT/mesh.glb, with pictures and a report beside it."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    job = announced(Request(prompt, **options))  # type: ignore[arg-type]  # the options are its fields
+    request = Request(prompt, **options)  # type: ignore[arg-type]  # the options are its fields
+    job = announced(request)
+    if not resume:
+        _say_how_long(request, job)
     with bar_for(prompt, parts_of(job)) as bar:
         report = carry_out(job, out, resume, bar.show)
     for note in report.notes:
         click.echo(f"warning: {note}", err=True)
+    if speeds.usual(request) and (took := report.step_seconds.get(OPTIMISING)):
+        speeds.remember(machine.named(job.device), job.model.name, job.preset, took)
     click.echo(summary(report, out))
+
+
+def _say_how_long(request: Request, job: Job) -> None:
+    """By what its steps took before on this machine, else by counting; nothing, where neither tells."""
+    device = machine.named(job.device)
+    took = speeds.known(device).get((job.model.name, job.preset))
+    step = took if took and speeds.usual(request) else _counted(request, job)
+    if step is not None:
+        seconds = estimate.of_steps(step, job.optimisation.steps, job.preset)
+        click.echo(f"about {duration(seconds)} on {device}", err=True)
+
+
+def _counted(request: Request, job: Job) -> float | None:
+    """Seconds of a step by what it computes, or None where that says nothing."""
+    work = estimate.work_of_step(job.model.folder, job.optimisation.views, job.perp_neg, job.latent_field)
+    if work is None or request.rule is not None or job.paint_only or job.painting is not None:
+        return None
+    return work / flops_per_second(torch.device(job.device), job.precision)
 
 
 def announced(request: Request) -> Job:

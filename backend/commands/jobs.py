@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import itertools
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,13 @@ from tqdm import tqdm
 
 from backend.errors import UserError
 from backend.home import keys_folder
+from backend.pipeline.request import Request, check_values
 from backend.service.keys import KeyRing
 from shared.client import Client
 from shared.connection import Patience
+from shared.durations import duration
 from shared.errors import LinkError
+from shared.inputs import Start
 from shared.jobs import Generation, JobState, Live, new_job_id
 from shared.limits import VARIATIONS
 from shared.pairing import Pairing, PairingError
@@ -58,20 +63,48 @@ _follow = click.option("--follow", "followed", is_flag=True, help="Wait until it
 @click.option("--shading", default="auto", show_default=True, help="auto (smooth but for creases), smooth or flat.")
 @click.option("--level", type=float, help="Density of the surface, per metre.")
 @click.option("--latent-field", is_flag=True, help="Render latents instead of colours, for models with a VAE.")
+@click.option("--start", type=click.Path(path_type=Path), help="The file of a mesh or a picture to begin from.")
+@click.option("--strength", type=float, help="How far the result may leave a mesh, up to 1.")
+@click.option("--paint-only", is_flag=True, help="Make colours for the mesh, and leave its shape alone.")
+@click.option("--sketch", is_flag=True, help="Of the picture only the outline counts.")
+@click.option("--mask", type=click.Path(path_type=Path), help="Where a picture shows the object, or what to paint.")
 @click.option("--id", "ids", multiple=True, help="The ids of a request that got no answer, to ask again.")
 @_follow
 @_pairing
 def submit(
-    prompt: str, variations: int, ids: tuple[str, ...], followed: bool, pairing_file: Path | None, **options: Any
+    prompt: str,
+    variations: int,
+    ids: tuple[str, ...],
+    followed: bool,
+    pairing_file: Path | None,
+    start: Path | None,
+    mask: Path | None,
+    **options: Any,
 ) -> None:
     """Ask the backend for PROMPT. Prints the job's id once the backend has it on its disk."""
     try:
         request = Generation(prompt, **options)
     except ValueError as error:
         raise UserError(f"{error}; see dreamtime submit --help") from error
+    begun = Request(
+        prompt,
+        negative=request.negative,
+        start=start,
+        mask=mask,
+        strength=request.strength,
+        paint_only=request.paint_only,
+        sketch=request.sketch,
+        latent_field=request.latent_field,
+    )
+    check_values(begun)
+    given = _packed(begun) if start else None
     jobs = ids or tuple(new_job_id() for _ in range(variations))
     with _client(pairing_file, _SUBMIT_PATIENCE) as client:
         try:
+            if given:
+                _upload(client, *given)
+                request = replace(request, start=given[0])
+            _say_how_long(client, request)
             accepted = client.submit(jobs, request)
         except LinkError as error:
             again = " ".join(f"--id {job}" for job in jobs)
@@ -82,6 +115,16 @@ def submit(
         if followed:
             for job in accepted:
                 _followed(client, job.id, told=job.warnings)
+
+
+def _say_how_long(client: Client, request: Generation) -> None:
+    """What the backend knows of the time that it will take."""
+    models = {model.name: model for model in client.hello().offer.models}
+    presets = models[request.model].presets if request.model in models else ()
+    usual = request.field is None and not request.latent_field and request.start is None  # others take another time
+    for preset in presets:
+        if preset.name == request.preset and usual and (seconds := preset.takes(request.steps)) is not None:
+            click.echo(f"about {duration(seconds)}, once it runs", err=True)
 
 
 @click.command()
@@ -154,6 +197,22 @@ def delete(job: str, pairing_file: Path | None) -> None:
     with _client(pairing_file) as client:
         state = client.delete(_found(client, job).id)
     click.echo(f"job {state.id[:_PREFIX]} is {state.state}")
+
+
+def _packed(request: Request) -> tuple[Start, bytes]:
+    """What `request` begins from, see `inputs.packed`."""
+    from backend.commands import inputs  # which need torch: nothing else here does
+
+    return inputs.packed(request)
+
+
+def _upload(client: Client, start: Start, content: bytes) -> None:
+    """Bring what a job begins from to the backend, with a progress bar."""
+    with tempfile.TemporaryDirectory() as folder, tqdm(unit="B", unit_scale=True, desc=start.name) as bar:
+        path = Path(folder) / start.sha256
+        path.write_bytes(content)
+        bar.total = len(content)
+        client.upload(start, path, lambda there: bar.update(there - bar.n))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Letters: B views, n samples of a rendering, m of them at the surface.
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import torch
 from jaxtyping import Float, Int
@@ -38,10 +38,16 @@ def surface(field: Field, rendering: Rendering, reach: float = 0.04) -> Surface:
     """
     index = (rendering.weights.detach() > VISIBLE).nonzero()[:, 0]
     points = rendering.samples.points[index]
-    corners = points.new_tensor([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
+    corners = _corners(points.device)
     depth = looked_up(partial(_depth, field), (points + reach * corners[:, None]).flatten(0, 1)).unflatten(0, (4, -1))
     rise = torch.einsum("km,kd->md", depth, corners)
     return Surface(index, -torch.nn.functional.normalize(rise, dim=-1))
+
+
+@cache
+def _corners(device: torch.device) -> Float[Tensor, "4 3"]:
+    """Of a tetrahedron; sent once, as a GPU is waited for."""
+    return torch.tensor([[1.0, -1.0, -1.0], [-1.0, -1.0, 1.0], [-1.0, 1.0, -1.0], [1.0, 1.0, 1.0]], device=device)
 
 
 def _depth(field: Field, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:

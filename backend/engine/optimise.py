@@ -102,11 +102,26 @@ def run(
 
 @dataclass(frozen=True)
 class _Look:
-    """What came of some views of a step. sound: how many were finite; spoilt: the term that spoils the step, if any."""
+    """What came of some views of a step, where it was computed. sound: which views were finite. rival: its loss."""
+
+    losses: dict[str, Float[Tensor, ""]]
+    sound: Bool[Tensor, " B"]
+    rival: float | None
+
+
+@dataclass
+class _Outcome:
+    """What came of a step. sound: how many views were finite; spoilt: what spoils it, if anything does."""
 
     losses: dict[str, float]
-    sound: int
-    spoilt: str | None
+    sound: int = 0
+    spoilt: str | None = None
+
+    def add(self, name: str, value: float, spoiling: str | None) -> None:
+        """One more term; `spoiling` is the name of what spoils the step if it is not finite."""
+        self.losses[name] = self.losses.get(name, 0.0) + value
+        if not math.isfinite(value):
+            self.spoilt = self.spoilt or spoiling
 
 
 class _Run:
@@ -162,22 +177,33 @@ class _Run:
 
     def _improve(self, shots: Shots, t: int, progress: float) -> dict[str, float]:
         """One step of Adam, of the views whose numbers are finite; returns the terms of the loss that are."""
-        settings, sound = self.settings, 0
+        settings = self.settings
         at_once = self.views_at_once if by_view(settings.rule, progress) else None
-        losses: dict[str, float] = {}
-        spoilt: str | None = None
         self.optimiser.zero_grad(set_to_none=True)
-        for views in groups(settings.views, at_once, settings.joint_views):
-            look = self._look(shots.part(views), views, t, progress)
-            for name, value in look.losses.items():
-                losses[name] = losses.get(name, 0.0) + value
-            spoilt, sound = spoilt or look.spoilt, sound + look.sound
-        if not sound:
-            spoilt = "guidance"
-        spoilt = spoilt or self._descend(progress)
-        left_out = settings.views if spoilt else settings.views - sound
-        self.left_out.count(self.step, left_out, spoilt or "guidance")
-        return {name: value for name, value in losses.items() if math.isfinite(value)}
+        taken = groups(settings.views, at_once, settings.joint_views)
+        outcome = self._read([self._look(shots.part(views), views, t, progress) for views in taken])
+        if not outcome.spoilt:
+            self._descend(progress)
+        left_out = settings.views if outcome.spoilt else settings.views - outcome.sound
+        self.left_out.count(self.step, left_out, outcome.spoilt or "guidance")
+        return {name: value for name, value in outcome.losses.items() if math.isfinite(value)}
+
+    def _read(self, looks: list[_Look]) -> _Outcome:
+        """What came of all views of a step, whose gradients are there. All is read at once: a GPU is waited for."""
+        slope = torch.nn.utils.get_total_norm([each.grad for each in self.parameters if each.grad is not None])
+        terms = [value for look in looks for value in look.losses.values()]
+        *values, size = torch.stack([*terms, *(look.sound.sum().to(slope) for look in looks), slope]).tolist()
+        outcome, told = _Outcome({}, int(sum(values[len(terms) :]))), iter(values)
+        for look in looks:
+            for name in look.losses:
+                outcome.add(name, next(told), None if name == "guidance" else f"{name} loss")
+            if look.rival is not None:
+                outcome.add("rival", look.rival, "rival")
+        if not outcome.sound:
+            outcome.spoilt = "guidance"
+        if not math.isfinite(size):
+            outcome.spoilt = outcome.spoilt or "gradient"
+        return outcome
 
     def _look(self, shots: Shots, views: slice, t: int, progress: float) -> _Look:
         """Add the gradient of some views to that of the step, of which they are `views`."""
@@ -192,15 +218,11 @@ class _Run:
         clean = self.guidance.model_space(images)
         step = self._step(clean.detach(), shots, views, t)
         loss, slope, sound = self._guided(step, clean, images, progress)
-        terms = self._regularisers(rendering if sound.all() else rendering.only(sound), seen, views, progress)
-        spoilt = next((f"{name} loss" for name, term in terms.items() if not torch.isfinite(term)), None)
-        if spoilt is None:
-            torch.stack([(images * slope).sum(), *terms.values()]).sum().backward()
-        losses = {name: value.item() for name, value in {"guidance": loss, **terms}.items()}
-        if self.rival is not None and sound.all():
-            losses["rival"] = vsd.teach(step, self.rival)
-            spoilt = spoilt or (None if math.isfinite(losses["rival"]) else "rival")
-        return _Look(losses, int(sound.sum()), spoilt)
+        terms = self._regularisers(rendering, sound, seen, views, progress)
+        torch.stack([(images * slope).sum(), *terms.values()]).sum().backward()
+        losses = {name: value.detach() for name, value in {"guidance": loss, **terms}.items()}
+        rival = vsd.teach(step, self.rival) if self.rival is not None and sound.all() else None
+        return _Look(losses, sound, rival)
 
     def _step(self, clean: Float[Tensor, "B C h w"], shots: Shots, views: slice, t: int) -> Step:
         settings = self.settings
@@ -221,48 +243,45 @@ class _Run:
         share = len(wanted) / self.settings.views
         (slope,) = torch.autograd.grad(distillation.surrogate(clean, wanted), images)
         sound = slope.isfinite().flatten(1).all(1)
-        loss = wanted[sound].square().sum() / (2 * self.settings.views)
-        return loss, share * slope.where(sound[:, None, None, None], 0.0), sound
+        kept = sound[:, None, None, None]
+        loss = wanted.where(kept, 0.0).square().sum() / (2 * self.settings.views)
+        return loss, share * slope.where(kept, 0.0), sound
 
     def _regularisers(
-        self, rendering: Rendering, seen: Surface | None, views: slice, progress: float
+        self, rendering: Rendering, sound: Bool[Tensor, " B"], seen: Surface | None, views: slice, progress: float
     ) -> dict[str, Tensor]:
-        """The weighted terms that ask for more than looking right."""
+        """The weighted terms that ask for more than looking right; of views, those that are `sound` count."""
         asked, (count, size, _) = self.settings.regularisation, rendering.opacity.shape
         # Sums over pixels, of which there count as many as the model is shown.
         share = count / self.settings.views * (self.guidance.size / size) ** 2
         terms: dict[str, Tensor] = {}
         if weight := share * asked.opacity.at(progress):
-            terms["opacity"] = weight * regularisers.opacity(rendering.opacity)
+            terms["opacity"] = weight * regularisers.opacity(rendering.opacity.where(sound[:, None, None], 0.0))
         if weight := share * asked.entropy.at(progress):
-            terms["entropy"] = weight * regularisers.entropy(rendering.opacity)
+            terms["entropy"] = weight * regularisers.entropy(rendering.opacity.where(sound[:, None, None], 0.0))
         if views.start == 0:
             terms |= self.scene.terms(progress, self._generator("roughness"))
             terms |= self._likeness(self.reference, progress) if self.reference else {}
         if seen is not None and (weight := share * asked.orientation.at(progress)):
-            terms["orientation"] = weight * seen.facing_away(rendering)
+            terms["orientation"] = weight * seen.facing_away(rendering.only(sound))
         return terms
 
     def _likeness(self, reference: Reference, progress: float) -> dict[str, Tensor]:
         """The weighted terms of the picture that the object is to look like."""
         native, asked = self.guidance.size, self.settings.likeness
-        size = self.settings.detail.pixels(native, progress)
+        size = max(asked.pixels, self.settings.detail.pixels(native, progress))
         offsets = stratified(1, size, self._generator("reference"))
         seen = self.scene.render(reference.camera, size, progress, offsets)
         share = (native / size) ** 2
         weights = {"silhouette": asked.silhouette, "colour": asked.colour}
         return {name: share * weights[name] * term for name, term in reference.terms(seen).items()}
 
-    def _descend(self, progress: float) -> str | None:
-        """One step of Adam; not taken where the gradient is not finite, whose name is returned."""
-        slopes = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        if not torch.isfinite(torch.nn.utils.get_total_norm(slopes)):
-            return "gradient"
+    def _descend(self, progress: float) -> None:
+        """One step of Adam."""
         rate = self.settings.learning_rate * self.settings.final_rate**progress
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * rate
         self.optimiser.step()
-        return None
 
     def render(self, cameras: Cameras, size: int) -> Rendering:
         """Plain views of the field as it is, without a gradient."""

@@ -29,6 +29,10 @@ class Reference:
         colour = None if self.colour is None else self.colour.to(device)
         return Reference(self.camera.to(device), self.opacity.to(device), colour)
 
+    def shown(self, size: int) -> Float[Tensor, "{size} {size}"]:
+        """Its opacity in size x size pixels."""
+        return _scaled(self.opacity[None], size)[0]
+
     def terms(self, rendering: Rendering) -> dict[str, Float[Tensor, ""]]:
         """How far `rendering`, from this camera, is from the picture: half of squared differences, summed."""
         size = rendering.opacity.shape[-1]
@@ -39,5 +43,8 @@ class Reference:
 
 
 def _apart(seen: Float[Tensor, "k H W"], wanted: Float[Tensor, "k N N"], size: int) -> Float[Tensor, ""]:
-    smaller = torch.nn.functional.interpolate(wanted[None], (size, size), mode="bilinear", antialias=True)[0]
-    return (seen - smaller).square().sum() / 2
+    return (seen - _scaled(wanted, size)).square().sum() / 2
+
+
+def _scaled(layers: Float[Tensor, "k N N"], size: int) -> Float[Tensor, "k {size} {size}"]:
+    return torch.nn.functional.interpolate(layers[None], (size, size), mode="bilinear", antialias=True)[0]

@@ -56,12 +56,10 @@ class Rendering:
     directions: Float[Tensor, "R 3"]
 
     def only(self, views: Bool[Tensor, " B"]) -> "Rendering":
-        """As if nothing were there in the other views, as far as opacity and weights tell."""
+        """As if no light came from the other views' samples."""
         _, height, width = self.opacity.shape
         kept = views[self.samples.ray // (height * width)]
-        return replace(
-            self, opacity=self.opacity.where(views[:, None, None], 0.0), weights=self.weights.where(kept, 0.0)
-        )
+        return replace(self, weights=self.weights.where(kept, 0.0))
 
 
 def march(

@@ -43,11 +43,15 @@ class Regularisation:
 
 @dataclass(frozen=True)
 class Likeness:
-    """Weights of what is given besides words: a picture, see `reference`, or a solid, see `scene.Volume`."""
+    """Weights of what is given besides words: a picture, see `reference`, or a solid, see `scene.Volume`.
 
-    silhouette: float = 100.0
+    pixels: the side at which a picture is looked at, at least: thin parts vanish from one as small as a model's.
+    """
+
+    silhouette: float = 300.0
     colour: float = 100.0
     solid: float = 2000.0
+    pixels: int = 128
 
 
 _WHOLE = Ramp(1.0, 1.0)

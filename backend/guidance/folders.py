@@ -242,6 +242,11 @@ def text_kind(folder: Path) -> TextKind:
     return kind
 
 
+def configuration(folder: Path, part: str) -> dict[str, Any]:
+    """How a part is made. Raises UserError where that cannot be read."""
+    return _json(folder / part / "config.json")
+
+
 def scheduler_settings(folder: Path) -> dict[str, Any]:
     """The scheduler's configuration, known to describe a DDPM. Raises UserError for other kinds."""
     settings = _json(folder / "scheduler" / "scheduler_config.json")

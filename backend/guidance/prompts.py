@@ -118,8 +118,9 @@ class ViewPrompts:
         heard = [index for index, heard in enumerate((weights.abs() >= _UNHEARD).any(0).tolist()) if heard]
         if not heard:
             return wishes
-        against = self.views[heard].expand(len(weights), -1, -1, -1)
-        return replace(wishes, against=against, against_weights=weights[:, heard])
+        # Not by a list of indices, which would be sent to a GPU, and that waited for.
+        against = torch.stack([self.views[index] for index in heard]).expand(len(weights), -1, -1, -1)
+        return replace(wishes, against=against, against_weights=torch.stack([weights[:, i] for i in heard], dim=1))
 
 
 def encode(

@@ -47,8 +47,8 @@ class Views:
         """
         cameras = replace(self.cameras, azimuth=self.cameras.azimuth + math.pi / 2)
         matrices = torch.stack([*cameras.right_and_up, cameras.backward, cameras.backward], dim=2)
-        last = torch.tensor([0.0, 0.0, 0.0, 1.0], device=matrices.device).expand(len(matrices), -1)
-        return torch.cat([matrices.flatten(1), last], dim=1)
+        zeros, one = matrices.new_zeros(len(matrices), 3), matrices.new_ones(len(matrices), 1)
+        return torch.cat([matrices.flatten(1), zeros, one], dim=1)
 
     @property
     def features(self) -> Float[Tensor, "B 12"]:

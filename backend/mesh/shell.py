@@ -16,6 +16,7 @@ from backend.engine.painting import Places
 _GRID = 64
 _DENSE = 100.0  # per metre: opaque within a cell
 _THICK = 1.0  # cells on either side of the surface
+_REACH = 4.0  # cells from it; what lies between grid points farther away is never looked at
 
 
 class Shell:
@@ -28,9 +29,14 @@ class Shell:
         device = places.points.device
         axis = torch.linspace(-BOUND, BOUND, _GRID)
         points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).flatten(0, 2)
-        distance, nearest = KDTree(places.points.cpu().numpy()).query(points.numpy())
-        wall = (_THICK - torch.from_numpy(distance).float() * (_GRID - 1) / (2 * BOUND)).clamp(0, 1)
-        values = torch.cat([wall[:, None], places.before.cpu()[torch.from_numpy(nearest)]], dim=-1)
+        cell = 2 * BOUND / (_GRID - 1)
+        # A search that ends early takes a twentieth of the time: most points are far away.
+        distance, nearest = KDTree(places.points.cpu().numpy()).query(
+            points.numpy(), distance_upper_bound=_REACH * cell
+        )
+        wall = (_THICK - torch.from_numpy(distance).float() / cell).clamp(0, 1)
+        found = torch.from_numpy(nearest).clamp(max=len(places.points) - 1)  # of those far away, any
+        values = torch.cat([wall[:, None], places.before.cpu()[found]], dim=-1)
         # Grids have the axes z, y, x.
         self._grid = values.reshape(_GRID, _GRID, _GRID, 4).permute(3, 2, 1, 0)[None].contiguous().to(device)
         self._over = over

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
-from backend.engine.cameras import ring
+from backend.engine.cameras import Cameras, ring
 from backend.engine.fields import BOUND, Field
 from backend.engine.occupancy import Occupancy
+from backend.engine.reference import Reference
 from backend.engine.rendering import POINTS_AT_ONCE, march
 from backend.errors import UserError
 from backend.mesh.asset import TriangleMesh
@@ -40,23 +41,28 @@ _FULL = "the object is fog that fills the whole scene: try more steps, another s
 _BROKEN = "the field holds values that are not finite: try another seed"
 
 
-def find_level(field: Field, device: torch.device) -> float:
+def find_level(field: Field, device: torch.device, reference: Reference | None = None) -> float:
     """The density whose surface has the silhouettes that volume rendering shows.
 
     A ray meets {density >= level} exactly where its highest density reaches the level, and shows an
     object where its opacity reaches one half. So one set of rays, from a few fixed views, tells for all
     levels at once how well both masks agree (intersection over union); the middle of the best is
-    taken. Raises UserError if no ray is opaque, if all is fog, or if the field is not finite.
+    taken. reference: a picture whose silhouette counts as much as all of those together, and stands for itself.
+    Raises UserError if no ray is opaque, if all is fog, or if the field is not finite.
     """
-    highest, opacity = _along_rays(field, device)
-    seen = opacity >= 0.5
+    highest, opacity = _along_rays(field, ring(_LEVEL_VIEWS, _LEVEL_ELEVATION), device)
+    met, seen = highest > 0, opacity >= 0.5
     if not seen.any():
         raise UserError(_EMPTY)
-    levels, agreement = silhouette_agreement(highest, seen)
+    levels, agreement = silhouette_agreement(highest[met], seen[met])
+    if reference is not None:
+        ahead, _ = _along_rays(field, reference.camera, device)
+        shown = reference.shown(_LEVEL_PIXELS).flatten().to(device) >= 0.5
+        agreement = agreement + _at(levels, *silhouette_agreement(ahead, shown))
     good = levels[agreement >= agreement.max() - _PLATEAU]
     level = (good.min() * good.max()).sqrt()
-    soft = (opacity > _CLEAR) & (opacity < _OPAQUE)
-    if (highest >= level).float().mean() >= _FULL_SHARE and soft.float().mean() > 0.5:
+    soft = (opacity[met] > _CLEAR) & (opacity[met] < _OPAQUE)
+    if (highest[met] >= level).float().mean() >= _FULL_SHARE and soft.float().mean() > 0.5:
         raise UserError(_FULL)
     return level.item()
 
@@ -71,9 +77,18 @@ def silhouette_agreement(
     return levels, (common / (covered + seen.sum() - common)).to(levels.dtype)
 
 
-def _along_rays(field: Field, device: torch.device) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:
-    """Highest density and opacity of the rays of the fixed views that meet anything."""
-    cameras = ring(_LEVEL_VIEWS, _LEVEL_ELEVATION)
+def _at(
+    wanted: Float[Tensor, " n"], levels: Float[Tensor, " R"], agreement: Float[Tensor, " R"]
+) -> Float[Tensor, " n"]:
+    """The agreement at the `wanted` levels, of falling `levels`."""
+    last = torch.searchsorted(-levels, -wanted, right=True) - 1
+    return torch.where(last >= 0, agreement[last.clamp(min=0)], 0.0)
+
+
+def _along_rays(
+    field: Field, cameras: Cameras, device: torch.device
+) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:
+    """Highest density and opacity of the rays of all views."""
     origins, directions = (rays.to(device) for rays in cameras.rays(_LEVEL_PIXELS, _LEVEL_PIXELS))
     count = directions[..., 0].numel()
     corners = _on_grid(field, torch.ones((_LEVEL_CELLS + 1,) * 3, dtype=torch.bool), device)
@@ -90,8 +105,7 @@ def _along_rays(field: Field, device: torch.device) -> tuple[Float[Tensor, " R"]
     density = _density(field, samples.points)
     highest = density.new_zeros(count).scatter_reduce(0, samples.ray, density, "amax")
     thickness = density.new_zeros(count).index_add(0, samples.ray, density * _LEVEL_STEP)
-    met = highest > 0
-    return highest[met], -torch.expm1(-thickness[met])
+    return highest, -torch.expm1(-thickness)
 
 
 def sample_density(

@@ -29,6 +29,15 @@ def parts_of(job: Job) -> tuple[str, ...]:
     return (*PARTS[:-1], *(Colouring.parts if job.painting else ()), PARTS[-1])
 
 
+def steps_of(job: Job) -> dict[str, int]:
+    """Those of them that are optimised, and their steps."""
+    painting = Colouring.parts[0]
+    if job.paint_only:
+        return {painting: job.optimisation.steps}
+    shaping = {Shape.parts[0]: job.optimisation.steps}
+    return {**shaping, painting: job.painting.steps} if job.painting else shaping
+
+
 def stages_of(job: Job, guidance: DiffusionGuidance, texts: ViewPrompts) -> tuple[Stage, ...]:
     """The stages that `job` goes through, in this order. Raises UserError if what it begins from cannot be read."""
     start, given, seen = job.start, None, None
@@ -38,8 +47,8 @@ def stages_of(job: Job, guidance: DiffusionGuidance, texts: ViewPrompts) -> tupl
         seen = reference(start) if start.kind == "picture" else None
     if job.paint_only:
         return Opening(needed(given), job.mesh.texture), Colouring(job, job.optimisation, guidance, texts)
-    stages = Shape(job, guidance, texts, given, seen), Meshing(job.mesh, guidance.device)
-    return (*stages, Colouring(job, job.painting, guidance, texts)) if job.painting else stages
+    stages = Shape(job, guidance, texts, given, seen), Meshing(job.mesh, guidance.device, seen)
+    return (*stages, Colouring(job, job.painting, guidance, texts, seen)) if job.painting else stages
 
 
 def generate(job: Job, out: Path, resume: bool, listen: Listener = lambda status: None) -> Report:

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from backend.engine.optimise import Resumption, run
 from backend.engine.painting import Paint, Painting
 from backend.engine.randomness import generator, stage_seed
+from backend.engine.reference import Reference
 from backend.engine.settings import Settings
 from backend.guidance import memory
 from backend.guidance.diffusion import DiffusionGuidance
@@ -17,6 +18,7 @@ from backend.guidance.lora import LoraRival
 from backend.guidance.prompts import ViewPrompts
 from backend.mesh.asset import Asset
 from backend.mesh.canvas import MeshCanvas
+from backend.mesh.likeness import likened
 from backend.mesh.shell import Shell
 from backend.pipeline.given import Given, as_asset, marked
 from backend.pipeline.job import Job
@@ -43,12 +45,16 @@ class Opening:
 
 @dataclass(frozen=True)
 class Colouring:
-    """See `stages.Stage`: colours of the mesh that there is. settings: of their optimisation."""
+    """See `stages.Stage`: colours of the mesh that there is. settings: of their optimisation.
+
+    reference: a picture that has the last word where its camera sees the surface.
+    """
 
     job: Job
     settings: Settings
     guidance: DiffusionGuidance
     texts: ViewPrompts
+    reference: Reference | None = None
 
     parts: ClassVar[tuple[str, ...]] = ("painting", "colouring")
 
@@ -63,6 +69,8 @@ class Colouring:
             desk.optimised(strokes)
         with desk.part(colouring):
             texture = strokes.canvas.painted(strokes.paint.on, self.job.mesh.texture)
+            if self.reference is not None:
+                texture = likened(replace(inside, texture=texture), self.reference)
         return replace(work, asset=replace(asset, texture=texture), painting=strokes.scene)
 
 

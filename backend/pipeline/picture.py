@@ -64,7 +64,8 @@ def _seen(layer: Float32[np.ndarray, "H W"], square: tuple[float, float, float, 
     return torch.from_numpy(found.astype(np.float32))[None].clamp(0, 1)
 
 
-def _opened(path: Path) -> Image.Image:
+def opened(path: Path) -> Image.Image:
+    """The picture in a file, with alpha, as large as it is looked at. Raises UserError."""
     try:
         with Image.open(path, formats=FORMATS) as picture:
             picture.load()
@@ -77,10 +78,10 @@ def _opened(path: Path) -> Image.Image:
 
 def _cut_out(start: Start) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
     """The picture's colours, and where the object is: by the mask, by alpha, or before a plain background."""
-    picture = np.asarray(_opened(start.path))
+    picture = np.asarray(opened(start.path))
     pixels, alpha = picture[..., :3], picture[..., 3]
     if start.mask is not None:
-        mask = _opened(start.mask)
+        mask = opened(start.mask)
         if mask.size != picture.shape[1::-1]:
             raise UserError(f"{start.mask} and {start.path} differ in size; draw the mask over the picture itself")
         there = np.asarray(mask.convert("L")) >= 128

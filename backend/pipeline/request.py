@@ -99,10 +99,10 @@ def check_values(request: Request) -> None:
         value = getattr(request, name)
         if value is not None and not least <= value <= most:
             raise UserError(f"{name} is {value}; give a number from {least:,} to {most:,}")
-    _check_start(request)
+    check_start(request)
 
 
-def _check_start(request: Request) -> None:
+def check_start(request: Request) -> None:
     """Raise UserError for what makes no sense with the start that is named, or without one."""
     needing = {name: bool(getattr(request, name)) for name in ("strength", "paint_only", "sketch", "mask")}
     if request.start is None and (name := next((name for name, asked in needing.items() if asked), None)):

@@ -29,13 +29,14 @@ _LIKE_ENOUGH = 99.0  # equal pictures have an infinite PSNR, which JSON has no w
 class Report:
     """What came out of a job, and how: `report.json`.
 
-    seconds: per part of a stage. losses: the terms of the last step. remedies: see `Remedies`. notes: sentences for the
-    artist, what did not go as planned. peak_memory: bytes, of the process;
-    peak_gpu_memory: of the job, on the GPU, or None where it used none.
+    seconds: per part of a stage. step_seconds: of a step after the first, where a part has some. losses: the terms of
+    the last step. remedies: see `Remedies`. notes: sentences for the artist, what did not go as planned. peak_memory:
+    bytes, of the process; peak_gpu_memory: of the job, on the GPU, or None where it used none.
     """
 
     recipe: dict[str, Any]
     seconds: dict[str, float]
+    step_seconds: dict[str, float]
     iterations: int
     losses: dict[str, float]
     remedies: dict[str, Any]
@@ -82,6 +83,7 @@ def write(job: Job, work: Work, desk: Desk, device: torch.device, out: Path) -> 
     report = Report(
         recipe=recipe,
         seconds=desk.seconds,
+        step_seconds={part: round(seconds, 6) for part, seconds in desk.step_seconds.items()},
         iterations=job.optimisation.steps,
         losses=desk.losses,
         remedies=asdict(desk.remedies),

@@ -34,6 +34,9 @@ from backend.pipeline.stages import Desk, Optimisation, Work
 
 logger = logging.getLogger(__name__)
 
+OPTIMISING = "optimising"
+"""The part of a job that shapes the field."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -49,7 +52,7 @@ class Shape:
     reference: Reference | None = None
 
     name: ClassVar[str] = "shape"
-    parts: ClassVar[tuple[str, ...]] = ("optimising",)
+    parts: ClassVar[tuple[str, ...]] = (OPTIMISING,)
 
     @property
     def views(self) -> int:
@@ -60,7 +63,7 @@ class Shape:
         return fitting(self.job, self.job.optimisation, self.guidance, partial(memory.needs, self.job.field, *finest))
 
     def carry_out(self, work: Work, desk: Desk) -> Work:
-        with desk.part("optimising"):
+        with desk.part(OPTIMISING):
             optimisation = desk.optimised(self)
         return replace(work, field=optimisation.shown(), placement=self.given.placement if self.given else None)
 

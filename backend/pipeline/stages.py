@@ -111,11 +111,13 @@ class Desk:
     """Where the stages of one job are carried out, in its folder `out`.
 
     found: checkpoints to go on from, by stage. `listen` hears of every part and step; what it raises ends the job.
-    seconds: per part. losses: the terms of the last step. remedies: of all stages together.
+    seconds: per part. step_seconds: of a step, per part with steps. losses: the terms of the last step. remedies: of
+    all stages together.
     """
 
     def __init__(self, recipe: dict[str, Any], out: Path, found: dict[str, Checkpoint], listen: Listener) -> None:
         self.seconds: dict[str, float] = {}
+        self.step_seconds: dict[str, float] = {}
         self.losses: dict[str, float] = {}
         self.remedies = Remedies()
         self._recipe, self._out, self._found, self._listen = recipe, out, found, listen
@@ -161,13 +163,17 @@ class Desk:
 
     def _followed(self, optimisation: Optimisation, keeper: Keeper, remedies: Remedies) -> Progress | None:
         """Go through the steps with a checkpoint now and then and at the end; returns the last, if any was left."""
-        progress = None
-        for progress in optimisation.steps:
+        progress, begun = None, time.monotonic()
+        for taken, progress in enumerate(optimisation.steps):
+            if not taken:  # the first step chooses kernels and fills caches
+                begun = time.monotonic()
             self._listen(Status(self._part, progress, optimisation.shown))
             if progress.step == progress.steps or keeper.due():
                 so_far = asdict(replace(remedies, left_out=progress.left_out))
                 facts = {"recipe": self._recipe, "remedies": so_far, "losses": progress.losses}
                 keeper.keep(progress.step, progress.state, facts)
+            if taken:
+                self.step_seconds[self._part] = (time.monotonic() - begun) / taken
         return progress
 
 

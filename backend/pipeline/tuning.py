@@ -97,6 +97,7 @@ def tuned(chosen: Preset, small: bool, takes_views: bool = False, multi_view: bo
         steps=chosen.steps,
         schedule=chosen.schedule,
         cfg=chosen.cfg,
+        views=chosen.views,
         learning_rate=_LEARNING_RATES[chosen.field],
     )
     if takes_views and not small:
@@ -108,7 +109,7 @@ def tuned(chosen: Preset, small: bool, takes_views: bool = False, multi_view: bo
         return Tuning(replace(optimisation, rig=True), view_mode="off", perp_neg=False)
     if small:  # it does not tell front from back, and was taught whole words, not mixtures of them
         return Tuning(optimisation, view_mode="nearest", perp_neg=False)
-    return Tuning(optimisation, view_mode="interpolated", perp_neg=True, above=OVERHEAD)
+    return Tuning(optimisation, view_mode="interpolated", perp_neg=chosen.perp_neg, above=OVERHEAD)
 
 
 def painting(shape: Settings) -> Settings:

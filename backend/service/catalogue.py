@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from backend.errors import UserError
+from backend.pipeline import speeds
 from backend.service import wordlists
 from backend.service.estimates import Estimates
 from backend.service.offer import checked, offer
@@ -32,8 +33,9 @@ class Catalogue:
     def offer(self) -> Offer:
         """What can be asked for now."""
         facts = self._facts()
-        estimates = Estimates(self._finished(), facts.get("seconds_per_step"))
-        return offer(self._shelf.models(), self._device, estimates.seconds, facts.get("curves", {}))
+        steps = speeds.known(facts.get("device", ""))
+        estimates = Estimates(self._finished(), facts.get("seconds_per_step"), steps, facts.get("flops_per_second"))
+        return offer(self._shelf.models(), self._device, estimates.of, facts.get("curves", {}))
 
     def check(self, request: Generation) -> list[str]:
         """Warnings for the artist. Raises UserError for what cannot be done."""

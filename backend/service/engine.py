@@ -5,8 +5,8 @@ import json
 import logging
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,17 @@ from backend.errors import DiskFullError, NotFiniteError, OtherRunError, OutOfMe
 from backend.files import is_full, to_disk
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
+from backend.guidance.speed import flops_per_second
+from backend.pipeline import estimate, speeds
 from backend.pipeline.asking import asked, load_guidance
-from backend.pipeline.generate import PARTS, generate
+from backend.pipeline.generate import generate, parts_of, steps_of
 from backend.pipeline.job import Job, planned
 from backend.pipeline.keeping import CHECKPOINTS
 from backend.pipeline.pace import Pace
 from backend.pipeline.remedies import out_of_memory
 from backend.pipeline.request import Request
 from backend.pipeline.results import MESH, PREVIEW, REPORT, TURNTABLE
-from backend.pipeline.shape import Shape
+from backend.pipeline.shape import OPTIMISING, Shape
 from backend.pipeline.stages import Status
 from backend.service import previews, starts
 from backend.service.executor import Result
@@ -47,9 +49,6 @@ OUT = "out"
 FILES = (MESH, PREVIEW, TURNTABLE, REPORT)
 
 _WARM_PROMPT, _WARM_STEPS = "a red mug", 4
-_AFTER = PARTS[PARTS.index("optimising") + 1 :]
-"""Parts without a report in between. They are this program's own work on numbers and files of its own, which may
-be broken off anywhere; libraries that load a model keep state that may not."""
 
 _CODES: dict[type[UserError], str] = {
     DiskFullError: "disk_full",
@@ -70,13 +69,14 @@ class TorchEngine:
     def __init__(self) -> None:
         self._threads = torch.get_num_threads()
         self._per_step: float | None = None
-        self._took: dict[tuple[Any, ...], dict[str, float]] = {}
+        self._rate: float | None = None
+        self._took: dict[tuple[Any, ...], _Took] = {}
 
     def warm_up(self, device: str) -> dict[str, Any]:
         """Take a few steps with the built-in model and look at what they made.
 
-        Facts: "device", what it is in words; "seconds_per_step", of the built-in model; "curves", the timesteps of
-        schedules, to be drawn; "warm_up_seconds".
+        Facts: "device", what it is in words; "seconds_per_step", of the built-in model; "flops_per_second", of the
+        arithmetic of large ones; "curves", the timesteps of schedules, to be drawn; "warm_up_seconds".
         """
         begun = time.perf_counter()
         job, _ = planned(Request(_WARM_PROMPT, device=_kind(device)))
@@ -88,12 +88,14 @@ class TorchEngine:
             next(optimisation.steps)
             seconds.append(time.perf_counter() - before)
         self._per_step = statistics.median(seconds[1:])
+        self._rate = flops_per_second(guidance.device, job.precision)
         field = optimisation.shown()
         previews.picture(field, guidance.device)
         previews.coarse_mesh(field, guidance.device)
         return {
-            "device": (guidance.device.type == "cuda" and machine.gpu()) or machine.processor(),
+            "device": machine.named(job.device),
             "seconds_per_step": round(self._per_step, 4),
+            "flops_per_second": round(self._rate),
             "curves": _curves(guidance),
             "warm_up_seconds": round(time.perf_counter() - begun, 3),
         }
@@ -104,14 +106,17 @@ class TorchEngine:
         """See `worker.Engine`. The report is `results.Report`'s fields."""
         torch.set_num_threads(self._threads)  # a resumed job may have set another number
         try:
-            job, _ = planned(_request(request, device, given, folder))
+            asked_for = _request(request, device, given, folder)
+            job, _ = planned(asked_for)
         except UserError as error:
             raise TaskError("bad_request", _for_artists(error)) from error
         except OSError as error:
             code = "disk_full" if is_full(error) else "unwritable"
             raise TaskError(code, f"what it begins from cannot be made ready ({error.strerror})") from error
         out = folder / OUT
-        reporter = _Reporter(job, self._remaining(job), listen)
+        usual = speeds.usual(asked_for)
+        remaining = self._remaining(job, usual)
+        reporter = _Reporter(job, remaining, listen)
         try:
             report = _finished(job, out) or _made(job, out, reporter)
             results = tuple(_result(out / name) for name in FILES)
@@ -124,13 +129,48 @@ class TorchEngine:
         except OSError as error:
             code = "disk_full" if is_full(error) else "unwritable"
             raise TaskError(code, f"the results cannot be read back ({error.strerror})") from error
-        self._took[_sort(job)] = {part: report["seconds"].get(part, 0.0) for part in _AFTER}
+        seconds = {part: report["seconds"].get(part, 0.0) for part in _between(job)}
+        self._took[_sort(job)] = _Took(seconds, remaining.pace)
+        if usual and (took := report.get("step_seconds", {}).get(OPTIMISING)):
+            speeds.remember(machine.named(job.device), job.model.name, job.preset, took)
         return results, report
 
-    def _remaining(self, job: Job) -> Remaining:
-        after = self._took.get(_sort(job), USUAL_SECONDS[job.preset])
-        per_step = self._per_step if job.model.name == library.BUILTIN else None
-        return Remaining(after, job.optimisation.steps, per_step)
+    def _remaining(self, job: Job, usual: bool) -> Remaining:
+        """usual: whether its steps take as long as its preset's do."""
+        expected = self._expected_step(job, usual)
+        fresh = _Took(USUAL_SECONDS[job.preset], {} if expected is None else {OPTIMISING: expected})
+        took = self._took.get(_sort(job), fresh)
+        return Remaining(parts_of(job), steps_of(job), took.seconds, took.pace)
+
+    def _expected_step(self, job: Job, usual: bool) -> float | None:
+        """Seconds of a step before any was seen."""
+        if job.model.name == library.BUILTIN:
+            return self._per_step
+        if not usual:
+            return None
+        took = speeds.known(machine.named(job.device)).get((job.model.name, job.preset))
+        if took or self._rate is None:
+            return took
+        work = estimate.work_of_step(job.model.folder, job.optimisation.views, job.perp_neg)
+        return None if work is None else work / self._rate
+
+
+@dataclass(frozen=True)
+class _Took:
+    """What jobs of one sort take. seconds: of parts without steps. pace: seconds of a step, of the others."""
+
+    seconds: Mapping[str, float]
+    pace: Mapping[str, float]
+
+
+def _between(job: Job) -> tuple[str, ...]:
+    """Parts without a report in between, after the model is loaded.
+
+    They are this program's own work on numbers and files of its own, which may be broken off anywhere; libraries that
+    load a model keep state that may not.
+    """
+    stepped = steps_of(job)
+    return tuple(part for part in parts_of(job)[1:] if part not in stepped)
 
 
 class _Reporter:
@@ -139,6 +179,7 @@ class _Reporter:
     def __init__(self, job: Job, remaining: Remaining, listen: Listener) -> None:
         self.part = ""
         self._device = torch.device(job.device)
+        self._between = _between(job)
         self._remaining = remaining
         self._listen = listen
         self._pace = Pace(previews.SHARE, previews.LEAST_SECONDS)
@@ -147,10 +188,10 @@ class _Reporter:
         self.part = status.part
         progress, now = status.progress, time.monotonic()
         if progress is None:
-            eta = self._remaining.at_stage(status.part)
-            self._listen(Standing(status.part, eta=eta, interruptible=status.part in _AFTER))
+            eta = self._remaining.at_part(status.part)
+            self._listen(Standing(status.part, eta=eta, interruptible=status.part in self._between))
             return
-        eta = self._remaining.at_step(progress.step, now)
+        eta = self._remaining.at_step(status.part, progress.step, now)
         picture, mesh = b"", b""
         if status.shown and (self._pace.due(now) or progress.step == progress.steps):
             picture, mesh = self._previews(status.shown)
@@ -224,15 +265,16 @@ def _result(path: Path) -> Result:
 
 
 def _sort(job: Job) -> tuple[Any, ...]:
-    """Jobs of one sort take about as long after their optimisation."""
-    return job.model.name, job.field, job.mesh, job.paint_only
+    """Jobs of one sort take about as long, but for how many steps they have."""
+    return job.model.name, job.field, job.mesh, job.paint_only, job.painting is None
 
 
 def _too_large(job: Job, part: str) -> str:
     """What was too large when memory ran out in `part`."""
     where = "GPU" if job.device == "cuda" else "machine"
-    if part in _AFTER:
-        what = f"{job.mesh.faces} faces and a texture of {job.mesh.texture}"
+    if part in _between(job):
+        faces = "so many faces" if job.paint_only else f"{job.mesh.faces} faces"
+        what = f"{faces} and a texture of {job.mesh.texture}"
     else:
         what = f'the model "{job.model.name}"'
     return f"the {where} has too little memory for {what}"

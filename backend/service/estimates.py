@@ -1,17 +1,16 @@
-"""How long a job will take: what jobs like it took, or what its steps take on this machine."""
+"""How long a job will take: what jobs like it took, what its steps took or take on this machine, or by counting."""
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from backend.guidance.library import BUILTIN
-from backend.pipeline.presets import preset
+from backend.guidance.library import BUILTIN, ModelSource
+from backend.pipeline import estimate
+from backend.pipeline.estimate import Expected
+from backend.pipeline.presets import Preset
 
 LATEST = 20
 """Jobs that an estimate looks back on."""
-
-_BESIDES_SECONDS = {"draft": 6.0, "standard": 9.0, "high": 20.0}
-"""What loading, the mesh stage and the pictures take besides the steps, as measured on two cores without a GPU."""
 
 
 @dataclass(frozen=True)
@@ -19,17 +18,29 @@ class Estimates:
     """What is known about the time that jobs take.
 
     finished: model, preset and seconds of jobs that took the preset's own steps, the oldest first. step: seconds
-    that a step with the built-in model takes on this machine, or None before that was measured.
+    that a step with the built-in model takes on this machine, or None before that was measured. steps: the same of
+    earlier jobs, by model and preset. rate: floating-point operations a second, or None before that was measured.
     """
 
     finished: Sequence[tuple[str, str, float]]
     step: float | None
+    steps: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    rate: float | None = None
 
-    def seconds(self, model: str, name: str) -> float | None:
-        """How long a job with `model` by the preset `name` runs, or None where nothing is known about it."""
-        latest = [took for used, by, took in self.finished if (used, by) == (model, name)][-LATEST:]
+    def of(self, model: ModelSource, name: str, chosen: Preset) -> Expected | None:
+        """What a job with `model` by the preset `name` takes, or None where nothing is known about it."""
+        step = self._step(model, name, chosen)
+        latest = [took for used, by, took in self.finished if (used, by) == (model.name, name)][-LATEST:]
         if latest:
-            return statistics.median(latest)
-        if model != BUILTIN or self.step is None:
+            return Expected(statistics.median(latest), step)
+        return None if step is None else Expected(estimate.of_steps(step, chosen.steps, name), step)
+
+    def _step(self, model: ModelSource, name: str, chosen: Preset) -> float | None:
+        if took := self.steps.get((model.name, name)):
+            return took
+        if model.name == BUILTIN:
+            return self.step
+        if self.rate is None:
             return None
-        return self.step * preset(name, small=True, device="cpu").steps + _BESIDES_SECONDS[name]
+        work = estimate.work_of_step(model.folder, chosen.views, chosen.perp_neg)
+        return None if work is None else work / self.rate

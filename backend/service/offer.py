@@ -11,6 +11,7 @@ from backend.engine.names import FIELDS, SCHEDULES
 from backend.errors import UserError
 from backend.guidance import folders
 from backend.guidance.library import ModelSource
+from backend.pipeline.estimate import Expected
 from backend.pipeline.presets import PRESETS, Preset, preset
 from backend.pipeline.request import RANGES, Request, check
 from backend.prior import words
@@ -25,8 +26,8 @@ logger = logging.getLogger(__name__)
 MODELS_BYTES = HEADER_BYTES * 3 // 4
 """Room for models in an offer; it travels in one header, with a little besides."""
 
-Estimate = Callable[[str, str], float | None]
-"""Seconds that a job takes, by the names of its model and preset; None: not known."""
+Estimate = Callable[[ModelSource, str, Preset], Expected | None]
+"""What a job takes, by its model, and by its preset's name and what that stands for; None: not known."""
 
 
 def offer(models: Sequence[ModelSource], device: str, estimate: Estimate, curves: Mapping[str, Sequence[int]]) -> Offer:
@@ -66,13 +67,14 @@ def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedMode
         latent=latent,
         words=listed.asset if listed else None,
         presets=tuple(
-            _offered_preset(name, preset(name, small, device, latent, multi_view, told), estimate(model.name, name))
+            _offered_preset(name, chosen, estimate(model, name, chosen))
             for name in PRESETS
+            for chosen in (preset(name, small, device, latent, multi_view, told),)
         ),
     )
 
 
-def _offered_preset(name: str, chosen: Preset, seconds: float | None) -> OfferedPreset:
+def _offered_preset(name: str, chosen: Preset, expected: Expected | None) -> OfferedPreset:
     return OfferedPreset(
         name=name,
         steps=chosen.steps,
@@ -81,7 +83,8 @@ def _offered_preset(name: str, chosen: Preset, seconds: float | None) -> Offered
         field=chosen.field,
         schedule=chosen.schedule,
         cfg=chosen.cfg,
-        seconds=seconds,
+        seconds=expected.seconds if expected else None,
+        step_seconds=expected.step if expected else None,
     )
 
 

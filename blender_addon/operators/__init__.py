@@ -2,9 +2,9 @@
 
 import bpy
 
-from . import backend, installation, jobs, models
+from . import backend, installation, jobs, models, viewport
 
-CLASSES = (*jobs.CLASSES, *backend.CLASSES, *installation.CLASSES, *models.CLASSES)
+CLASSES = (*jobs.CLASSES, *backend.CLASSES, *installation.CLASSES, *models.CLASSES, *viewport.CLASSES)
 
 
 def register() -> None:

@@ -50,10 +50,12 @@ class DREAMTIME_PT_main(Sidebar, bpy.types.Panel):
         row.prop(settings, "lock_seed", text="", icon="LOCKED" if settings.lock_seed else "UNLOCKED")
         if settings.start != MESH or not settings.paint_only:
             column.prop(settings, "variations")
-        column.label(text=wording.expected(preset, settings.variations), icon="TIME")
         column = layout.column()
         column.scale_y = 1.6
         column.operator("dreamtime.generate", icon="OUTLINER_OB_MESH")
+        usual = settings.field == "preset" and settings.start != MESH  # others take another time
+        expected = wording.expected(preset if usual else None, settings.steps or None, settings.variations)
+        layout.label(text=expected, icon="TIME")
         for entry in book.running()[:_BARS]:
             _draw_running(layout, entry)
 
@@ -104,6 +106,7 @@ def _draw_start(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
             wrapped(column, wording.strength(settings.strength), icon="INFO")
     elif settings.start == PICTURE:
         column.template_ID(settings, "picture", open="image.open")
+        column.operator("dreamtime.take_viewport", icon="RESTRICT_RENDER_OFF")
         column.prop(settings, "sketch")
 
 

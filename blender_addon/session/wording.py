@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ..shared.durations import duration
 from ..shared.errors import Trouble
 from ..shared.inputs import PICTURE
 from ..shared.jobs import Generation
@@ -35,19 +36,12 @@ _STATES = {
 _NO_REMEDY = "run dreamtime doctor on the backend's machine, which looks for the cause"
 
 
-def duration(seconds: float) -> str:
-    """About how long: "12 s", "4 min", "1 h 20 min"."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def expected(preset: OfferedPreset | None, variations: int) -> str:
-    """How long the preset will take; the line is always there, so that nothing jumps."""
-    if preset is None or preset.seconds is None:
+def expected(preset: OfferedPreset | None, steps: int | None, variations: int) -> str:
+    """How long it will take by `preset`, but for `steps`; the line is always there, so that nothing jumps."""
+    seconds = preset.takes(steps) if preset else None
+    if seconds is None:
         return "Time not known yet"
-    return f"About {duration(preset.seconds)}{' each' if variations > 1 else ''}"
+    return f"About {duration(seconds)}{' each' if variations > 1 else ''}"
 
 
 def progress(entry: Entry) -> str:

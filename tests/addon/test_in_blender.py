@@ -40,6 +40,10 @@ def test_an_object_gets_new_colours_and_stays_as_it_was(blender: Path, run_blend
     assert "painted and nothing else" in run_blender(blender, HERE / "paint.py", environment=environment)
 
 
+def test_the_viewport_becomes_a_picture_to_begin_from(blender: Path, run_blender: Run) -> None:
+    assert "taken as it is" in run_blender(blender, HERE / "viewport.py")
+
+
 def test_keys_that_are_refused_are_said_to_be(blender: Path, run_blender: Run, host: Any) -> None:
     lines = [str(Pairing("127.0.0.1", host.port, host.pairing.server_key, host.keys.pair(name))) for name in ("a", "b")]
     host.keys.revoke("a")

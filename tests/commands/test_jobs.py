@@ -8,12 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from backend import cli
 from backend.home import VARIABLE
-from shared import limits
+from backend.mesh.glb import read_glb
+from backend.pipeline.given import read
+from shared import limits, meshes
 from shared.pairing import Pairing
+from tests.pipeline import things
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -56,6 +61,12 @@ def test_from_a_prompt_to_files(run: Run, tmp_path: Path) -> None:
 
 def test_variations_print_an_id_each(run: Run) -> None:
     assert len(submitted(run, "a red mug steps=1", "--variations", "3").split()) == 3
+
+
+def test_a_submission_says_how_long_it_will_take_as_far_as_that_is_known(run: Run) -> None:
+    assert run("submit", "a red mug steps=1", "--follow")[0] == 0
+    assert "about 1 s, once it runs\n" in run("submit", "a red mug steps=1")[2]  # as the first one took
+    assert "about" not in run("submit", "a red mug steps=1", "--field", "sdf")[2]
 
 
 def test_asking_again_with_the_ids_asks_once(run: Run) -> None:
@@ -191,3 +202,69 @@ def test_a_revoked_key_is_told_what_to_do(run: Run, host: Any, tmp_path: Path) -
     code, _, complaint = run("jobs", "--pairing", str(tmp_path / "line"))
     assert code == 2
     assert "does not know this computer; run dreamtime pair NAME" in complaint
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    return things.save(tmp_path / "box.glb")
+
+
+def test_a_mesh_is_sent_and_comes_back_with_colours(run: Run, box: Path, tmp_path: Path) -> None:
+    job = submitted(run, "a red mug steps=1 glb=own", "--start", str(box), "--paint-only", "--follow").split()[0]
+    assert run("fetch", job, "--out", str(tmp_path / "out"))[0] == 0
+    sent, (painted, _) = read(box), read_glb(tmp_path / "out" / "mesh.glb")
+    corners = painted.mesh.vertices[painted.mesh.triangles]
+    assert np.array_equal(corners, sent.mesh.vertices[sent.mesh.triangles])
+    assert np.array_equal(painted.uvs, sent.uvs)
+
+
+def test_what_is_begun_from_is_sent_whole_and_once(run: Run, host: Any, box: Path, tmp_path: Path) -> None:
+    mask, picture = tmp_path / "mask.txt", tmp_path / "front.jpg"
+    mask.write_text("0 3")
+    drawn = Image.new("RGB", (2000, 1000), (240, 240, 240))
+    drawn.paste((200, 30, 30), (500, 250, 1500, 750))
+    drawn.save(picture)
+    white = Image.new("L", (2000, 1000))
+    white.paste(255, (500, 250, 1500, 750))
+    white.save(tmp_path / "white.png")
+    submitted(run, "a red mug steps=1", "--start", str(box), "--paint-only", "--mask", str(mask))
+    (sent,) = (host.folder / "service" / "inputs").iterdir()
+    assert np.flatnonzero(meshes.unpack(sent.read_bytes()).mask).tolist() == [0, 3]
+    with_mask = ("a red mug steps=1", "--start", str(picture), "--sketch", "--mask", str(tmp_path / "white.png"))
+    job = submitted(run, *with_mask)
+    assert submitted(run, *with_mask, "--id", job) == job
+    (png,) = [path for path in (host.folder / "service" / "inputs").iterdir() if path != sent]
+    with Image.open(png) as arrived:
+        assert (arrived.format, arrived.size) == ("PNG", (1024, 512))
+        alpha = np.asarray(arrived)[..., 3]
+    assert (alpha[0, 0], alpha[256, 512], round(float((alpha > 0).mean()), 2)) == (0, 255, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--strength", "0.5"), "--strength needs something to begin from"),
+        (("--paint-only",), "--paint-only needs something to begin from"),
+        (("--mask", "mask.txt"), "--mask needs something to begin from"),
+        (("--start", "box.glb", "--strength", "5"), "strength is 5"),
+        (("--start", "box.glb", "--sketch"), "is no picture that can be read"),
+        (("--start", "box.glb", "--paint-only", "--mask", "box.glb"), "is no list of triangles"),
+        (("--start", "nowhere.glb"), "nowhere.glb cannot be read"),
+        (("--start", "text.txt"), "text.txt"),
+        (("--start", "noise.png"), "no alpha and no plain background"),
+        (("--start", "noise.png", "--paint-only"), "is a picture; to paint, name a mesh"),
+    ],
+)
+def test_what_cannot_be_begun_from_is_refused_in_one_line_before_anything_is_sent(
+    run: Run, host: Any, box: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], sentence: str
+) -> None:
+    monkeypatch.chdir(box.parent)
+    Path("text.txt").write_text("hello")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("noise.png")
+    code, printed, complaint = run("submit", "a red mug", *options)
+    assert (code, printed) == (2, "")
+    assert sentence in complaint
+    assert len(complaint.splitlines()) == 1
+    assert not list((host.folder / "service" / "inputs").glob("*"))
+    assert "no jobs yet" in run("jobs")[1]

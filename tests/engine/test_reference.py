@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -74,6 +74,27 @@ def test_a_field_takes_the_colour_of_the_picture_rather_than_what_the_guidance_s
     torch.testing.assert_close(heard, torch.tensor(GREEN), atol=0.1, rtol=0)
     deaf = tint(replace(settings, likeness=Likeness(silhouette=1e-6, colour=1e-6)))
     torch.testing.assert_close(deaf, torch.tensor((0.9, 0.1, 0.1)), atol=0.05, rtol=0)
+
+
+class Noting(Reference):
+    """Keeps the sides of the views that it is compared with."""
+
+    sides: ClassVar[list[int]] = []
+
+    def terms(self, rendering: Rendering) -> dict[str, torch.Tensor]:
+        self.sides.append(rendering.opacity.shape[-1])
+        return super().terms(rendering)
+
+
+@pytest.mark.parametrize(("pixels", "side"), [(40, 40), (16, 24)])
+def test_a_picture_is_looked_at_more_finely_than_by_a_model_of_few_pixels(
+    gaussian: Callable[..., Guidance], no_prompts: Prompts, ball: Any, pixels: int, side: int
+) -> None:
+    settings = Settings(steps=1, views=2, occupancy_resolution=16, likeness=Likeness(pixels=pixels))
+    reference = Noting(FRONT, torch.ones(48, 48))
+    Noting.sides.clear()
+    list(optimise(ball, gaussian((0.5,) * 3, size=24), no_prompts, settings, 0, reference=reference))
+    assert Noting.sides == [side]
 
 
 def test_a_field_comes_to_look_like_the_picture_from_the_front(

@@ -13,6 +13,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.loaders.single_file_utils import infer_diffusers_model_type
 from torch import Tensor
 
+from backend.benches import random_models
 from backend.cli import main
 from backend.engine.cameras import ring
 from backend.errors import UserError
@@ -55,7 +56,7 @@ def test_a_checkpoint_says_what_the_same_weights_say_in_diffusers_layout(
 ) -> None:
     modules = files.made(kind)
     ours = load(library.add(checkpoints[kind]).folder, CPU, "fp32")
-    theirs = load(files.save_folder(tmp_path / "diffusers", kind, modules, "epsilon"), CPU, "fp32")
+    theirs = load(random_models.save_folder(tmp_path / "diffusers", kind, modules, "epsilon"), CPU, "fp32")
     assert (ours.size, ours.channels) == (theirs.size, theirs.channels)
     assert torch.equal(ours.abar, theirs.abar)
     texts = [guidance.encode(["a photo of a cat", ""], [", back view", ""]) for guidance in (ours, theirs)]

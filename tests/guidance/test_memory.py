@@ -9,6 +9,8 @@ from torch import Tensor
 from backend.guidance import memory
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.memory import GIB, Needs, needs
+from backend.pipeline.presets import preset
+from backend.pipeline.tuning import tuned
 from tests.guidance import models_in_one_file as files
 
 ENCODER, NETWORK = 1.55 * GIB, 4 * 1.2 / 16 * GIB
@@ -34,27 +36,54 @@ def test_what_the_encoder_keeps_is_what_autograd_keeps(kind: str, side: int) -> 
 
 
 CARDS = (6, 8, 12, 24)
-PLANS = {("sd1", 64): (1, 1, 2, 4), ("sd2", 96): (0, 0, 1, 2), ("sdxl", 128): (0, 0, 0, 1)}
-"""By kind and latents a side: how many of four views at a time fit on each of the cards, with Perp-Neg."""
+PRESETS = {"draft": (2, 2), "standard": (4, 4)}
+"""Views, and predictions for each; High is as Standard."""
 
+PLANS = {
+    ("sd1", 64, False): ("1 / 1", "2 / 1", "2 / 2", "2 / 4"),
+    ("sd1", 64, True): ("2 / 2", "2 / 4", "2 / 4", "2 / 4"),
+    ("sd2", 96, False): ("none", "1 / none", "1 / 1", "2 / 2"),
+    ("sd2", 96, True): ("2 / 1", "2 / 2", "2 / 4", "2 / 4"),
+    ("sdxl", 128, False): ("none", "none", "none", "1 / 1"),
+    ("sdxl", 128, True): ("none", "1 / none", "2 / 2", "2 / 4"),
+}
+"""By kind, latents a side and whether they are rendered: views at a time on each of the cards, Draft / Standard."""
+
+ROWS = {
+    ("sd1", False): "Stable Diffusion 1.5, or 2.1 at 512 pixels",
+    ("sd1", True): "the same with `--latent-field`",
+    ("sd2", False): "Stable Diffusion 2.1 at 768 pixels",
+    ("sd2", True): "the same with `--latent-field`",
+    ("sdxl", False): "XL",
+    ("sdxl", True): "XL with `--latent-field`",
+}
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize(("kind", "latents"), PLANS)
-def test_views_at_a_time_on_the_cards_of_artists_are_those_in_the_readme(kind: str, latents: int) -> None:
+@pytest.mark.parametrize(("kind", "latents", "latent_field"), PLANS)
+def test_views_at_a_time_on_the_cards_of_artists_are_those_in_the_readme(
+    kind: str, latents: int, latent_field: bool
+) -> None:
     parts = files.true_sized(kind)
     weights = sum(parameter.numel() for part in ("unet", "vae") for parameter in parts[part].parameters())
-    encoder = memory.encoder_bytes((8 * latents) ** 2, latents**2, 128, 2)
-    network = 4 * memory.NETWORK_BYTES * latents**2 * 320 * 2
-    step = needs("hashgrid", latents, 2 / 128, encoder, network)
+    encoder = 0.0 if latent_field else memory.encoder_bytes((8 * latents) ** 2, latents**2, 128, 2)
     planned = []
     for card in CARDS:
         free = (card - 1.0) * GIB - 2 * weights  # CUDA's own and a desktop's
-        at_once = step.views_at_once(free, views=4, joint=1)
-        planned.append(0 if step.of(at_once or 4, 1) > free else at_once or 4)
-    assert tuple(planned) == PLANS[kind, latents]
-    shown = " | ".join(str(views or "none") for views in planned)
-    assert f"| {step.of(1, 1) / GIB:.1f} GiB | {shown} |" in README
+        fitting = []
+        for views, texts in PRESETS.values():
+            step = needs("hashgrid", latents, 2 / 128, encoder, texts * memory.NETWORK_BYTES * latents**2 * 320 * 2)
+            at_once = step.views_at_once(free, views, joint=1) or views
+            fitting.append("none" if step.of(at_once, 1) > free else str(at_once))
+        planned.append("none" if set(fitting) == {"none"} else " / ".join(fitting))
+    assert tuple(planned) == PLANS[kind, latents, latent_field]
+    assert f"| {ROWS[kind, latent_field]} | {' | '.join(planned)} |" in README
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_those_are_the_views_and_predictions_of_the_presets(name: str) -> None:
+    tuning = tuned(preset(name, small=False, device="cuda"), small=False)
+    assert (tuning.optimisation.views, 4 if tuning.perp_neg else 2) == PRESETS[name]
 
 
 @pytest.mark.parametrize(

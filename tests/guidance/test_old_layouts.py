@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from backend.benches import random_models
 from backend.guidance.loading import load
 from tests.guidance import models_in_one_file as files
 
@@ -30,7 +31,7 @@ def rewritten(path: Path, names: dict[str, str], **more: Tensor) -> None:
 
 @pytest.fixture(scope="module")
 def modern(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return files.save_folder(tmp_path_factory.mktemp("modern") / "sd1", "sd1", files.made("sd1"), "epsilon")
+    return random_models.save_folder(tmp_path_factory.mktemp("modern") / "sd1", "sd1", files.made("sd1"), "epsilon")
 
 
 @pytest.fixture

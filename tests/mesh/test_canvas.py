@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from backend.engine.cameras import ring
 from backend.engine.occupancy import Occupancy
 from backend.engine.painting import Places
 from backend.engine.rendering import render
-from backend.mesh import raycast
+from backend.mesh import raycast, shell
 from backend.mesh.asset import Asset, TriangleMesh
 from backend.mesh.canvas import MeshCanvas
 from backend.mesh.shell import Shell
@@ -110,3 +111,24 @@ def coloured(over: Callable[[Tensor, Tensor], Tensor], square: Asset) -> Tensor:
 def test_a_shell_knows_what_was_there_before(square: Asset) -> None:
     plain = replace(square, texture=np.full((SIZE, SIZE, 3), 51, np.uint8))
     torch.testing.assert_close(coloured(lambda before, points: before, plain), torch.full((1, 3), 0.2))
+
+
+def test_a_shell_is_as_if_all_of_space_were_searched_but_is_not(square: Asset, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+
+    class Counting(KDTree):
+        def query(self, points: np.ndarray, **limits: float) -> tuple[np.ndarray, np.ndarray]:
+            distance, nearest = super().query(points, **limits)
+            searched.append(int(np.isfinite(distance).sum()))
+            return distance, nearest
+
+    monkeypatch.setattr(shell, "KDTree", Counting)
+    places = MeshCanvas(square, BOTH, CPU).samples(64)
+    near = Shell(places, lambda before, points: before)
+    monkeypatch.setattr(shell, "_REACH", np.inf)
+    whole = Shell(places, lambda before, points: before)
+    points = places.points + 0.05 * torch.randn(places.points.shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(near.density(points), whole.density(points))
+    there = whole.density(points) > 0
+    torch.testing.assert_close(near.colour(points[there]), whole.colour(points[there]))
+    assert searched[0] < searched[1] / 10

@@ -10,6 +10,7 @@ from torch import Tensor
 from backend.engine.cameras import ring
 from backend.engine.fields import Blob, GridField, Growth, VoxelField
 from backend.engine.occupancy import Occupancy
+from backend.engine.reference import Reference
 from backend.engine.rendering import render
 from backend.engine.sdf import SdfField
 from backend.errors import UserError
@@ -226,3 +227,20 @@ def test_the_level_is_looked_for_with_some_points_at_a_time(monkeypatch: pytest.
     asked.clear()
     assert find_level(field, CPU) == pytest.approx(whole)
     assert max(asked) == 1000
+
+
+class Faint(Balls):
+    """A ball, and so little of a rod through it from left to right that no view is opaque there."""
+
+    def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        rod = (x[:, 1:].norm(dim=-1) < 0.1) & (x[:, 0].abs() < 0.9)
+        return torch.maximum(super().density(x), 2.0 * rod)
+
+
+def test_what_the_picture_shows_is_part_of_the_mesh_however_faint_it_is() -> None:
+    field, camera = Faint(((0.0, 0.0, 0.0), 0.4)), ring(1, 0)
+    occupancy = Occupancy.of(field, 64, 1e-4, CPU)
+    opacity = render(field, camera, 128, occupancy, 0.02).opacity[0]
+    assert find_level(field, CPU) > 2
+    assert find_level(field, CPU, Reference(camera, (opacity > 0.5).float())) > 2
+    assert find_level(field, CPU, Reference(camera, (opacity > 0.1).float())) <= 2

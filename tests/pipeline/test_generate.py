@@ -52,6 +52,8 @@ def test_the_report_tells_what_was_done(made: Path) -> None:
     report = json.loads((made / REPORT).read_text())
     assert report["iterations"] == STEPS
     assert set(report["seconds"]) == set(PARTS)
+    assert set(report["step_seconds"]) == {"optimising"}
+    assert 0 < report["step_seconds"]["optimising"] < report["seconds"]["optimising"]
     assert set(report["losses"]) == {"guidance", "opacity", "entropy"}
     assert 0 < report["faces"] <= SMALL.faces
     assert report["watertight"] is True

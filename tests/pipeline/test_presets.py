@@ -3,6 +3,7 @@ import pytest
 from backend.engine import schedules
 from backend.engine.schedules import stable_diffusion_abar
 from backend.pipeline.presets import PRESETS, preset
+from backend.pipeline.tuning import tuned
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -32,3 +33,16 @@ def test_a_large_model_of_pixels_is_asked_with_less_guidance_than_one_of_latents
     assert preset(name, small=False, device="cuda", latent=False).cfg == 20
     assert preset(name, small=False, device="cuda").cfg == 100
     assert preset(name, small=True, device="cuda", latent=False) == preset(name, small=True, device="cuda")
+
+
+def test_a_draft_of_a_large_model_is_a_few_views_without_perp_neg() -> None:
+    """So an artist with an ordinary card sees in minutes whether the prompt works."""
+    tunings = {name: tuned(preset(name, small=False, device="cuda"), small=False) for name in PRESETS}
+    works = {name: (of.optimisation.steps, of.optimisation.views, of.perp_neg) for name, of in tunings.items()}
+    assert works == {"draft": (1_000, 2, False), "standard": (5_000, 4, True), "high": (10_000, 4, True)}
+
+
+def test_views_that_see_each_other_stay_four_in_a_draft() -> None:
+    draft = preset("draft", small=False, device="cuda", multi_view=True)
+    assert (draft.steps, draft.views) == (1_500, 4)
+    assert preset("draft", small=True, device="cpu").views == 4

@@ -8,6 +8,7 @@ import pytest
 from backend.errors import UserError
 from backend.guidance import library
 from backend.home import VARIABLE
+from backend.pipeline import speeds
 from backend.service.catalogue import Catalogue
 from shared.jobs import Generation
 from shared.words import Words
@@ -35,6 +36,17 @@ def test_estimates_come_from_experience_and_then_from_measurement(catalogue: Cat
     assert found["draft"] == 11.0
     assert found["standard"]
     assert found["standard"] > 18
+
+
+def test_what_earlier_jobs_steps_took_on_this_device_is_known(catalogue: Catalogue, facts: dict[str, Any]) -> None:
+    speeds.remember("a card", "builtin", "standard", 2.0)
+    facts |= {"device": "another card", "seconds_per_step": 0.1}
+    just_now = seconds(catalogue)["standard"]
+    facts |= {"device": "a card"}
+    before = seconds(catalogue)["standard"]
+    assert just_now
+    assert before
+    assert before > 10 * just_now
 
 
 def test_an_added_model_is_offered_at_once(catalogue: Catalogue, tmp_path: Path) -> None:

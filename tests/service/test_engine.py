@@ -1,6 +1,7 @@
 """The real engine in a worker: the same bytes as on the command line, previews, and trouble with a code each."""
 
 import errno
+import hashlib
 import json
 import os
 import select
@@ -8,19 +9,24 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from backend import machine
+from backend.benches import random_models
 from backend.checkpoints import newest
 from backend.engine.fields import VoxelField
 from backend.errors import DiskFullError, NotFiniteError, OutOfMemoryError, UnwritableError, UserError
+from backend.guidance import library
 from backend.mesh import charts
 from backend.pipeline import generate as generating
-from backend.pipeline import keeping, meshing
+from backend.pipeline import keeping, meshing, speeds
 from backend.pipeline.generate import PARTS
 from backend.pipeline.keeping import CHECKPOINTS
 from backend.pipeline.results import MESH
@@ -31,6 +37,7 @@ from backend.service.engine import FILES, OUT, TorchEngine
 from backend.service.executor import Advanced, Crashed, Stopped, Task, Update
 from backend.service.local import LocalExecutor
 from backend.service.worker import Standing, TaskError
+from shared import meshes
 from shared.coarse import unpack
 
 REQUEST: dict[str, Any] = {"prompt": "a red mug", "preset": "draft", "steps": 8, "faces": 300, "texture": 64, "seed": 3}
@@ -60,6 +67,7 @@ def test_a_task_becomes_files_with_previews_on_the_way(engine: TorchEngine, tmp_
     assert first.preview.startswith(b"\x89PNG")
     assert last.preview.startswith(b"\x89PNG")
     assert len(unpack(last.coarse).triangles) > 100
+    assert speeds.known(machine.processor())[("builtin", "draft")] == report["step_seconds"]["optimising"] > 0
     assert [one.interruptible for one in heard if one.step is None] == [False, False, True, True, True, True, True]
     etas = [one.eta for one in heard if one.eta is not None]
     assert etas[-1] < etas[0]
@@ -67,6 +75,30 @@ def test_a_task_becomes_files_with_previews_on_the_way(engine: TorchEngine, tmp_
     heard.clear()
     assert engine.carry_out(REQUEST, tmp_path, "cpu", heard.append) == (results, report)
     assert heard == []
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_painting_a_mesh_is_announced_and_timed_part_by_part(engine: TorchEngine, tmp_path: Path) -> None:
+    corners = array("f", (-1, -1, 0, 1, -1, 0, 0, 1, 0, 0, 0, 1))
+    faces = array("I", (0, 2, 1, 0, 1, 3, 1, 2, 3, 2, 0, 3))
+    content = meshes.pack(memoryview(corners), memoryview(faces))
+    (tmp_path / "given").write_bytes(content)
+    start = {"sort": "mesh", "sha256": hashlib.sha256(content).hexdigest(), "name": "Wedge"}
+    request = {**REQUEST, "start": start, "paint_only": True}
+
+    def heard(folder: str) -> list[Standing]:
+        told: list[Standing] = []
+        engine.carry_out(request, tmp_path / folder, "cpu", told.append, tmp_path / "given")
+        return told
+
+    parts = [one for one in heard("first") if one.step is None]
+    assert [one.stage for one in parts] == ["loading", "unwrapping", "painting", "colouring", "writing"]
+    assert [one.interruptible for one in parts] == [False, True, False, True, True]
+    assert [one.eta is None for one in parts] == [True, True, True, False, False], "no step was taken before it"
+    again = [one.eta for one in heard("second") if one.step is None]
+    assert None not in again
+    assert again == sorted(again, reverse=True), "its steps are still to come while it is unwrapped"
+    assert again[1] > again[3]
 
 
 @pytest.mark.usefixtures("small_pictures")
@@ -119,11 +151,31 @@ def test_the_number_of_threads_of_one_task_does_not_reach_the_next(engine: Torch
     assert torch.get_num_threads() == threads
 
 
+def test_a_large_model_has_a_time_left_before_its_first_step(engine: TorchEngine, tmp_path: Path) -> None:
+    small = random_models.small("sd1", latents=8)
+    folder = random_models.save_folder(tmp_path / "sd1", "sd1", small, "epsilon")
+    library.record(replace(library.of_folder(folder), name="mine"))
+    engine.warm_up("cpu")
+    asked = {**REQUEST, "model": "mine"}
+
+    def left(request: dict[str, Any], out: str) -> float | None:
+        heard = begun(engine, tmp_path / out, request)
+        return next(one.eta for one in heard if one.stage == "optimising")
+
+    assert left(asked, "counted")
+    assert left({**asked, "field": "sdf"}, "other") is None
+    speeds.remember(machine.processor(), "mine", "draft", 1000.0)
+    known = left(asked, "known")
+    assert known
+    assert known > 8 * 1000.0
+
+
 def test_warm_facts(engine: TorchEngine) -> None:
     facts = engine.warm_up("cpu")
     assert json.loads(json.dumps(facts)) == facts
     assert "core" in facts["device"]
     assert 0 < facts["seconds_per_step"] < facts["warm_up_seconds"]
+    assert facts["flops_per_second"] > 0
     curves = facts["curves"]
     assert set(curves) == {"time_prior", "time_prior_ddpm", "linear", "sqrt"}  # uniform draws lots
     assert all(curve == sorted(curve, reverse=True) and len(curve) == 64 for curve in curves.values())
@@ -209,7 +261,7 @@ def test_memory_that_runs_out_is_told_by_the_setting_to_lower(
 ) -> None:
     def hungry(*arguments: Any) -> None:
         if where == "build":
-            with arguments[-1]("surface"):
+            with arguments[3]("surface"):
                 raise error
         try:
             raise error

@@ -10,6 +10,8 @@ import pytest
 from backend.errors import UserError
 from backend.guidance import library
 from backend.guidance.library import ModelSource
+from backend.pipeline.estimate import Expected
+from backend.pipeline.presets import Preset
 from backend.service import wordlists
 from backend.service.offer import MODELS_BYTES, checked, offer
 from shared.inputs import Start
@@ -36,12 +38,15 @@ def large(tmp_path: Path) -> ModelSource:
     return ModelSource("owner/name", "owner/name", tmp_path, "c" * 40, "openrail", 4_000_000_000)
 
 
-def unknown(model: str, preset: str) -> None:
+def unknown(model: ModelSource, name: str, chosen: Preset) -> None:
     """An estimate of nothing."""
 
 
 def test_everything_that_is_offered_can_be_asked_for(builtin: ModelSource) -> None:
-    offered = offer([builtin], "cpu", lambda model, preset: len(model) + len(preset), {"linear": [900, 20]})
+    def expected(model: ModelSource, name: str, chosen: Preset) -> Expected:
+        return Expected(len(model.name) + len(name), 1.5)
+
+    offered = offer([builtin], "cpu", expected, {"linear": [900, 20]})
     (model,) = offered.models
     assert (model.name, model.licence, model.size, model.latent) == ("builtin", builtin.licence, builtin.size, False)
     listed = wordlists.of(builtin.folder)
@@ -53,6 +58,7 @@ def test_everything_that_is_offered_can_be_asked_for(builtin: ModelSource) -> No
         ("standard", 15),
         ("high", 11),
     ]
+    assert {preset.step_seconds for preset in model.presets} == {1.5}
     assert {schedule.name: schedule.timesteps for schedule in offered.schedules if schedule.timesteps} == {
         "linear": (900, 20)
     }

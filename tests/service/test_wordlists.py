@@ -51,7 +51,7 @@ def test_a_welcome_stays_as_small_however_many_words_there_are(tmp_path: Path) -
     for folder, nouns in ((few, 1), (many, 4_000)):
         folder.mkdir()
         model = ModelSource("mine", "mine", taught(folder, nouns), "c" * 40, "mit", 5)
-        offered = offer([model], "cpu", lambda model, preset: None, {})
+        offered = offer([model], "cpu", lambda model, name, chosen: None, {})
         assert offered.models[0].words
         welcome = Welcome("there", "1", new_job_id(), 1.0, (), (), offered)
         sizes.append(sum(map(len, encode(welcome, 1))))
@@ -64,7 +64,7 @@ def test_a_model_with_more_words_than_clients_take_is_offered_without(
 ) -> None:
     model = ModelSource("mine", "mine", taught(tmp_path, nouns, length), "c" * 40, "mit", 5)
     with caplog.at_level(logging.WARNING):
-        (offered,) = offer([model], "cpu", lambda model, preset: None, {}).models
+        (offered,) = offer([model], "cpu", lambda model, name, chosen: None, {}).models
     assert offered.words is None
     assert offered.presets[0].steps < 100, "it is still a small model"
     assert "are not offered" in caplog.text

@@ -78,7 +78,7 @@ OFFER = Offer(
             5,
             False,
             Asset("words.json", SHA, 70),
-            (OfferedPreset("draft", 60, 9, 9, "voxel", "x", 7.5, None),),
+            (OfferedPreset("draft", 60, 9, 9, "voxel", "x", 7.5, None, None),),
         ),
     ),
     schedules=(OfferedSchedule("linear", (900, 20)),),

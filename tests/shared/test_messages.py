@@ -24,7 +24,7 @@ from shared.messages import (
     encode,
 )
 
-MAGIC = b"DT\x00\x04"
+MAGIC = b"DT\x00\x05"
 
 
 def test_every_kind_comes_back_equal(one_of_each: list[Message]) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from shared.limits import NAME_CHARACTERS, WORDS_BYTES
 from shared.offer import FIELDS, MODELS, PRESETS, RANGES, Offer, OfferedModel, OfferedPreset, OfferedSchedule, Range
 from shared.records import from_json, to_json
 
-DRAFT = OfferedPreset("draft", 60, 5_000, 512, "voxel", "time_prior", 7.5, None)
+DRAFT = OfferedPreset("draft", 60, 5_000, 512, "voxel", "time_prior", 7.5, None, None)
 SMALL = OfferedModel(
     name="builtin",
     licence="MIT",
@@ -93,6 +94,7 @@ def test_a_model_that_cannot_be_is_refused(name: str, value: object) -> None:
         ("cfg", float("inf")),
         ("seconds", float("inf")),
         ("seconds", -1.0),
+        ("step_seconds", -1.0),
     ],
 )
 def test_a_preset_that_cannot_be_is_refused(name: str, value: object) -> None:
@@ -123,3 +125,12 @@ def test_a_range_runs_upwards() -> None:
         Range("steps", 2.0, 1.0)
     with pytest.raises(ValueError, match="most"):
         Range("steps", 1.0, float("inf"))
+
+
+def test_more_steps_take_as_much_longer_as_a_step_takes() -> None:
+    known = replace(DRAFT, seconds=12.0, step_seconds=0.1)
+    assert [known.takes(steps) for steps in (None, 60, 160, 10, 1)] == [12.0, 12.0, 22.0, 7.0, pytest.approx(6.1)]
+    assert replace(known, seconds=1.0).takes(1) == 0.0
+    unknown = replace(known, step_seconds=None)
+    assert [unknown.takes(steps) for steps in (None, 60, 160)] == [12.0, 12.0, None]
+    assert DRAFT.takes(None) is DRAFT.takes(160) is None

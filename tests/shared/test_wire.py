@@ -9,7 +9,7 @@ from shared.errors import ProtocolError, VersionError
 from shared.limits import BODY_BYTES, HEADER_BYTES, JSON_DEPTH
 from shared.wire import VERSION, pack, unpack
 
-MAGIC = b"DT\x00\x04"
+MAGIC = b"DT\x00\x05"
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_what_is_packed_is_unpacked(header: dict[str, Any], body: bytes) -> None
 
 def test_the_first_frame_is_magic_and_version() -> None:
     assert pack({})[0] == MAGIC
-    assert VERSION == 4
+    assert VERSION == 5
 
 
 @pytest.mark.parametrize(

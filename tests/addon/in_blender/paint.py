@@ -126,6 +126,9 @@ class Drawn:
     def template_ID(self, data: object, name: str, **options: object) -> None:  # noqa: N802  # Blender's name
         self.prop(data, name)
 
+    def operator(self, name: str, **options: object) -> None:
+        self.names.append(name)
+
     def label(self, text: str, **options: object) -> None:
         self.labels.append(text)
 
@@ -148,8 +151,15 @@ names = drawn()
 assert names[:4] == ["start", "paint_only", "strength", "No mesh is selected"]
 assert " ".join(names[4:]) == wording.strength(0.5)
 settings.start = "picture"
-assert drawn() == ["start", "picture", "sketch"]
+assert drawn() == ["start", "picture", "dreamtime.take_viewport", "sketch"]
 assert not bpy.ops.dreamtime.generate.poll()
+assert not bpy.ops.dreamtime.take_viewport.poll()
+try:
+    bpy.ops.dreamtime.take_viewport()
+except RuntimeError as error:
+    assert "There is no viewport" in str(error), error
+else:
+    raise AssertionError("without a window there is no viewport")
 settings.start, settings.paint_only = "mesh", True
 
 # --- on the object's own UV map ---

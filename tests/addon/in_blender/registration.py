@@ -30,6 +30,7 @@ OPERATORS = {
     "model_add",
     "model_cancel",
     "job_menu",
+    "take_viewport",
 }
 PANELS = {"DREAMTIME_PT_main", "DREAMTIME_PT_advanced", "DREAMTIME_PT_jobs", "DREAMTIME_PT_backend"}
 

@@ -16,14 +16,6 @@ def wording(module: Module) -> ModuleType:
     return module("session.wording")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "1 s"), (12.4, "12 s"), (89, "89 s"), (95, "2 min"), (3540, "59 min"), (4800, "1 h 20 min")],
-)
-def test_times_are_short(wording: ModuleType, seconds: float, text: str) -> None:
-    assert wording.duration(seconds) == text
-
-
 def entry(module: Module, **facts: Any) -> Any:
     made = module("session.book").Entry(JOB, JOB, module("shared.jobs").Generation("a mug"), 1.0)
     for name, value in facts.items():
@@ -33,10 +25,12 @@ def entry(module: Module, **facts: Any) -> Any:
 
 def test_the_time_it_takes_is_always_said(module: Module, wording: ModuleType) -> None:
     preset = module("shared.offer").OfferedPreset
-    assert wording.expected(None, 1) == "Time not known yet"
-    assert wording.expected(preset("draft", 1, 1, 1, "voxel", "linear", 1.0, None), 1) == "Time not known yet"
-    assert wording.expected(preset("draft", 1, 1, 1, "voxel", "linear", 1.0, 12.0), 1) == "About 12 s"
-    assert wording.expected(preset("draft", 1, 1, 1, "voxel", "linear", 1.0, 12.0), 3) == "About 12 s each"
+    new = preset("draft", 100, 1, 1, "voxel", "linear", 1.0, None, None)
+    assert wording.expected(None, None, 1) == wording.expected(new, None, 1) == "Time not known yet"
+    known = replace(new, seconds=12.0, step_seconds=0.1)
+    assert wording.expected(known, None, 1) == "About 12 s"
+    assert wording.expected(known, None, 3) == "About 12 s each"
+    assert wording.expected(known, 7100, 1) == "About 12 min"
 
 
 def test_progress_in_words(module: Module, wording: ModuleType) -> None:

@@ -1,0 +1,48 @@
+"""What comes of an artist's picture, the whole way on a small budget."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from backend.mesh import raycast
+from backend.mesh.asset import MeshSettings
+from backend.mesh.glb import read_glb
+from backend.pipeline.generate import generate
+from backend.pipeline.picture import reference
+from backend.pipeline.results import MESH
+from tests.pipeline.small_jobs import small_job
+
+pytestmark = pytest.mark.usefixtures("small_pictures")
+
+SIDE = 256
+ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE]
+
+
+@pytest.fixture
+def waves(tmp_path: Path) -> Path:
+    """A disc in waves of blue and yellow, finer than any field of so few steps."""
+    blue = 127.5 + 127.5 * np.sin(COLUMNS / 2.5)
+    disc = 255 * (np.hypot(ROWS - 128, COLUMNS - 128) < 100)
+    path = tmp_path / "waves.png"
+    Image.fromarray(np.stack([255 - blue, 255 - blue, blue, disc], axis=-1).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("paint", [False, True])
+def test_the_front_keeps_to_the_picture_finer_than_the_field_could(waves: Path, tmp_path: Path, paint: bool) -> None:
+    job = replace(small_job(start=waves, paint=paint), mesh=MeshSettings(resolution=48, faces=800, texture=512))
+    if job.painting:
+        job = replace(job, painting=replace(job.painting, steps=2))
+    generate(job, tmp_path / "out", resume=False)
+    assert job.start is not None
+    wanted, (made, _) = reference(job.start), read_glb(tmp_path / "out" / MESH)
+    shown = raycast.render(made, wanted.camera, len(wanted.opacity))
+    assert wanted.colour is not None
+    both = (shown.opacity[0] > 0.99) & (wanted.opacity > 0.99)
+    assert both.sum() > 0.8 * (wanted.opacity > 0.99).sum()
+    error = (shown.colour[0] - wanted.colour)[:, both].square().mean()
+    assert -10 * torch.log10(error) > 15  # the mean colour alone would be 9

@@ -1,0 +1,11 @@
+import pytest
+
+from shared.durations import duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (12.4, "12 s"), (89, "89 s"), (95, "2 min"), (3540, "59 min"), (4800, "1 h 20 min")],
+)
+def test_times_are_short(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
