@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from backend.prior.shapes import Rgb
+Rgb = tuple[float, float, float]
 
 COLOURS: dict[str, Rgb] = {
     "red": (0.85, 0.08, 0.08),
@@ -22,6 +22,16 @@ COLOURS: dict[str, Rgb] = {
     "gray": (0.50, 0.50, 0.50),
     "black": (0.07, 0.07, 0.07),
 }
+
+# What parts have by themselves, whatever a caption names.
+IVORY: Rgb = (0.93, 0.90, 0.80)
+WOOD: Rgb = (0.45, 0.28, 0.14)
+STEEL: Rgb = (0.62, 0.64, 0.67)
+IRON: Rgb = (0.22, 0.22, 0.25)
+COAL: Rgb = (0.06, 0.06, 0.07)
+CARROT: Rgb = (0.95, 0.50, 0.05)
+GLASS: Rgb = (0.55, 0.78, 0.92)
+LIGHT: Rgb = (1.00, 0.95, 0.65)
 
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 

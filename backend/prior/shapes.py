@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from backend.prior.materials import CARROT, COAL, GLASS, IRON, IVORY, LIGHT, STEEL, WOOD, Rgb
 from backend.prior.sdf import (
     at,
     blend,
@@ -30,17 +31,6 @@ from backend.prior.sdf import (
 
 VARIATIONS = 5
 """How many numbers in [0, 1] tell one mug from another."""
-
-Rgb = tuple[float, float, float]
-
-IVORY: Rgb = (0.93, 0.90, 0.80)
-WOOD: Rgb = (0.45, 0.28, 0.14)
-STEEL: Rgb = (0.62, 0.64, 0.67)
-IRON: Rgb = (0.22, 0.22, 0.25)
-COAL: Rgb = (0.06, 0.06, 0.07)
-CARROT: Rgb = (0.95, 0.50, 0.05)
-GLASS: Rgb = (0.55, 0.78, 0.92)
-LIGHT: Rgb = (1.00, 0.95, 0.65)
 
 
 @dataclass(frozen=True)
