@@ -67,6 +67,13 @@ def test_shared_imports_only_the_standard_library_and_itself() -> None:
     assert wrong == []
 
 
+def test_the_packager_imports_only_the_standard_library_and_itself() -> None:
+    """Whoever builds the zips has a bare Python, and installs nothing for it."""
+    sources = [*modules("packager"), ROOT / "build_addon.py"]
+    found = {name.split(".")[0] for path in sources for name in imports(path)}
+    assert found - sys.stdlib_module_names == {"packager"}
+
+
 def test_bpy_lives_in_the_addon_only() -> None:
     assert offenders("backend", ("bpy", "bmesh", "mathutils", "blender_addon")) == []
     assert offenders("shared", ("bpy", "bmesh", "mathutils", "blender_addon")) == []
