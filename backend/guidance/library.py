@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from backend import home
 from backend.errors import UserError
-from backend.guidance import folders, mvdream, single_file
+from backend.guidance import folders, foreign, mvdream, single_file
 from shared.limits import NAME_CHARACTERS
 
 logger = logging.getLogger(__name__)
@@ -173,9 +173,9 @@ def add(path: Path, name: str = "") -> ModelSource:
             raise UserError(f'{path} was added already, as "{known.name}"')
     found = offered(path)
     found = replace(found, name=name or _unused(found.name))
-    if _is_foreign(path):
+    if foreign.is_foreign(path):
         check_new(found.name)
-        check_room(found.name, 0 if _stays(path) else found.size)
+        check_room(found.name, 0 if foreign.stays(path) else found.size)
         found = replace(of_folder(settled(path, found.name)), name=found.name, origin=found.origin)
     return record(found)
 
@@ -203,36 +203,13 @@ def settled(source: Path, name: str) -> Path:
     Raises UserError for what guidance does not understand; then `source` is as it was.
     """
     final = models_folder() / slug(name)
-    if _is_foreign(source):
-        source = _converted(source, final.with_name(final.name + ".converted"))
+    if foreign.is_foreign(source):
+        source = foreign.converted(source, final.with_name(final.name + ".converted"))
     else:
         folders.check(source)
     shutil.rmtree(final, ignore_errors=True)
     source.rename(final)
     return final
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether the model in `path` has other names than diffusers'."""
-    return path.is_file() or mvdream.has_published_unet(path)
-
-
-def _stays(path: Path) -> bool:
-    """Whether such a model is read from where it is. Raises UserError for a file that is none."""
-    return path.is_file() and single_file.kind_of(path) != "MVDream"
-
-
-def _converted(source: Path, target: Path) -> Path:
-    from backend.guidance import conversion, linked  # they import torch
-
-    shutil.rmtree(target, ignore_errors=True)
-    try:
-        (linked.write if _stays(source) else conversion.convert)(source, target)
-        folders.check(target)
-    except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
-        raise
-    return target
 
 
 def _unused(name: str) -> str:
