@@ -2,6 +2,7 @@
 
 import ast
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,6 +68,13 @@ def test_shared_imports_only_the_standard_library_and_itself() -> None:
     assert wrong == []
 
 
+def test_the_packager_imports_only_the_standard_library_and_itself() -> None:
+    """Whoever builds the zips has a bare Python, and installs nothing for it."""
+    sources = [*modules("packager"), ROOT / "build_addon.py"]
+    found = {name.split(".")[0] for path in sources for name in imports(path)}
+    assert found - sys.stdlib_module_names == {"packager"}
+
+
 def test_bpy_lives_in_the_addon_only() -> None:
     assert offenders("backend", ("bpy", "bmesh", "mathutils", "blender_addon")) == []
     assert offenders("shared", ("bpy", "bmesh", "mathutils", "blender_addon")) == []
@@ -79,6 +87,14 @@ def test_the_addon_reaches_the_backend_only_through_shared() -> None:
 def test_the_engine_knows_nothing_of_the_rooms_that_use_it() -> None:
     assert offenders("backend", ("backend.service", "backend.prior", "backend.cli", "zmq"), "backend/engine") == []
     assert offenders("backend", ("diffusers", "transformers", "peft"), "backend/engine") == []
+
+
+def test_modules_are_small() -> None:
+    """What is longer has more than one subject."""
+    paths = [ROOT / "build_addon.py", *(path for room in (*ROOMS, "packager") for path in modules(room))]
+    lines = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in paths}
+    assert {name: count for name, count in lines.items() if count > 300} == {}
+    assert statistics.median(lines.values()) < 150
 
 
 def test_the_backend_holds_these_rooms_and_little_besides() -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 from backend.engine.names import SCHEDULES
 from backend.errors import UserError
-from backend.evaluation import claims, gradients, plots, presets, rows, statistics
-from backend.evaluation.claims import COST, DIVERSE, KINDS, LABELS, QUALITY, Finding, of_schedule
+from backend.evaluation import claims, comparisons, gradients, plots, presets, rows, statistics
+from backend.evaluation.claims import KINDS, LABELS, Finding, of_schedule
+from backend.evaluation.comparisons import Pairs
 from backend.evaluation.gradients import Gradients
-from backend.evaluation.measures import FEW, OF_MESHES
-from backend.evaluation.references import F_LOOSE, F_THRESHOLD
+from backend.evaluation.measures import OF_MESHES
+from backend.evaluation.reading import READING
 from backend.evaluation.rows import Row
 from backend.evaluation.runs import DEFAULT, SUITES, Suite, picture_of
 from backend.evaluation.statistics import Interval
@@ -31,42 +32,6 @@ _OMITTED: Mapping[Suite, tuple[str, ...]] = {"2d": ("view_precision",), "3d": ()
 """What is left out: an image has one view."""
 
 _GRADIENTS = "gradients"
-
-_READING = f"""## How to read this
-
-- TP-SDS, the paper's method, is score distillation (SDS) whose timesteps t never increase. Schedules: uniform draws
-  every t anew, as SDS does; the others go from large t to small. time_prior is the paper's, by the weight W_p: it
-  dwells from m1 = 800 to m2 = 500 and hurries, over s1 = 300 and s2 = 100, through what is above and below.
-  time_prior_ddpm is by W_d * W_p, as in the paper's later version, whose W_p is one bell of its own: m = 500 and
-  s = 125 are what others say, not checked. "W_d * time_prior" in the ablations multiplies by time_prior's W_p instead.
-  linear goes at an even pace, sqrt (HiFA) fast at first and ends at t = 300.
-- Prompts name objects drawn from all that the model knows, every other one in a colour. R-precision: of all objects
-  that the judge knows, the one asked for scores highest, eight views together; what it may be called as well counts
-  as right, a synonym or a more general word. Right among the first five: it is one of the {FEW} highest. The judge
-  took no part in guidance, but learnt from most of the same objects.
-- Confidence: the probability that the judge gives to right answers, in the mean over views. Grey: it names the object
-  from renders without colours. Facing right: of objects that have a front, it is less than 45 degrees off. A front on
-  both sides: of these, the view opposite the most front-like one looks like one, too. CIEDE2000: how far the main
-  colour, without light, is from the one that was asked for, where one was; 10 is another shade, and less is better.
-- F-score, where true shapes were given: precision and recall of the surface within {F_THRESHOLD} m of the best of them
-  that is called the same; objects are about 1.6 m across. One that has a front is taken as it stands, any other in the
-  best of four turns. That is little more than a pixel of the built-in model, 0.035 m, so it tells how true to
-  proportion a shape is, and within {F_LOOSE} m whether it lacks parts or has too many.
-- Diversity: how far the seeds of a prompt lie apart, in pairs, where two or more are right by R-precision. How the
-  judge sees them: 1 - cosine of its features. Their shapes: 1 - intersection over union. 0 is the same.
-- Differences are paired by prompt, seed and budget; brackets hold {statistics.CONFIDENCE:.0%} bootstrap intervals
-  over prompts. Better, "not reproduced": the interval excludes a gain of {statistics.RELEVANT}, or of {DIVERSE:.0%} in
-  diversity; otherwise "reproduced" if it is above 0. As good in half the steps, "reproduced": it excludes a loss
-  of {statistics.RELEVANT}; "not reproduced": it is below 0. No extra cost: it is below {COST:.0%}, or above.
-  Otherwise, or where fewer than {statistics.FEWEST} prompts differ at all, "undecided" at this sample size. Many
-  claims are tested at once, each by itself: one in twenty intervals misses.
-- The defaults were chosen on time_prior before, by prompts that were drawn anew from the same objects; whatever
-  favour that is, it is time_prior's.
-- Seconds are of machines that others may share; only their ratios within pairs are used."""
-
-
-_Pairs = Mapping[str, tuple[Sequence[Row], Sequence[Row]]]
-"""Rows to be compared with others, by what the table calls them."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +65,7 @@ def write(found: Found, machine: str) -> dict[str, list[Finding]]:
     parts += [_gradients(found)] if found.gradients else []
     parts += [_ablations(found)] if found.rows["ablations"] else []
     parts += [presets.section(found.rows["presets"], _settings(found, "presets"))] if found.rows["presets"] else []
-    (found.folder / MARKDOWN).write_text("\n\n".join([*parts, _READING]) + "\n", "utf-8")
+    (found.folder / MARKDOWN).write_text("\n\n".join([*parts, READING]) + "\n", "utf-8")
     (found.folder / JSON).write_text(json.dumps(_as_json(found, answers), indent=1) + "\n", "utf-8")
     return answers
 
@@ -207,18 +172,14 @@ def _between_schedules(found: Found, suite: Suite) -> str:
     groups: dict[str, Sequence[Row]] = {schedule: of_schedule(found.rows[suite], schedule) for schedule in SCHEDULES}
     parts = []
     for base in ("uniform", "time_prior"):
-        compared = _compared(_against(groups, base), found.folder / f"{suite}-minus-{base}.png")
+        compared = comparisons.compared(comparisons.against(groups, base), found.folder / f"{suite}-minus-{base}.png")
         parts.append(f"Each schedule minus {base}, over all budgets:\n\n{compared}")
-    gains = _compared(_parts_of_gain(groups), found.folder / f"{suite}-gain.png")
+    gains = comparisons.compared(_parts_of_gain(groups), found.folder / f"{suite}-gain.png")
     parts.append(f"time_prior minus uniform, by budget:\n\n{gains}")
     return "\n\n".join(parts)
 
 
-def _against(groups: Mapping[str, Sequence[Row]], base: str) -> _Pairs:
-    return {name: (rows, groups.get(base, ())) for name, rows in groups.items() if name != base}
-
-
-def _parts_of_gain(groups: Mapping[str, Sequence[Row]]) -> _Pairs:
+def _parts_of_gain(groups: Mapping[str, Sequence[Row]]) -> Pairs:
     """time_prior and uniform, by budget."""
     both = groups["time_prior"], groups["uniform"]
     budgets = sorted({row.run.steps for group in both for row in group})
@@ -309,36 +270,7 @@ def _ablations(found: Found) -> str:
         group = [row for row in found.rows["ablations"] if row.run.steps == steps]
         names = sorted({row.run.variant for row in group})
         variants = {name: [row for row in group if row.run.variant == name] for name in names}
-        compared = _compared(_against(variants, DEFAULT), found.folder / f"ablations-{steps}.png")
+        pairs = comparisons.against(variants, DEFAULT)
+        compared = comparisons.compared(pairs, found.folder / f"ablations-{steps}.png")
         parts.append(f"After {steps} steps:\n\n{compared}")
     return "\n\n".join(parts)
-
-
-def _compared(pairs: _Pairs, plot: Path) -> str:
-    """The first rows minus the second ones, by name: a table, with how many pairs there are, and a plot of quality."""
-    differences = {
-        measure: {
-            name: difference
-            for name, (first, second) in pairs.items()
-            if (difference := _difference(first, second, measure)) is not None
-        }
-        for measure in (*QUALITY, *KINDS)
-    }
-    found = {measure: by_name for measure, by_name in differences.items() if by_name}
-    if not found:
-        return "Too few runs."
-    plots.differences({measure: by_name for measure, by_name in found.items() if measure in QUALITY}, plot)
-    told: dict[str, str] = {**LABELS, **{kind: f"diversity: {what}" for kind, what in KINDS.items()}}
-    lines = [
-        (name, str(statistics.paired(*pairs[name])), *(brackets(by_name.get(name), "+") for by_name in found.values()))
-        for name in pairs
-        if any(name in by_name for by_name in found.values())
-    ]
-    return f"{table(('', 'pairs', *(told[name] for name in found)), lines)}\n\n![differences]({plot.name})"
-
-
-def _difference(first: Sequence[Row], second: Sequence[Row], name: str) -> Interval | None:
-    """Of a measure, or of a kind of diversity."""
-    if name in KINDS:
-        return statistics.difference(statistics.diversity(first, name), statistics.diversity(second, name))
-    return statistics.difference(statistics.measured(first, name), statistics.measured(second, name))

@@ -24,12 +24,13 @@ from backend.errors import UserError
 from backend.guidance.views import Views
 from backend.prior import judge, measured_colour, model, pool
 from backend.prior.judge import Judge, Verdict, off_course, ranks, right_answers
+from backend.prior.lessons import EXAM_VIEWS, Split
 from backend.prior.lexicon import Lexicon
 from backend.prior.model import Prior
+from backend.prior.photographer import Photographer
 from backend.prior.pictures import save_captioned_sheet
 from backend.prior.pool import Pool
 from backend.prior.sample import sample
-from backend.prior.train_judge import EXAM_VIEWS, Photographer, Split
 from backend.prior.wording import asked_for
 
 SAMPLES = 1024

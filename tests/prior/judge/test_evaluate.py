@@ -12,10 +12,10 @@ from backend.prior import evaluate, judge, model, network
 from backend.prior.catalogue import Entry
 from backend.prior.evaluate import Exam, Marks, Scores, Task
 from backend.prior.judge import SECTORS, Judge, Verdict
+from backend.prior.lessons import EXAM_VIEWS, Split
 from backend.prior.lexicon import Lexicon
 from backend.prior.network import Architecture
 from backend.prior.pool import Pool
-from backend.prior.train_judge import EXAM_VIEWS, Split
 
 LEXICON = Lexicon.of(
     [

@@ -1,0 +1,1 @@
+"""What build_addon.py packs the add-on with; the standard library is enough."""
