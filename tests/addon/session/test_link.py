@@ -99,7 +99,7 @@ def test_from_generate_to_files(desk: Desk, host: Any) -> None:
 def test_the_backend_and_what_it_offers_are_known(desk: Desk) -> None:
     desk.until(lambda: desk.book.welcome is not None)
     assert desk.book.model("builtin") is not None
-    assert desk.book.preset("builtin", "draft").steps == 60
+    assert desk.book.preset("builtin", "draft").steps == 120
     assert desk.book.preset("builtin", "best") is None
     assert desk.book.model("none") is None
 
