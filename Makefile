@@ -48,7 +48,7 @@ compare: $(READY)
 	$(BIN)/python -m backend compare "$(PROMPT)" --preset $(PRESET) --out demo/compare
 
 test: CHOSEN := -m "not long"
-test: DURATION := ten minutes
+test: DURATION := thirteen minutes
 test-all: DURATION := half an hour
 test-all: $(BROWSER_READY)
 test test-all: $(READY) $(BLENDER_READY) $(BLENDER52_READY)
