@@ -287,8 +287,11 @@ def wheel(name: str, digest: str, folder: Path, offline: bool) -> bytes:
         package, release, python, abi, system = name.removesuffix(".whl").split("-")
         tags = ["--implementation", python[:2], "--python-version", python[2:], "--abi", abi]
         tags += ["--platform", system.split(".")[-1], "--only-binary=:all:", "--ignore-requires-python"]
-        wanted = ["--no-deps", "--dest", folder, f"{package}=={release}"]
-        run([*PIP, "download", *tags, *wanted], f"{name} was not downloaded; see whether pip reaches PyPI")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:  # never half a wheel for others
+            wanted = ["--no-deps", "--dest", scratch, f"{package}=={release}"]
+            run([*PIP, "download", *tags, *wanted], f"{name} was not downloaded; see whether pip reaches PyPI")
+            Path(scratch, name).replace(path)
     data = path.read_bytes()
     if sha256(data).hexdigest() != digest:
         raise BuildError(f"{path} is not the file that was published (SHA-256); delete it and run this again")
