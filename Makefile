@@ -48,12 +48,14 @@ compare: $(READY)
 	$(BIN)/python -m backend compare "$(PROMPT)" --preset $(PRESET) --out demo/compare
 
 test: CHOSEN := -m "not long"
-test: DURATION := ten minutes
+test: DURATION := eight minutes
 test-all: DURATION := half an hour
 test-all: $(BROWSER_READY)
+# A process for each core, each with one thread: most tests wait for other processes rather than for torch.
+test test-all: export OMP_NUM_THREADS := 1
 test test-all: $(READY) $(BLENDER_READY) $(BLENDER52_READY)
 	@echo "Running the tests (about $(DURATION) on two cores) ..."
-	$(BIN)/python -m pytest $(CHOSEN)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(CHOSEN)
 	@echo "Checking that the tests of shared/ reach every branch of it ..."
 	$(BIN)/python -m pytest tests/shared --quiet --durations=0 --durations-min=60 \
 		--cov=shared --cov-branch --cov-report= --cov-fail-under=100

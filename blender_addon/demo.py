@@ -51,10 +51,11 @@ def backend(python: str) -> Iterator[None]:
 def install() -> None:
     """Pack the add-on for this Blender, and let Blender install it."""
     sys.path.insert(0, str(ROOT))
-    targets, extension = (importlib.import_module(f"packager.{name}") for name in ("targets", "extension"))
+    build_addon = importlib.import_module("build_addon")
     place = {"Linux": "linux-x64", "Windows": "windows-x64", "Darwin": "macos-universal"}[platform.system()]
     generation = "5.1" if bpy.app.version >= (5, 1) else "4.5"
-    (archive,) = extension.build(SCRATCH, [targets.Target(generation, place)], None, offline=False, backend=False)
+    target = build_addon.Target(generation, place)
+    (archive,) = build_addon.build(SCRATCH, [target], None, offline=False, backend=False)
     bpy.ops.extensions.package_install_files(filepath=str(archive), repo="user_default", enable_on_install=True)
 
 

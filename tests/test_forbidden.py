@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = ("backend", "shared", "blender_addon", "packager", "build_addon.py")
+SHIPPED = ("backend", "shared", "blender_addon", "build_addon.py")
 
 MODULES = frozenset({"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve"})
 BUILTINS = frozenset({"eval", "exec"})

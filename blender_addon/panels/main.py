@@ -53,7 +53,7 @@ class DREAMTIME_PT_main(Sidebar, bpy.types.Panel):
         column = layout.column()
         column.scale_y = 1.6
         column.operator("dreamtime.generate", icon="OUTLINER_OB_MESH")
-        usual = settings.field == "preset" and settings.start != MESH  # others take another time
+        usual = settings.field == "preset" and settings.start == starts.NOTHING  # others take another time
         expected = wording.expected(preset if usual else None, settings.steps or None, settings.variations)
         layout.label(text=expected, icon="TIME")
         for entry in book.running()[:_BARS]:

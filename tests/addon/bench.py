@@ -53,8 +53,9 @@ def ball() -> Asset:
 def measured(python: Path, generation: str, folder: Path) -> dict[str, float]:
     """What in_blender/bench.py measures in one Blender."""
     sys.path.insert(0, str(ROOT))
-    targets, extension = (importlib.import_module(f"packager.{name}") for name in ("targets", "extension"))
-    (archive,) = extension.build(folder, [targets.Target(generation, "linux-x64")], None, offline=False, backend=False)
+    build_addon = importlib.import_module("build_addon")
+    target = build_addon.Target(generation, "linux-x64")
+    (archive,) = build_addon.build(folder, [target], None, offline=False, backend=False)
     with backend() as (_, pid, home):
         own = {
             "BLENDER_USER_RESOURCES": str(folder / generation),

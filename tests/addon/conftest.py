@@ -1,6 +1,7 @@
 """The add-on as build_addon.py stages and packs it, and real Blenders to run it in."""
 
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -10,11 +11,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-from packager.errors import BuildError
-from packager.extension import build, stage
-from packager.targets import GENERATIONS, PYZMQ_SHA256, Target
-from packager.wheels import SETUPTOOLS, SETUPTOOLS_SHA256, wheel
 
 ROOT = Path(__file__).parents[2]
 MODULE = "bl_ext.user_default.dreamtime"
@@ -35,22 +31,34 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.fixture(scope="session")
-def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the staged add-on, called dreamtime; the folder above it holds nothing else."""
-    return stage(tmp_path_factory.mktemp("staged"))
+def build_addon() -> ModuleType:
+    """The build script as a module."""
+    spec = importlib.util.spec_from_file_location("build_addon", ROOT / "build_addon.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclass looks itself up
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
-def wheels(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def staged(build_addon: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the staged add-on, called dreamtime; the folder above it holds nothing else."""
+    return build_addon.stage(tmp_path_factory.mktemp("staged"))
+
+
+@pytest.fixture(scope="session")
+def wheels(build_addon: ModuleType, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheels from PyPI for Linux, filled once and kept between the runs."""
     folder = Path(pytestconfig.cache.mkdir("addon-wheels"))
-    targets = [Target(generation, "linux-x64") for generation in GENERATIONS]
+    targets = [build_addon.Target(generation, "linux-x64") for generation in build_addon.GENERATIONS]
     try:
-        wheel(SETUPTOOLS, SETUPTOOLS_SHA256, folder, offline=False)
+        build_addon.wheel(build_addon.SETUPTOOLS, build_addon.SETUPTOOLS_SHA256, folder, offline=False)
         for target in targets:
-            digest = PYZMQ_SHA256[target.generation, target.platform]
-            wheel(target.wheel, digest, folder, offline=False)
-    except BuildError as error:
+            digest = build_addon.PYZMQ_SHA256[target.generation, target.platform]
+            build_addon.wheel(target.wheel, digest, folder, offline=False)
+    except build_addon.BuildError as error:
         if _reaches_an_index(tmp_path_factory.mktemp("any")):
             raise
         pytest.skip(f"needs wheels from PyPI, and pip reaches no index: {error}")
@@ -63,12 +71,12 @@ def _reaches_an_index(folder: Path) -> bool:
 
 
 @pytest.fixture(scope="session")
-def packed(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def packed(build_addon: ModuleType, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """packed(generation, backend) makes the extension's zip for Linux, with or without the backend's wheel."""
 
     def packed(generation: str, backend: bool) -> Path:
-        target = Target(generation, "linux-x64")
-        [path] = build(tmp_path_factory.mktemp("zip"), [target], wheels, offline=True, backend=backend)
+        target = build_addon.Target(generation, "linux-x64")
+        [path] = build_addon.build(tmp_path_factory.mktemp("zip"), [target], wheels, offline=True, backend=backend)
         return path
 
     return packed

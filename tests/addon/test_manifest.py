@@ -1,4 +1,4 @@
-"""The extension's manifest: by the rules of the packager, and by those of Blender itself."""
+"""The extension's manifest: by the rules of build_addon.py, and by those of Blender itself."""
 
 import json
 import os
@@ -8,15 +8,10 @@ import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
-
-from packager import manifest as rules
-from packager.errors import BuildError
-from packager.extension import stage
-from packager.manifest import TAGS, faults
-from packager.targets import Target
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,8 +107,8 @@ def test_the_permissions_say_what_takes_an_artist_by_surprise(addon_zip: Path) -
 
 
 @pytest.fixture
-def good() -> dict[str, Any]:
-    facts = Target("4.5", "linux-x64").facts
+def good(build_addon: ModuleType) -> dict[str, Any]:
+    facts = build_addon.Target("4.5", "linux-x64").facts
     source = tomllib.loads((ROOT / "blender_addon" / "blender_manifest.toml").read_text())
     return {"version": "1.2.3", **facts, **source}
 
@@ -122,8 +117,8 @@ def files(content: dict[str, Any]) -> set[str]:
     return {"__init__.py", *(name.removeprefix("./") for name in content.get("wheels", []))}
 
 
-def test_nothing_is_wrong_with_ours(good: dict[str, Any]) -> None:
-    assert faults(good, files(good)) == []
+def test_nothing_is_wrong_with_ours(build_addon: ModuleType, good: dict[str, Any]) -> None:
+    assert build_addon.faults(good, files(good)) == []
 
 
 SPOILT = [
@@ -164,36 +159,36 @@ STRICTER = [
 
 
 @pytest.mark.parametrize(("change", "fault"), SPOILT + STRICTER)
-def test_each_fault_is_named(good: dict[str, Any], change: dict[str, Any], fault: str) -> None:
-    assert faults(good | change, files(good)) == [fault]
+def test_each_fault_is_named(build_addon: ModuleType, good: dict[str, Any], change: dict[str, Any], fault: str) -> None:
+    assert build_addon.faults(good | change, files(good)) == [fault]
 
 
 @pytest.mark.parametrize("key", ["schema_version", "id", "version", "blender_version_min", "license", "type"])
-def test_what_is_missing_is_named(good: dict[str, Any], key: str) -> None:
+def test_what_is_missing_is_named(build_addon: ModuleType, good: dict[str, Any], key: str) -> None:
     have = files(good)
     del good[key]
-    [fault] = faults(good, have)
+    [fault] = build_addon.faults(good, have)
     assert fault.startswith(key)
 
 
-def test_an_extension_without_code_is_none(good: dict[str, Any]) -> None:
-    assert faults(good, files(good) - {"__init__.py"}) == ["__init__.py is missing"]
+def test_an_extension_without_code_is_none(build_addon: ModuleType, good: dict[str, Any]) -> None:
+    assert build_addon.faults(good, files(good) - {"__init__.py"}) == ["__init__.py is missing"]
 
 
-def test_the_longest_words_that_blender_takes(good: dict[str, Any]) -> None:
+def test_the_longest_words_that_blender_takes(build_addon: ModuleType, good: dict[str, Any]) -> None:
     good |= {"tagline": "a" * 64, "permissions": {"files": "é" * 64, "network": "x", "clipboard": "x"}}
-    assert faults(good, files(good)) == []
+    assert build_addon.faults(good, files(good)) == []
 
 
-def test_a_fault_stops_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "TAGS", "|3D View|")
+def test_a_fault_stops_the_build(build_addon: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_addon, "TAGS", "|3D View|")
     expected = r"^blender_addon/blender_manifest.toml is wrong: tags are not Blender's; correct it there$"
-    with pytest.raises(BuildError, match=expected):
-        stage(tmp_path)
+    with pytest.raises(build_addon.BuildError, match=expected):
+        build_addon.stage(tmp_path)
     assert not list(tmp_path.rglob("*.py"))
 
 
-def test_the_tags_are_those_that_blender_knows(blender: Path) -> None:
+def test_the_tags_are_those_that_blender_knows(build_addon: ModuleType, blender: Path) -> None:
     [path] = blender.parents[1].glob(
         "lib/python3.*/site-packages/bpy/*/scripts/modules/_bpy_internal/extensions/tags.py"
     )
@@ -203,7 +198,7 @@ def test_the_tags_are_those_that_blender_knows(blender: Path) -> None:
         text=True,
         check=True,
     )
-    assert set(TAGS.strip("|").split("|")) == set(said.stdout.strip().split("|")) - {"All"}
+    assert set(build_addon.TAGS.strip("|").split("|")) == set(said.stdout.strip().split("|")) - {"All"}
 
 
 def test_blender_finds_the_zip_valid(blender: Path, request: pytest.FixtureRequest) -> None:
@@ -227,7 +222,7 @@ def test_blender_builds_the_same_files(blender: Path, request: pytest.FixtureReq
 
 @pytest.mark.parametrize(("change", "fault"), SPOILT)
 def test_blender_refuses_the_same(
-    blender45: Path, good: dict[str, Any], tmp_path: Path, change: dict[str, Any], fault: str
+    blender45: Path, build_addon: ModuleType, good: dict[str, Any], tmp_path: Path, change: dict[str, Any], fault: str
 ) -> None:
     """With the rules of one Blender only, since both have the same."""
     if "schema_version" in change:

@@ -8,16 +8,10 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
-
-from packager import project
-from packager.archive import packed
-from packager.errors import BuildError
-from packager.extension import build, extension
-from packager.repository import publish
-from packager.targets import GENERATIONS, PYZMQ_SHA256, Target
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent / "in_blender"
@@ -44,19 +38,19 @@ def extensions_program(python: Path) -> Path:
 
 
 @pytest.fixture
-def zips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Path]]:
+def zips(build_addon: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Path]]:
     """zips(version, *generations) makes the zips of a version for all platforms, with empty wheels."""
 
     def make(version: str, *generations: str) -> list[Path]:
-        monkeypatch.setattr(project, "version", lambda: version)
+        monkeypatch.setattr(build_addon, "version", lambda: version)
         (tmp_path / "new").mkdir(exist_ok=True)
         paths = []
-        for generation, platform in PYZMQ_SHA256:
-            target = Target(generation, platform)
-            if generation in (generations or GENERATIONS):
-                files = extension(target.facts, {f"wheels/{target.wheel}": b""})
+        for generation, platform in build_addon.PYZMQ_SHA256:
+            target = build_addon.Target(generation, platform)
+            if generation in (generations or build_addon.GENERATIONS):
+                files = build_addon.extension(target.facts, {f"wheels/{target.wheel}": b""})
                 paths.append(tmp_path / "new" / target.zip)
-                paths[-1].write_bytes(packed(files))
+                paths[-1].write_bytes(build_addon.packed(files))
         return paths
 
     return make
@@ -84,9 +78,9 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_listing_is_what_blender_would_write(
-    blender: Path, zips: Callable[..., list[Path]], repository: Path
+    build_addon: ModuleType, blender: Path, zips: Callable[..., list[Path]], repository: Path
 ) -> None:
-    ours = listing(publish(repository, zips("1.0.0")))
+    ours = listing(build_addon.publish(repository, zips("1.0.0")))
     command = [blender, extensions_program(blender), "server-generate", "--repo-dir", repository]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "6 packages" in done.stdout
@@ -98,10 +92,12 @@ def test_the_listing_is_what_blender_would_write(
     assert ours["data"][0]["archive_url"] == "./dreamtime-1.0.0-blender4.5-linux-x64.zip"
 
 
-def test_exactly_one_zip_fits_each_blender(blender45: Path, zips: Callable[..., list[Path]], repository: Path) -> None:
+def test_exactly_one_zip_fits_each_blender(
+    build_addon: ModuleType, blender45: Path, zips: Callable[..., list[Path]], repository: Path
+) -> None:
     """Of several, Blender would show the last and install the first."""
     for version in ("1.9.0", "1.10.0", "1.2.0"):
-        index = publish(repository, zips(version))
+        index = build_addon.publish(repository, zips(version))
     values = [json.dumps(each) for each in (listing(index)["data"], BLENDERS, PLATFORMS)]
     command = [blender45, "-c", FITTING, extensions_program(blender45), *values]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -113,10 +109,12 @@ def test_exactly_one_zip_fits_each_blender(blender45: Path, zips: Callable[..., 
     ]
 
 
-def test_earlier_versions_stay_in_the_folder(zips: Callable[..., list[Path]], repository: Path) -> None:
-    publish(repository, zips("1.0.0"))
+def test_earlier_versions_stay_in_the_folder(
+    build_addon: ModuleType, zips: Callable[..., list[Path]], repository: Path
+) -> None:
+    build_addon.publish(repository, zips("1.0.0"))
     before = content(repository)
-    index = publish(repository, zips("1.1.0"))
+    index = build_addon.publish(repository, zips("1.1.0"))
     after = content(repository)
     assert len(after) == 13
     assert {name: after[name] for name in before if name != "index.json"} == {
@@ -126,69 +124,75 @@ def test_earlier_versions_stay_in_the_folder(zips: Callable[..., list[Path]], re
 
 
 def test_a_blender_that_is_served_no_more_keeps_its_last_version(
-    zips: Callable[..., list[Path]], repository: Path
+    build_addon: ModuleType, zips: Callable[..., list[Path]], repository: Path
 ) -> None:
-    publish(repository, zips("1.0.0"))
-    index = publish(repository, zips("2.0.0", "5.1"))
+    build_addon.publish(repository, zips("1.0.0"))
+    index = build_addon.publish(repository, zips("2.0.0", "5.1"))
     assert {(version, first) for version, first, _ in listed(index)} == {("1.0.0", "4.5.0"), ("2.0.0", "5.1.0")}
     assert len(listed(index)) == 6
 
 
-def test_what_is_listed_of_others_stays(zips: Callable[..., list[Path]], repository: Path) -> None:
+def test_what_is_listed_of_others_stays(
+    build_addon: ModuleType, zips: Callable[..., list[Path]], repository: Path
+) -> None:
     other, blocked = {"id": "other", "archive_url": "./other.zip"}, {"id": "bad", "reason": "it bites"}
     (repository / "index.json").write_text(json.dumps({"version": "v1", "blocklist": [blocked], "data": [other]}))
     for version in ("1.0.0", "1.1.0"):
-        found = listing(publish(repository, zips(version)))
+        found = listing(build_addon.publish(repository, zips(version)))
         assert found["blocklist"] == [blocked]
         assert [each for each in found["data"] if each["id"] == "other"] == [other]
         assert len(found["data"]) == 7
 
 
-def test_the_same_again_changes_nothing(zips: Callable[..., list[Path]], repository: Path) -> None:
-    publish(repository, zips("1.0.0"))
+def test_the_same_again_changes_nothing(
+    build_addon: ModuleType, zips: Callable[..., list[Path]], repository: Path
+) -> None:
+    build_addon.publish(repository, zips("1.0.0"))
     before = content(repository)
-    publish(repository, zips("1.0.0"))
+    build_addon.publish(repository, zips("1.0.0"))
     assert content(repository) == before
 
 
-def test_another_content_under_the_same_version_is_refused(zips: Callable[..., list[Path]], repository: Path) -> None:
+def test_another_content_under_the_same_version_is_refused(
+    build_addon: ModuleType, zips: Callable[..., list[Path]], repository: Path
+) -> None:
     """Blenders that have that version would never learn of it."""
-    publish(repository, zips("1.0.0", "4.5"))
+    build_addon.publish(repository, zips("1.0.0", "4.5"))
     before = content(repository)
     changed = zips("1.0.0")
     with zipfile.ZipFile(changed[0], "a") as archive:
         archive.writestr("more.py", "")
-    with pytest.raises(BuildError, match=rf"has another {changed[0].name} already; raise the version in"):
-        publish(repository, changed)
+    with pytest.raises(build_addon.BuildError, match=rf"has another {changed[0].name} already; raise the version in"):
+        build_addon.publish(repository, changed)
     assert content(repository) == before
 
 
 @pytest.mark.parametrize("text", ["half of", '["a list"]', '{"data": [5]}', '{"data": [{}]}'])
 def test_a_listing_that_cannot_be_read_is_told_and_stays(
-    zips: Callable[..., list[Path]], repository: Path, text: str
+    build_addon: ModuleType, zips: Callable[..., list[Path]], repository: Path, text: str
 ) -> None:
     (repository / "index.json").write_text(text)
-    with pytest.raises(BuildError, match=r"index.json is no listing of extensions; delete it and"):
-        publish(repository, zips("1.0.0"))
+    with pytest.raises(build_addon.BuildError, match=r"index.json is no listing of extensions; delete it and"):
+        build_addon.publish(repository, zips("1.0.0"))
     assert content(repository) == {"index.json": text.encode()}
 
 
 def test_a_zip_that_is_not_whole_is_told_and_nothing_is_published(
-    zips: Callable[..., list[Path]], repository: Path
+    build_addon: ModuleType, zips: Callable[..., list[Path]], repository: Path
 ) -> None:
-    publish(repository, zips("1.0.0"))
+    build_addon.publish(repository, zips("1.0.0"))
     damaged = repository / "dreamtime-0.9.0-blender4.5-linux-x64.zip"
     damaged.write_bytes((repository / "dreamtime-1.0.0-blender4.5-linux-x64.zip").read_bytes()[:5000])
     before = content(repository)
-    with pytest.raises(BuildError, match=rf"{damaged.name} is no whole zip of this extension; delete it"):
-        publish(repository, zips("1.1.0"))
+    with pytest.raises(build_addon.BuildError, match=rf"{damaged.name} is no whole zip of this extension; delete it"):
+        build_addon.publish(repository, zips("1.1.0"))
     assert content(repository) == before
 
 
 def test_the_listing_is_replaced_only_when_it_is_written(
-    zips: Callable[..., list[Path]], repository: Path, monkeypatch: pytest.MonkeyPatch
+    build_addon: ModuleType, zips: Callable[..., list[Path]], repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index = publish(repository, zips("1.0.0"))
+    index = build_addon.publish(repository, zips("1.0.0"))
     before = index.read_bytes()
     write = Path.write_text
 
@@ -199,7 +203,7 @@ def test_the_listing_is_replaced_only_when_it_is_written(
     fresh = zips("1.1.0")
     monkeypatch.setattr(Path, "write_text", fill_the_disk)
     with pytest.raises(OSError, match="No space left"):
-        publish(repository, fresh)
+        build_addon.publish(repository, fresh)
     assert index.read_bytes() == before
     assert not [path for path in repository.iterdir() if path.name.startswith(".")]
 
@@ -229,6 +233,7 @@ def test_it_is_one_thing_or_the_other(repository: Path, other: str) -> None:
 
 
 def test_blender_installs_and_updates_from_it(
+    build_addon: ModuleType,
     blender: Path,
     wheels: Path,
     repository: Path,
@@ -236,13 +241,13 @@ def test_blender_installs_and_updates_from_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Installed, updated, and uninstalled; before that, the zip for another Blender lay in its place."""
-    targets = [Target(generation, "linux-x64") for generation in GENERATIONS]
+    targets = [build_addon.Target(generation, "linux-x64") for generation in build_addon.GENERATIONS]
     for version in ("1.0.0", "1.1.0"):
-        monkeypatch.setattr(project, "version", lambda version=version: version)
+        monkeypatch.setattr(build_addon, "version", lambda version=version: version)
         folder = tmp_path / version
         folder.mkdir()
-        built = build(tmp_path / "built", targets, wheels, offline=True, backend=False)
-        publish(folder, built)
+        built = build_addon.build(tmp_path / "built", targets, wheels, offline=True, backend=False)
+        build_addon.publish(folder, built)
     later = shutil.copytree(tmp_path / "1.1.0", tmp_path / "later")
     shutil.copytree(tmp_path / "1.0.0", repository, dirs_exist_ok=True)
     generation = "4.5" if "bpy52" in blender.parts[-3] else "5.1"

@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from packager import project
-from packager.wheels import SETUPTOOLS, SETUPTOOLS_SHA256, backend_files, wheel
 from shared.client import Client
 from shared.connection import Patience
 from shared.pairing import Pairing
@@ -23,11 +22,11 @@ def offline() -> None:
 
 
 @pytest.fixture
-def real(wheels: Path, tmp_path: Path) -> Path:
+def real(build_addon: ModuleType, wheels: Path, tmp_path: Path) -> Path:
     """What travels in the extension: the folder backend_wheel."""
-    setuptools = wheel(SETUPTOOLS, SETUPTOOLS_SHA256, wheels, offline=True)
+    setuptools = build_addon.wheel(build_addon.SETUPTOOLS, build_addon.SETUPTOOLS_SHA256, wheels, offline=True)
     (tmp_path / "scratch").mkdir()
-    for name, data in backend_files(setuptools, tmp_path / "scratch").items():
+    for name, data in build_addon.backend_files(setuptools, tmp_path / "scratch").items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
     return tmp_path / "backend_wheel"
@@ -40,14 +39,14 @@ def size_mb(folder: Path) -> int:
 
 @pytest.mark.long
 def test_the_real_backend_is_installed_started_greeted_stopped_and_removed(
-    m: Any, real: Path, tmp_path: Path, until: Callable[..., None]
+    m: Any, real: Path, tmp_path: Path, until: Callable[..., None], build_addon: ModuleType
 ) -> None:
     machine = m.machine.Machine("linux", "x86_64", 0, Path(sys.executable), sys.version_info[:2], None, True)
     plan = m.plan.plan(tmp_path / "local", real, machine)
     # The pinned torch from wherever pip is configured to look: PyTorch's own index may be out of reach.
     torch = plan.requirements[0].partition("+")[0]
     plan = replace(plan, index="", requirements=(torch, *plan.requirements[1:]))
-    version = project.version()
+    version = build_addon.version()
     backend = m.process.LocalBackend(plan.environment, version)
     began, told = time.monotonic(), []
     installation = m.install.Installation(plan, version)
