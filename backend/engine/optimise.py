@@ -18,6 +18,7 @@ from backend.engine.fields import TrainableField
 from backend.engine.finite import LeftOut
 from backend.engine.fitting import Target
 from backend.engine.normals import Surface, normal_image
+from backend.engine.outcome import Look, read
 from backend.engine.randomness import generator
 from backend.engine.reference import Reference
 from backend.engine.rendering import Rendering, stratified
@@ -100,30 +101,6 @@ def run(
         yield going.advance()
 
 
-@dataclass(frozen=True)
-class _Look:
-    """What came of some views of a step, where it was computed. sound: which views were finite. rival: its loss."""
-
-    losses: dict[str, Float[Tensor, ""]]
-    sound: Bool[Tensor, " B"]
-    rival: float | None
-
-
-@dataclass
-class _Outcome:
-    """What came of a step. sound: how many views were finite; spoilt: what spoils it, if anything does."""
-
-    losses: dict[str, float]
-    sound: int = 0
-    spoilt: str | None = None
-
-    def add(self, name: str, value: float, spoiling: str | None) -> None:
-        """One more term; `spoiling` is the name of what spoils the step if it is not finite."""
-        self.losses[name] = self.losses.get(name, 0.0) + value
-        if not math.isfinite(value):
-            self.spoilt = self.spoilt or spoiling
-
-
 class _Run:
     """The state of one optimisation."""
 
@@ -181,31 +158,15 @@ class _Run:
         at_once = self.views_at_once if by_view(settings.rule, progress) else None
         self.optimiser.zero_grad(set_to_none=True)
         taken = groups(settings.views, at_once, settings.joint_views)
-        outcome = self._read([self._look(shots.part(views), views, t, progress) for views in taken])
+        looks = [self._look(shots.part(views), views, t, progress) for views in taken]
+        outcome = read(looks, [each.grad for each in self.parameters if each.grad is not None])
         if not outcome.spoilt:
             self._descend(progress)
         left_out = settings.views if outcome.spoilt else settings.views - outcome.sound
         self.left_out.count(self.step, left_out, outcome.spoilt or "guidance")
         return {name: value for name, value in outcome.losses.items() if math.isfinite(value)}
 
-    def _read(self, looks: list[_Look]) -> _Outcome:
-        """What came of all views of a step, whose gradients are there. All is read at once: a GPU is waited for."""
-        slope = torch.nn.utils.get_total_norm([each.grad for each in self.parameters if each.grad is not None])
-        terms = [value for look in looks for value in look.losses.values()]
-        *values, size = torch.stack([*terms, *(look.sound.sum().to(slope) for look in looks), slope]).tolist()
-        outcome, told = _Outcome({}, int(sum(values[len(terms) :]))), iter(values)
-        for look in looks:
-            for name in look.losses:
-                outcome.add(name, next(told), None if name == "guidance" else f"{name} loss")
-            if look.rival is not None:
-                outcome.add("rival", look.rival, "rival")
-        if not outcome.sound:
-            outcome.spoilt = "guidance"
-        if not math.isfinite(size):
-            outcome.spoilt = outcome.spoilt or "gradient"
-        return outcome
-
-    def _look(self, shots: Shots, views: slice, t: int, progress: float) -> _Look:
+    def _look(self, shots: Shots, views: slice, t: int, progress: float) -> Look:
         """Add the gradient of some views to that of the step, of which they are `views`."""
         settings = self.settings
         shaded = settings.shading.active(progress)
@@ -222,7 +183,7 @@ class _Run:
         torch.stack([(images * slope).sum(), *terms.values()]).sum().backward()
         losses = {name: value.detach() for name, value in {"guidance": loss, **terms}.items()}
         rival = vsd.teach(step, self.rival) if self.rival is not None and sound.all() else None
-        return _Look(losses, sound, rival)
+        return Look(losses, sound, rival)
 
     def _step(self, clean: Float[Tensor, "B C h w"], shots: Shots, views: slice, t: int) -> Step:
         settings = self.settings
