@@ -19,9 +19,11 @@ STEPS = 24
 SMALL = MeshSettings(resolution=48, faces=800, texture=128)
 
 
-def small_job(**changes: Any) -> Job:
+def small_job(apart: bool = False, **changes: Any) -> Job:
+    """apart: its views do not see each other, so that a model can be shown them one by one."""
     job, _ = planned(Request(PROMPT, preset="draft", device="cpu", **{"steps": STEPS, **changes}))
-    return replace(job, mesh=SMALL)
+    settings = replace(job.optimisation, joint_views=1) if apart else job.optimisation
+    return replace(job, mesh=SMALL, optimisation=settings)
 
 
 def shape_of(out: Path) -> Path:

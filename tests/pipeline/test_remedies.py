@@ -12,10 +12,11 @@ from torch import Tensor
 from backend import checkpoints
 from backend.errors import NotFiniteError, OutOfMemoryError
 from backend.guidance.diffusion import DiffusionGuidance
-from backend.guidance.memory import needs
+from backend.guidance.memory import Needs, needs
 from backend.pipeline import meshing, shape
 from backend.pipeline.asking import load_guidance
 from backend.pipeline.generate import generate
+from backend.pipeline.job import Job
 from backend.pipeline.remedies import Remedies
 from backend.pipeline.results import MESH
 from tests.pipeline.small_jobs import interrupting, shape_of, small_job, stopped
@@ -82,7 +83,7 @@ def hungry(most: int) -> Callable[..., Tensor]:
 def test_where_memory_runs_out_the_model_sees_fewer_views_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = small_job()
+    job = small_job(apart=True)
     assert job.optimisation.views == 4
     monkeypatch.setattr(DiffusionGuidance, "_outputs", hungry(1))
     report = generate(job, tmp_path, resume=False)
@@ -106,11 +107,11 @@ def test_a_run_with_little_memory_stays_lean_when_it_goes_on(tmp_path: Path, mon
 
     monkeypatch.setattr(DiffusionGuidance, "_outputs", outputs)
     with pytest.raises(KeyboardInterrupt):
-        generate(small_job(), tmp_path, resume=False)
+        generate(small_job(apart=True), tmp_path, resume=False)
     assert shown == [4, 4, 4, 4, 2, 2, 2]
     del shown[:]
     monkeypatch.setattr(DiffusionGuidance, "_outputs", lambda *asked: shown.append(len(asked[1])) or call(*asked))
-    report = generate(small_job(), tmp_path, resume=True)
+    report = generate(small_job(apart=True), tmp_path, resume=True)
     assert report.remedies["views_at_once"] == 2
     assert set(shown) == {2}
 
@@ -131,7 +132,7 @@ def test_where_memory_runs_out_while_a_rival_learns_it_goes_on_from_the_last_che
     monkeypatch.setattr(DiffusionGuidance, "_outputs", outputs)
     monkeypatch.setattr(meshing, "build", interrupting)
     with pytest.raises(KeyboardInterrupt):
-        generate(small_job(steps=3, rule="vsd"), tmp_path, resume=False)
+        generate(small_job(apart=True, steps=3, rule="vsd"), tmp_path, resume=False)
     assert shown == [4] * 6 + [2] * 12
     found = checkpoints.newest(shape_of(tmp_path))
     assert found is not None
@@ -142,21 +143,26 @@ def test_where_memory_runs_out_while_a_rival_learns_it_goes_on_from_the_last_che
     assert lessons == {3}
 
 
+def needed_by(job: Job) -> Needs:
+    guidance = load_guidance(job)
+    return needs(job.field, *job.optimisation.finest(guidance.size), *guidance.view_bytes(2))
+
+
 @pytest.mark.usefixtures("every_step")
 def test_the_free_memory_is_asked_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    needed = needs("voxel", 32, 2 / 32, *load_guidance(small_job()).view_bytes(2))
+    needed = needed_by(small_job(apart=True))
     monkeypatch.setattr(shape, "free_memory", lambda device: int(1.2 * needed.of(2, 1)))
     shown: list[int] = []
     call = DiffusionGuidance._outputs
     monkeypatch.setattr(DiffusionGuidance, "_outputs", lambda *asked: shown.append(len(asked[1])) or call(*asked))
-    stopped(tmp_path, at=3)
+    stopped(tmp_path, at=3, apart=True)
     assert set(shown) == {2}
     assert "MiB of memory are free: taking views 2 at a time" in caplog.text
     # What was planned for a run holds for all of it, as its numbers depend on it in the last digits.
     monkeypatch.setattr(shape, "free_memory", lambda device: 2**60)
-    report = generate(small_job(), tmp_path, resume=True)
+    report = generate(small_job(apart=True), tmp_path, resume=True)
     assert report.remedies == {"views_at_once": 2, "left_out": 0}
     assert set(shown) == {2}
     assert "saw views 2 at a time" in report.notes[0]
@@ -166,10 +172,10 @@ def test_the_free_memory_is_asked_before_the_first_step(
 def test_where_memory_runs_out_all_the_same_there_is_still_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needed = needs("voxel", 32, 2 / 32, *load_guidance(small_job()).view_bytes(2))
+    needed = needed_by(small_job(apart=True))
     monkeypatch.setattr(shape, "free_memory", lambda device: int(1.2 * needed.of(2, 1)))
     monkeypatch.setattr(DiffusionGuidance, "_outputs", hungry(1))
-    stopped(tmp_path, at=2)
+    stopped(tmp_path, at=2, apart=True)
     kept = checkpoints.newest(shape_of(tmp_path))
     assert kept is not None
     assert kept.facts["remedies"]["views_at_once"] == 1
