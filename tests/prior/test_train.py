@@ -209,10 +209,11 @@ def test_what_is_wrong_with_objects_or_models_is_one_line(taken: Taken, tmp_path
     empty, blocked = tmp_path / "empty", tmp_path / "file"
     empty.mkdir()
     blocked.write_text("")
+    train.save_model(network.build(32, WORDS, SMALL, seed=1), KNOWN, tmp_path)
     for arguments, remedy in (
         (("--objects", empty, "--run", tmp_path / "run"), "put GLB files into it"),
         (("--objects", taken.objects, "--run", tmp_path / "run", "--start", empty), "name a trained model's folder"),
-        (("--objects", taken.objects, "--run", tmp_path / "run", "--start", model.BUILTIN), "another network"),
+        (("--objects", taken.objects, "--run", tmp_path / "run", "--start", tmp_path / "model"), "another network"),
         (("--objects", taken.objects, "--run", blocked / "run"), "file"),
     ):
         code, output = invoke(*arguments)
