@@ -67,8 +67,8 @@ class DiffusionGuidance:
     def lean(self, views_at_once: int) -> "DiffusionGuidance":
         """The same guidance in less memory, a few views at once.
 
-        Of more images the encoder's work is done twice. Views that see each other stay together; the model is asked for
-        fewer conditionings at once instead.
+        Of more images the encoder's work is done twice; of one at once, that of each of its blocks, too. Views that see
+        each other stay together; the model is asked for fewer conditionings at once instead.
         """
         return DiffusionGuidance(self._parts, self._latent_field, views_at_once)
 
@@ -148,6 +148,8 @@ class DiffusionGuidance:
         return torch.cat([checkpoint(self._latents, vae, part, use_reentrant=False) for part in parts])
 
     def _latents(self, vae: AutoencoderKL, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        by_blocks = self._views_at_once == 1
+        (vae.enable_gradient_checkpointing if by_blocks else vae.disable_gradient_checkpointing)()
         return self._encoded(vae, _resized(images, self._native * _pixels_per_latent(vae)))
 
     def _encoded(self, vae: AutoencoderKL, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:

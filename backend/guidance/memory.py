@@ -20,6 +20,9 @@ _ENCODER_BYTES = 1.4875 * GIB / 512**2 / 128 / 2
 _ATTENTION_BYTES = 2.0
 """What its one attention keeps besides: per pair of latents and byte of a number."""
 
+_BY_BLOCKS = 0.57
+"""The share of that which the encoder keeps at most if the work of each of its blocks is done again when needed."""
+
 NETWORK_BYTES = 1.2 * GIB / 16 / 64**2 / 320 / 2
 """What one prediction takes while it is made: per pixel, channel of the UNet's first block and byte of a number."""
 
@@ -54,9 +57,13 @@ class Needs:
     network: float
 
     def of(self, at_once: int, joint: int) -> float:
-        """The most that is needed at a time, `at_once` views taken together and `joint` never parted."""
+        """The most that is needed at a time, `at_once` views taken together and `joint` never parted.
+
+        One view alone is encoded block by block; see `DiffusionGuidance.lean`.
+        """
         rendered = -(-at_once // joint) * joint
-        return self.fixed + rendered * self.field + at_once * (self.encoder + self.network)
+        encoder = self.encoder * (_BY_BLOCKS if at_once == 1 else 1)
+        return self.fixed + rendered * self.field + at_once * (encoder + self.network)
 
     def views_at_once(self, free: float, views: int, joint: int) -> int | None:
         """How many of the views fit into `free` bytes at a time, in groups of nearly one size; None: all.
