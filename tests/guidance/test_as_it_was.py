@@ -12,7 +12,7 @@ from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.interface import Wishes
 from backend.guidance.loading import load
 from backend.guidance.precision import best_precision
-from backend.guidance.views import Views
+from backend.guidance.views import Views, shown
 from backend.prior import model
 
 CPU = torch.device("cpu")
@@ -34,6 +34,7 @@ def gradient_before(
     unet = guidance._parts.unet
     batch = noisy.to(unet.dtype).repeat(len(texts), 1, 1, 1)
     told = views.features.to(unet.dtype).repeat(len(texts), 1)
+    batch = shown(batch, told, unet.config.in_channels)
     outputs = unet(batch, t, torch.cat(texts).to(unet.dtype), class_labels=told).sample.float().chunk(len(texts))
     output = outputs[0] if cfg == 1 else outputs[0] + cfg * (outputs[1] - outputs[0])
     eps = abar**0.5 * output + (1 - abar) ** 0.5 * noisy

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from backend.engine.cameras import ring
 from backend.errors import UserError
 from backend.guidance.loading import load, noise_schedule
-from backend.guidance.views import Views
+from backend.guidance.views import Views, shown
 from backend.prior import model
 
 CPU = torch.device("cpu")
@@ -42,7 +42,8 @@ def test_the_built_in_model_loads_like_any_other() -> None:
     text = guidance.encode(["a red mug"])
     torch.testing.assert_close(text, prior.encode(["a red mug"]))
     with torch.no_grad():
-        v = prior.unet(noisy, t, text, class_labels=VIEW.features).sample
+        seen = shown(noisy, VIEW.features, prior.unet.config.in_channels)
+        v = prior.unet(seen, t, text, class_labels=VIEW.features).sample
     abar = float(prior.scheduler.alphas_cumprod[t])
     expected = abar**0.5 * v + (1 - abar) ** 0.5 * noisy
     said = guidance.predict(noisy, t, [text], VIEW)

@@ -28,7 +28,7 @@ def test_a_saved_model_says_the_same_and_saving_leaves_it_as_it_was(untrained: m
     model.save(untrained, tmp_path)
     assert untrained.unet.dtype == torch.float32
     again = model.load(tmp_path)
-    x, t, views = torch.zeros(2, 12, 16, 16), torch.tensor([10, 900]), torch.zeros(2, FEATURES)
+    x, t, views = torch.zeros(2, 18, 16, 16), torch.tensor([10, 900]), torch.zeros(2, FEATURES)
     with torch.no_grad():
         before, after = (
             p.unet(x, t, p.encode(["a red mug"] * 2), class_labels=views).sample for p in (untrained, again)

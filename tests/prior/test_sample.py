@@ -10,7 +10,7 @@ from PIL import Image
 
 from backend.engine.cameras import ring
 from backend.engine.shading import Lights
-from backend.guidance.views import Views
+from backend.guidance.views import Views, shown
 from backend.prior import model, network, sample
 from backend.prior.catalogue import Entry
 from backend.prior.lexicon import Lexicon
@@ -48,7 +48,8 @@ def test_guidance_of_one_is_the_plain_conditional_model(folder: Path) -> None:
     noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     folded = torch.nn.functional.pixel_unshuffle(noise, 2)
     with torch.no_grad():
-        v = prior.unet(folded, 999, prior.encode(["a red mug"]), class_labels=front.features).sample
+        seen = shown(folded, front.features, 18)
+        v = prior.unet(seen, 999, prior.encode(["a red mug"]), class_labels=front.features).sample
     abar = prior.scheduler.alphas_cumprod[999]
     clean = torch.nn.functional.pixel_shuffle(abar.sqrt() * folded - (1 - abar).sqrt() * v, 2).clamp(-1, 1)
     # One step ends at t = 0 of the schedule, where a trace of noise is left; and bf16 rounds.
