@@ -49,7 +49,7 @@ compare: $(READY)
 
 test: CHOSEN := -m "not long"
 test: DURATION := eight minutes
-test-all: DURATION := half an hour
+test-all: DURATION := a quarter of an hour
 test-all: $(BROWSER_READY)
 # A process for each core, each with one thread: most tests wait for other processes rather than for torch.
 test test-all: export OMP_NUM_THREADS := 1

@@ -161,6 +161,10 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
     picture: PointerProperty(name="Picture", description="The object as it looks from the front", type=bpy.types.Image)
     sketch: BoolProperty(name="Sketch", description="Of the picture only the outline counts; the prompt gives the rest")
     field: EnumProperty(name="Field", description="What holds the object while it takes shape", items=_fields)
+    latent_field: BoolProperty(
+        name="Latent Field",
+        description="Let that hold what the model works on instead of colours: for cards with little memory",
+    )
 
     def request(self) -> Generation:
         """What these settings ask for, but for the very bytes that it begins from."""
@@ -174,6 +178,7 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
             steps=self.steps or None,
             schedule=_chosen(self.schedule),
             field=_chosen(self.field),
+            latent_field=self.takes_latents and self.latent_field,
             cfg=self.cfg or None,
             faces=self.faces or None,
             texture=self.texture or None,
@@ -183,11 +188,18 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
             sketch=picture and self.sketch,
         )
 
+    @property
+    def takes_latents(self) -> bool:
+        """Whether the field may hold latents: with a model that has them, for an object from the prompt alone."""
+        model = runtime.current().book.model(self.model)
+        return model is not None and model.latent and self.start == starts.NOTHING
+
     def take(self, request: Generation) -> None:
         """Set everything as it was asked for then."""
         self.prompt, self.negative, self.seed = request.prompt, request.negative, request.seed
         self.steps, self.cfg = request.steps or 0, request.cfg or 0.0
         self.faces, self.texture = request.faces or 0, request.texture or 0
+        self.latent_field = request.latent_field
         self.start = request.start.sort if request.start else starts.NOTHING
         self.paint_only, self.sketch = request.paint_only or request.start is None, request.sketch
         self.strength = request.strength or self.strength

@@ -53,7 +53,9 @@ class DREAMTIME_PT_main(Sidebar, bpy.types.Panel):
         column = layout.column()
         column.scale_y = 1.6
         column.operator("dreamtime.generate", icon="OUTLINER_OB_MESH")
-        usual = settings.field == "preset" and settings.start == starts.NOTHING  # others take another time
+        latents = settings.takes_latents and settings.latent_field
+        # Others take another time.
+        usual = settings.field == "preset" and settings.start == starts.NOTHING and not latents
         expected = wording.expected(preset if usual else None, settings.steps or None, settings.variations)
         layout.label(text=expected, icon="TIME")
         for entry in book.running()[:_BARS]:
@@ -156,6 +158,8 @@ class DREAMTIME_PT_advanced(Sidebar, bpy.types.Panel):
         _draw_number(column, settings, "cfg", preset and preset.cfg)
         column.prop(settings, "schedule")
         column.prop(settings, "field")
+        if settings.takes_latents:
+            column.prop(settings, "latent_field")
         _draw_curve(layout, settings)
         column = layout.column(align=True)
         _draw_number(column, settings, "faces", preset and preset.faces)

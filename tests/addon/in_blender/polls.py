@@ -26,6 +26,21 @@ assert not bpy.ops.dreamtime.generate.poll(), "the model that was chosen is not 
 book().welcome = offered
 assert bpy.ops.dreamtime.generate.poll()
 
+settings.latent_field = True
+assert not settings.takes_latents, "the built-in model has none"
+assert not settings.request().latent_field
+latent = replace(offered.offer, models=(replace(offered.offer.models[0], latent=True),))
+book().welcome = replace(offered, offer=latent)
+assert settings.request().latent_field
+settings.start = "picture"
+assert not settings.request().latent_field, "a latent field begins from nothing"
+settings.start = "nothing"
+job_of_latents = settings.request()
+settings.latent_field = False
+settings.take(job_of_latents)
+assert settings.latent_field
+book().welcome = offered
+
 job = generate("a red mug steps=100000 pace=0.02", seed=7, lock_seed=True, shading="flat")
 until(lambda: book().entries[job].live is not None)
 assert (book().entries[job].request.seed, book().entries[job].request.shading) == (7, "flat")
