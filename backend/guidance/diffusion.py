@@ -20,7 +20,7 @@ from backend.guidance.memory import NETWORK_BYTES, encoder_bytes
 from backend.guidance.predictions import Predictions
 from backend.guidance.rigs import RigAttention
 from backend.guidance.text import TextEncoder, parted
-from backend.guidance.views import Views
+from backend.guidance.views import Views, shown
 
 _PLAIN_LATENTS = 8
 """Latents per side of a plain picture, whose mean is taken: enough that its edges count little."""
@@ -214,10 +214,10 @@ class DiffusionGuidance:
     ) -> Float[Tensor, "K B C h w"]:
         """The UNet's output for each of the texts, in single precision."""
         unet, count = self._parts.unet, len(text)
-        batch = noisy.to(self._dtype).repeat(count, 1, 1, 1)
+        labels = None if told is None else told.repeat(count, 1)
+        batch = shown(noisy.to(self._dtype).repeat(count, 1, 1, 1), labels, unet.config.in_channels)
         if self._device.type == "cuda":
             batch = batch.contiguous(memory_format=torch.channels_last)
-        labels = None if told is None else told.repeat(count, 1)
         words, besides = torch.cat(list(text)).to(self._dtype), None
         if unet.config.addition_embed_type == "text_time":
             words, besides = self._parted(words)

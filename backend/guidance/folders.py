@@ -37,6 +37,9 @@ WORDS = "lexicon.json"
 VIEW_FEATURES, CAMERA_NUMBERS = 12, 16
 """Numbers that tell the built-in model how a picture is taken, and those that tell MVDream; see `views`."""
 
+PLACE_CHANNELS = 6
+"""What the built-in model is shown besides a picture: where its pixels lie; see `views.placed`."""
+
 _PIECE_READERS = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
 """What reads a tokenizer that is a file of sentence pieces alone, as pip calls it and as Python does."""
 
@@ -174,7 +177,8 @@ def _check_unet(folder: Path) -> None:
     diffused = _json(folder / "vae" / "config.json").get("latent_channels", 4) if latent else 3 * fold(channels) ** 2
     told_more = unet.get("class_embed_type") and not (takes_views(folder) or is_multi_view(folder))
     shown_more = "image" in (unet.get("addition_embed_type") or "")
-    if channels != diffused or told_more or shown_more:
+    places = PLACE_CHANNELS if takes_views(folder) and channels > diffused else 0
+    if channels != diffused + places or told_more or shown_more:
         raise UserError(
             f"{folder} is an inpainting, editing or upscaling model (its UNet takes {channels} "
             f"channels where {diffused} are diffused); take a plain text-to-image one"
@@ -182,7 +186,7 @@ def _check_unet(folder: Path) -> None:
 
 
 def fold(channels: int) -> int:
-    """Pixels per axis that are one position of a pixel-space UNet: their colours are its `channels`."""
+    """Pixels per axis that are one position of a pixel-space UNet: their colours are its `channels`, or the first."""
     return max(1, math.isqrt(channels // 3))
 
 

@@ -1,6 +1,6 @@
 """What a model may be told of how a picture is taken.
 
-Letters: B views.
+Letters: B views, d channels of a picture, D those of what a network is shown.
 """
 
 import math
@@ -68,3 +68,27 @@ class Views:
             *directed.unbind(1),
         ]
         return torch.stack(columns, dim=1)
+
+
+def shown(pictures: Float[Tensor, "B d h w"], told: Tensor | None, channels: int) -> Float[Tensor, "B D h w"]:
+    """Noisy pictures as a network that takes so many channels wants them: with `places` or as they are."""
+    if told is None or pictures.shape[1] == channels:
+        return pictures
+    return torch.cat([pictures, places(told, *pictures.shape[-2:]).to(pictures)], dim=1)
+
+
+def places(told: Float[Tensor, "B 12"], height: int, width: int) -> Float[Tensor, "B 6 h w"]:
+    """Where pixels lie, by what is told of their pictures (`Views.features`); zeros where that is zeros.
+
+    Three channels say where in the world, on the plane through the object's middle that faces the camera and in halves
+    of the picture; three say where the camera stands. A network that has numbers for the whole picture alone hardly
+    learns on which side an object has its front: that needs products of angle and place, which are made for it here.
+    """
+    sin, cos, sin_up, cos_up = (told[:, column, None] for column in (0, 1, 4, 5))
+    right = torch.cat([cos, sin, torch.zeros_like(sin)], dim=1)
+    backward = torch.cat([cos_up * sin, -cos_up * cos, sin_up], dim=1)
+    up = torch.linalg.cross(backward, right)
+    across = (torch.arange(width, device=told.device) + 0.5) * 2 / width - 1
+    upwards = 1 - (torch.arange(height, device=told.device) + 0.5) * 2 / height
+    plane = right[:, :, None, None] * across + up[:, :, None, None] * upwards[:, None]
+    return torch.cat([plane, backward[:, :, None, None].expand_as(plane)], dim=1)

@@ -18,6 +18,7 @@ from tokenizers.pre_tokenizers import Sequence as PreTokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
+from backend.guidance.folders import PLACE_CHANNELS
 from backend.guidance.views import FEATURES
 from backend.prior.model import Prior, noise_schedule
 
@@ -53,7 +54,7 @@ def _unet(size: int, architecture: Architecture) -> UNet2DConditionModel:
     plain = len(architecture.channels) - 2
     return UNet2DConditionModel(
         sample_size=size,
-        in_channels=3 * FOLD**2,
+        in_channels=3 * FOLD**2 + PLACE_CHANNELS,
         out_channels=3 * FOLD**2,
         block_out_channels=architecture.channels,
         layers_per_block=architecture.layers,
@@ -63,6 +64,11 @@ def _unet(size: int, architecture: Architecture) -> UNet2DConditionModel:
         cross_attention_dim=architecture.text_width,
         attention_head_dim=architecture.heads,  # diffusers' name for how many there are
         norm_num_groups=16,
+        # What is told of the whole picture, the words among it, scales what is known of its places: a horse has its
+        # front on the left from one side, and on the right from the other.
+        resnet_time_scale_shift="scale_shift",
+        addition_embed_type="text",
+        addition_embed_type_num_heads=architecture.heads,
         class_embed_type="projection",
         projection_class_embeddings_input_dim=FEATURES,
     )

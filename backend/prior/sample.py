@@ -11,7 +11,7 @@ from torch import Tensor
 from backend.engine.cameras import CameraDistribution
 from backend.engine.shading import LightDistribution
 from backend.errors import UserError
-from backend.guidance.views import Views
+from backend.guidance.views import Views, shown
 from backend.prior import model, words
 from backend.prior.captions import with_articles
 from backend.prior.model import Prior
@@ -61,7 +61,8 @@ def _denoise(prior: Prior, prompts: list[str], noise: Tensor, views: Tensor | No
     for t in prior.scheduler.timesteps:
         # bf16 halves the time on processors that have it, and shows in no picture.
         with torch.autocast(device.type, torch.bfloat16):
-            both = prior.unet(torch.cat([image, image]), t, text, class_labels=told).sample.float()
+            seen = shown(torch.cat([image, image]), told, prior.unet.config.in_channels)
+            both = prior.unet(seen, t, text, class_labels=told).sample.float()
         unconditional, conditional = both.chunk(2)
         guided = unconditional + cfg * (conditional - unconditional)
         image = prior.scheduler.step(guided, t, image).prev_sample

@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from backend.checkpoints import Checkpoint
 from backend.guidance.rigs import join_views
+from backend.guidance.views import shown
 from backend.prior import model, network
 from backend.prior.drawing import Batch
 from backend.prior.model import Prior
@@ -144,8 +145,11 @@ class Trainer:
         for path, tensor in checkpoint.tensors.items():
             group, name = path.split(".", 1)
             groups[group][name] = tensor.to(self.device)
-        self.prior.modules().load_state_dict(groups["prior"])
-        self.average.modules().load_state_dict(groups["average"])
+        try:
+            self.prior.modules().load_state_dict(groups["prior"])
+            self.average.modules().load_state_dict(groups["average"])
+        except RuntimeError as error:
+            raise ValueError("the run was started by an older version, of another network; start a new one") from error
         self.optimiser.restore(groups["optimiser"])
         self.step, self.images = checkpoint.step, checkpoint.facts["images"]
 
@@ -201,7 +205,8 @@ def velocity_error(
     signal, spread = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
     with torch.autocast(abar.device.type, torch.bfloat16), attention_for(abar.device):
         text = prior.text_encoder(tokens).last_hidden_state
-        predicted = prior.unet(signal * clean + spread * noise, t, text, class_labels=views).sample
+        seen = shown(signal * clean + spread * noise, views, prior.unet.config.in_channels)
+        predicted = prior.unet(seen, t, text, class_labels=views).sample
     return (predicted.float() - (signal * noise - spread * clean)).square().mean()
 
 

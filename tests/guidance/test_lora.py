@@ -15,7 +15,7 @@ from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.loading import load
 from backend.guidance.lora import RANK, LoraRival
 from backend.guidance.precision import Precision
-from backend.guidance.views import Views
+from backend.guidance.views import Views, shown
 
 CPU = torch.device("cpu")
 KINDS = ["sd1", "sd2", "if", "prior", "told"]
@@ -49,7 +49,7 @@ class Lesson:
     def __init__(self, guidance: DiffusionGuidance, count: int = 2, seed: int = 0) -> None:
         draws = torch.Generator().manual_seed(seed)
         unet = guidance.parts.unet.config
-        shape = (count, unet.in_channels, unet.sample_size, unet.sample_size)
+        shape = (count, min(unet.in_channels, unet.out_channels), unet.sample_size, unet.sample_size)
         self.clean, self.noise = torch.randn(2, *shape, generator=draws)
         self.t = torch.randint(1000, (count,), generator=draws)
         self.text = guidance.encode(["a red mug"]).expand(count, -1, -1)
@@ -96,7 +96,8 @@ def test_its_loss_is_how_far_the_network_is_from_telling_the_noise(own: Loads, k
     noisy = abar.sqrt() * lesson.clean + (1 - abar).sqrt() * lesson.noise
     labels = lesson.views.features if kind == "told" else None
     with torch.no_grad():
-        output = unet(noisy, lesson.t, lesson.text, class_labels=labels).sample[:, : noisy.shape[1]]
+        seen = shown(noisy, labels, unet.config.in_channels)
+        output = unet(seen, lesson.t, lesson.text, class_labels=labels).sample[:, : noisy.shape[1]]
     # Both of the priors predict v, as does sd2.
     v = abar.sqrt() * lesson.noise - (1 - abar).sqrt() * lesson.clean
     wanted = lesson.noise if kind in ("sd1", "if") else v

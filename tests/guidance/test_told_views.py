@@ -14,7 +14,7 @@ from backend.engine.shading import LightDistribution
 from backend.guidance import folders as folder_facts
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.loading import load
-from backend.guidance.views import FEATURES, Views
+from backend.guidance.views import FEATURES, Views, shown
 from backend.prior import model
 
 CPU = torch.device("cpu")
@@ -59,7 +59,8 @@ def test_it_predicts_what_diffusers_does_with_the_views_as_class_labels(
     abar = float(told.abar[T])
     for output, text in zip(said.outputs, asked, strict=True):
         with torch.no_grad():
-            v = prior.unet(noisy, T, text, class_labels=views.features).sample
+            seen = shown(noisy, views.features, 18)
+            v = prior.unet(seen, T, text, class_labels=views.features).sample
         torch.testing.assert_close(output, v, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(said.eps(output), abar**0.5 * v + (1 - abar) ** 0.5 * noisy, atol=1e-5, rtol=1e-5)
 

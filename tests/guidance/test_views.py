@@ -2,9 +2,9 @@ import math
 
 import torch
 
-from backend.engine.cameras import CameraDistribution, EvenRigs, framing
+from backend.engine.cameras import CameraDistribution, EvenRigs, framing, ring
 from backend.engine.shading import LightDistribution, Lights
-from backend.guidance.views import FEATURES, Views
+from backend.guidance.views import FEATURES, Views, places, shown
 
 
 def test_the_numbers_of_a_view_are_those_worked_out_by_hand() -> None:
@@ -69,3 +69,33 @@ def test_a_whole_turn_changes_nothing() -> None:
         return Views(cameras, Lights(torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([0.5]))).features
 
     torch.testing.assert_close(features(0.4), features(0.4 + 2 * math.pi), atol=1e-5, rtol=0)
+
+
+def test_a_pixel_lies_where_its_ray_meets_the_plane_through_the_middle(generator: torch.Generator) -> None:
+    cameras = CameraDistribution().sample(8, generator)
+    found = places(Views.unlit(cameras).features, 6, 6)
+    origins, directions = cameras.rays(6, 6)
+    away = torch.einsum("bhwi,bi->bhw", directions, -cameras.backward)
+    met = origins[:, None, None] + directions * (cameras.distance[:, None, None] / away)[..., None]
+    halves = cameras.distance * torch.tan(cameras.fov / 2)
+    torch.testing.assert_close(found[:, :3].permute(0, 2, 3, 1), met / halves[:, None, None, None], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[:, 3:], cameras.backward[:, :, None, None].expand(-1, -1, 6, 6))
+
+
+def test_from_the_other_side_left_is_right() -> None:
+    front, back = places(Views.unlit(ring(2, elevation_degrees=0)).features, 4, 4)
+    torch.testing.assert_close(front[0], back[0].flip(-1))
+    torch.testing.assert_close(front[2], back[2])
+    assert (front[4] == -1).all()
+
+
+def test_places_are_shown_to_those_that_take_them_and_are_zeros_where_nothing_is_told(
+    generator: torch.Generator,
+) -> None:
+    pictures = torch.rand(2, 12, 4, 4, generator=generator)
+    told = Views.unlit(CameraDistribution().sample(2, generator)).features
+    assert shown(pictures, told, 12) is pictures
+    assert shown(pictures, None, 18) is pictures
+    seen = shown(pictures, told, 18)
+    assert torch.equal(seen, torch.cat([pictures, places(told, 4, 4)], dim=1))
+    assert not shown(pictures, 0 * told, 18)[:, 12:].any()

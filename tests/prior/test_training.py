@@ -124,6 +124,15 @@ def test_a_checkpoint_of_something_else_altogether_is_refused() -> None:
         Trainer(TINY, WORDS, CPU).restore(checkpoints.Checkpoint(3, {}, {"seconds": 2.0}))
 
 
+def test_a_checkpoint_of_an_older_network_is_refused() -> None:
+    kept = Trainer(TINY, WORDS, CPU).checkpoint()
+    name = "prior.unet.add_embedding.proj.weight"
+    older = {key: tensor for key, tensor in kept.tensors.items() if key != name}
+    assert len(older) == len(kept.tensors) - 1
+    with pytest.raises(ValueError, match="started by an older version"):
+        Trainer(TINY, WORDS, CPU).restore(dataclasses.replace(kept, tensors=older))
+
+
 def test_a_run_that_starts_from_a_model_begins_with_its_weights(tmp_path: Path) -> None:
     other = network.build(32, WORDS, SMALL, seed=9)
     model.save(other, tmp_path)
