@@ -32,6 +32,8 @@ _SMALLEST_SHARE = 0.25
 _CONTRAST = 0.3
 """Oklab distance that a colour keeps from the other one of a pattern."""
 _LOOKED_AT = 4_000
+_FRONT = 3.0
+"""How much more often things with a front are drawn: on which side that is takes longest to learn."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ class Source:
         self._paints = paints or Paints(pool)
         nouns = Counter(entry.noun for entry in pool.entries)
         # Between all objects alike and all nouns alike: a chair has many looks, but "chair" is one word.
-        self._weights = torch.tensor([nouns[entry.noun] ** -0.5 for entry in pool.entries])
+        shares = [nouns[entry.noun] ** -0.5 * (_FRONT if entry.has_front else 1.0) for entry in pool.entries]
+        self._weights = torch.tensor(shares)
         counts = pool.entry.bincount()
         self._first, self._rigs = counts.cumsum(0) - counts, counts // RIG
 

@@ -27,6 +27,10 @@ from backend.prior.pool import RIG
 _EMBEDDINGS = "text_encoder.embeddings.token_embedding.weight"
 
 
+_COARSE = 0.3
+"""The share of the timesteps, from below, at which small pictures are not shown: what they lack is details."""
+
+
 @dataclass(frozen=True)
 class Training:
     """How a model is trained. images: of all sessions of a run together; the first `small` of them at half the size.
@@ -110,7 +114,8 @@ class Trainer:
         dropped = torch.rand(len(batch.captions) // batch.rig, generator=generator) < self.training.unconditional
         dropped = dropped.repeat_interleave(batch.rig)
         captions = ["" if drop else text for text, drop in zip(batch.captions, dropped.tolist(), strict=True)]
-        t = torch.randint(len(self.abar), (len(dropped) // batch.rig,), generator=generator)
+        first = round(_COARSE * len(self.abar)) if self.small else 0
+        t = torch.randint(first, len(self.abar), (len(dropped) // batch.rig,), generator=generator)
         self.joint.views = batch.rig
         loss = v_loss(self.prior, batch, captions, t.repeat_interleave(batch.rig), self.abar, generator)
         if not torch.isfinite(loss):
@@ -145,8 +150,11 @@ class Trainer:
         for path, tensor in checkpoint.tensors.items():
             group, name = path.split(".", 1)
             groups[group][name] = tensor.to(self.device)
-        self.prior.modules().load_state_dict(groups["prior"])
-        self.average.modules().load_state_dict(groups["average"])
+        try:
+            self.prior.modules().load_state_dict(groups["prior"])
+            self.average.modules().load_state_dict(groups["average"])
+        except RuntimeError as error:
+            raise ValueError("the run was started by an older version, of another network; start a new one") from error
         self.optimiser.restore(groups["optimiser"])
         self.step, self.images = checkpoint.step, checkpoint.facts["images"]
 

@@ -45,13 +45,13 @@ def shades(mesh: trimesh.Trimesh, *names: str) -> torch.Tensor:
 def pool() -> Pool:
     """A box of one colour, a ball of many, a thing too thin for a whole pixel, a striped post, and four more balls."""
     ball, post = trimesh.creation.icosphere(3, 0.9), trimesh.creation.cylinder(0.5, 1.6, sections=24)
-    post = post.subdivide_to_size(0.15)
+    post, thin = post.subdivide_to_size(0.15), trimesh.creation.box((0.01, 0.01, 1.9))
     octants = torch.from_numpy((ball.triangles_center > 0) @ [1, 2, 4])
     eight = ("red", "green", "blue", "yellow", "purple", "turquoise", "pink", "black")
     shapes = [
         (Entry("box", "box"), surface(trimesh.creation.box((1, 1, 1)), torch.tensor([COLOURS["blue"]] * 12))),
         (Entry("opal", "opal"), surface(ball, torch.tensor([COLOURS[name] for name in eight])[octants])),
-        (Entry("needle", "needle"), surface(trimesh.creation.box((0.01, 0.01, 1.9)), torch.rand(12, 3))),
+        (Entry("needle", "needle", has_front=True), surface(thin, torch.rand(12, 3))),
         (Entry("post", "post", pattern="striped"), surface(post, shades(post, "blue", "blue", "white"))),
         *(
             (Entry(f"ball{index}", "ball"), surface(ball, torch.tensor([COLOURS["red"]] * len(ball.faces))))
@@ -107,7 +107,7 @@ def test_a_rig_shows_one_object_from_around_with_one_caption(pool: Pool) -> None
 
 
 def test_single_pictures_are_of_any_object_from_any_view_of_it(pool: Pool) -> None:
-    batch = source(pool).draw(512, 1, True)
+    batch = source(pool).draw(2048, 1, True)
     azimuths = {(int(e), round(float(a), 5)) for e, a in zip(batch.entry, batch.views.cameras.azimuth, strict=True)}
     expected = {(int(e), round(float(a), 5)) for e, a in zip(pool.entry, pool.cameras.azimuth, strict=True)}
     assert azimuths == expected
@@ -143,6 +143,12 @@ def test_frequent_nouns_are_drawn_less_often_than_they_occur(pool: Pool) -> None
     # Four balls against one box: twice as often.
     assert nouns["ball"] / nouns["box"] == pytest.approx(2, rel=0.2)
     assert nouns["opal"] / nouns["box"] == pytest.approx(1, rel=0.25)
+
+
+def test_what_has_a_front_is_drawn_three_times_as_often(pool: Pool) -> None:
+    drawn = torch.cat([source(pool, seed).draw(400, 1, True).entry for seed in range(4)])
+    nouns = Counter(pool.entries[index].noun for index in drawn.tolist())
+    assert nouns["needle"] / nouns["box"] == pytest.approx(3, rel=0.25)
 
 
 def test_only_what_is_of_one_colour_can_be_painted(pool: Pool) -> None:

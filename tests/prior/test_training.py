@@ -11,7 +11,7 @@ from backend import checkpoints
 from backend.engine.cameras import CameraDistribution
 from backend.engine.shading import Lights
 from backend.guidance.views import Views
-from backend.prior import model, network
+from backend.prior import model, network, training
 from backend.prior.drawing import Batch
 from backend.prior.model import Prior
 from backend.prior.pool import RIG
@@ -65,7 +65,8 @@ def test_the_loss_of_nothing_predicted_is_the_power_of_the_velocity() -> None:
 
 
 def test_steps_lower_the_loss_and_move_the_average() -> None:
-    trainer = Trainer(dataclasses.replace(TINY, unconditional=0.0), WORDS, CPU)
+    # Of one size throughout, so that all steps are taken at the same timesteps.
+    trainer = Trainer(dataclasses.replace(TINY, small=0, unconditional=0.0), WORDS, CPU)
     before = [parameter.clone() for parameter in trainer.average.modules().parameters()]
     same = batch()
     losses = [trainer.advance(same, torch.Generator().manual_seed(3)).item() for _ in range(12)]
@@ -106,22 +107,43 @@ def test_a_non_finite_loss_stops_and_names_the_step_before_anything_changes() ->
 
 
 @pytest.mark.parametrize(
-    ("training", "words", "what"),
+    ("other", "words", "what"),
     [
         (TINY, [*WORDS, "teapot"], "objects, or words"),
         (dataclasses.replace(TINY, size=64), WORDS, "size"),
         (dataclasses.replace(TINY, architecture=dataclasses.replace(SMALL, heads=4)), WORDS, "architecture"),
     ],
 )
-def test_a_checkpoint_of_another_kind_is_refused(training: Training, words: list[str], what: str) -> None:
+def test_a_checkpoint_of_another_kind_is_refused(other: Training, words: list[str], what: str) -> None:
     kept = Trainer(TINY, WORDS, CPU).checkpoint()
     with pytest.raises(ValueError, match=f"started with other {what}"):
-        Trainer(training, words, CPU).restore(dataclasses.replace(kept, facts=json.loads(json.dumps(kept.facts))))
+        Trainer(other, words, CPU).restore(dataclasses.replace(kept, facts=json.loads(json.dumps(kept.facts))))
 
 
 def test_a_checkpoint_of_something_else_altogether_is_refused() -> None:
     with pytest.raises(ValueError, match="start a new one"):
         Trainer(TINY, WORDS, CPU).restore(checkpoints.Checkpoint(3, {}, {"seconds": 2.0}))
+
+
+def test_small_pictures_are_shown_at_noisy_timesteps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[torch.Tensor] = []
+    measure = training.v_loss
+    monkeypatch.setattr(training, "v_loss", lambda *given: shown.append(given[3]) or measure(*given))
+    trainer, draws = Trainer(dataclasses.replace(TINY, small=40), WORDS, CPU), torch.Generator().manual_seed(0)
+    for _ in range(40):
+        trainer.advance(batch(), draws)
+    small, large = torch.cat(shown[:5]), torch.cat(shown[5:])
+    assert small.min() >= 300
+    assert large.min() < 50
+
+
+def test_a_checkpoint_of_an_older_network_is_refused() -> None:
+    kept = Trainer(TINY, WORDS, CPU).checkpoint()
+    name = "prior.unet.add_embedding.proj.weight"
+    older = {key: tensor for key, tensor in kept.tensors.items() if key != name}
+    assert len(older) == len(kept.tensors) - 1
+    with pytest.raises(ValueError, match="started by an older version"):
+        Trainer(TINY, WORDS, CPU).restore(dataclasses.replace(kept, tensors=older))
 
 
 def test_a_run_that_starts_from_a_model_begins_with_its_weights(tmp_path: Path) -> None:
