@@ -148,8 +148,10 @@ class DiffusionGuidance:
         return torch.cat([checkpoint(self._latents, vae, part, use_reentrant=False) for part in parts])
 
     def _latents(self, vae: AutoencoderKL, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        by_blocks = self._views_at_once == 1
-        (vae.enable_gradient_checkpointing if by_blocks else vae.disable_gradient_checkpointing)()
+        if self._views_at_once == 1:
+            vae.enable_gradient_checkpointing()
+        else:  # the VAE is shared with guidance that is not lean
+            vae.disable_gradient_checkpointing()
         return self._encoded(vae, _resized(images, self._native * _pixels_per_latent(vae)))
 
     def _encoded(self, vae: AutoencoderKL, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:

@@ -26,7 +26,6 @@ from backend.prior.pool import RIG
 
 _EMBEDDINGS = "text_encoder.embeddings.token_embedding.weight"
 
-
 _COARSE = 0.3
 """The share of the timesteps, from below, at which small pictures are not shown: what they lack is details."""
 
@@ -35,8 +34,9 @@ _COARSE = 0.3
 class Training:
     """How a model is trained. images: of all sessions of a run together; the first `small` of them at half the size.
 
-    learning_rate: of matrices, under Muon; `vector_rate`: of everything else, under AdamW. rigs: the share of batches
-    in which every RIG pictures show one object. pictures: of each object, taken before training. ..._every: in images.
+    Small ones are shown at noisy timesteps alone. learning_rate: of matrices, under Muon; `vector_rate`: of everything
+    else, under AdamW. rigs: the share of batches in which every RIG pictures show one object. pictures: of each object,
+    taken before training. ..._every: in images.
     """
 
     images: int
