@@ -69,7 +69,8 @@ def trouble(out: Path) -> Iterator[None]:
             raise
         if isinstance(error, torch.OutOfMemoryError) or isinstance(error.__cause__, torch.OutOfMemoryError):
             raise OutOfMemoryError(
-                "the GPU has too little memory for this job; close other programs and use --resume, or use --device cpu"
+                "the GPU has too little memory for this job; close other programs and use --resume, or begin anew with "
+                "--latent-field where the model has latents, or with --device cpu"
             ) from error
         raise OutOfMemoryError(
             "there is too little memory for this job; close other programs and use --resume, or lower --texture"

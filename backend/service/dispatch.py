@@ -200,7 +200,7 @@ def _told(sentences: Sequence[str]) -> tuple[str, ...]:
 
 
 _REMEDIES = {
-    "out_of_memory": "take a smaller preset or model, or close other programs there",
+    "out_of_memory": "take a smaller preset or model, a latent field where offered, or close other programs there",
     "disk_full": "make room on the backend's disk and generate it again",
     "unwritable": "see to the permissions of the backend's folder",
     "bad_request": "change the request",

@@ -195,7 +195,7 @@ def test_a_failed_job_says_why(desk: Desk) -> None:
     desk.until(lambda: desk.seen("Ended") == [job])
     assert desk.book.entries[job].trouble == (
         "it failed with out_of_memory",
-        "take a smaller preset or model, or close other programs there",
+        "take a smaller preset or model, a latent field where offered, or close other programs there",
     )
 
 
