@@ -3,7 +3,7 @@
 Letters: n points, c colour channels (3, or those of a latent), G grid points per axis.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -84,6 +84,9 @@ class Blob:
         return self.centre - self.slope * x.norm(dim=-1)
 
 
+SIZES = (8, 16, 32, 64)
+"""Points per axis of the grids that a grid field is the sum of, coarse to fine."""
+
 DENSITY_SCALE = 25.0
 """Density is DENSITY_SCALE * softplus(raw): raw values near 1 make a wall of a few centimetres opaque."""
 
@@ -98,24 +101,6 @@ def activated_colour(raw: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
     return torch.sigmoid(raw) if raw.shape[-1] == 3 else raw
 
 
-@dataclass(frozen=True)
-class Growth:
-    """Grids of a stack, coarse to fine: points per axis, and the progress in [0, 1] from which each one counts."""
-
-    resolutions: tuple[int, ...] = (8, 16, 32)
-    starts: tuple[float, ...] = (0.0, 0.0, 0.0)
-
-    def __post_init__(self) -> None:
-        if len(self.resolutions) != len(self.starts) or self.starts[:1] != (0.0,):
-            raise ValueError("each resolution needs a start, the first one at 0")
-        if list(self.resolutions) != sorted(self.resolutions) or list(self.starts) != sorted(self.starts):
-            raise ValueError("resolutions and starts go from coarse to fine")
-
-    def shown(self, progress: float) -> int:
-        """How many grids count at `progress`."""
-        return sum(start <= progress for start in self.starts)
-
-
 class GridField(nn.Module):
     """A dense grid with trilinear interpolation: quick on any machine, and nothing to install.
 
@@ -126,25 +111,21 @@ class GridField(nn.Module):
     levels: (1, 1 + c, G, G, G) each, axes z, y, x, corner points on the cube's faces.
     """
 
-    def __init__(self, channels: int = 3, growth: Growth | None = None) -> None:
+    def __init__(self, channels: int = 3, sizes: Sequence[int] = SIZES) -> None:
         super().__init__()
-        self.growth = growth or Growth()
-        self.shown = self.growth.shown(0.0)
-        self.levels = nn.ParameterList(
-            nn.Parameter(torch.zeros(1, 1 + channels, size, size, size)) for size in self.growth.resolutions
-        )
+        self.levels = nn.ParameterList(nn.Parameter(torch.zeros(1, 1 + channels, size, size, size)) for size in sizes)
 
     @property
     def grid(self) -> Float[Tensor, "1 k G G G"]:
-        """The sum of the grids that count, at the resolution of the finest of them."""
-        coarse, *finer = list(self.levels)[: self.shown]
+        """The sum of the grids, at the resolution of the last one, without its terraces."""
+        coarse, *finer = self.levels
         total: Tensor = coarse
         for level in finer:
             total = level + nn.functional.interpolate(total, level.shape[2:], mode="trilinear", align_corners=True)
-        return total
+        return smoothed(total)
 
     def refine(self, progress: float) -> None:
-        self.shown = self.growth.shown(progress)
+        """Nothing: all of the grid is there from the start."""
 
     def parameter_groups(self) -> Iterator[tuple[list[nn.Parameter], float]]:
         yield list(self.levels), 1.0
@@ -179,15 +160,14 @@ class VoxelField(GridField):
     """
 
     def __init__(
-        self, channels: int = 3, growth: Growth | None = None, blob: Blob | None = None, depth: Ramp | None = None
+        self, channels: int = 3, sizes: Sequence[int] = SIZES, blob: Blob | None = None, depth: Ramp | None = None
     ) -> None:
-        super().__init__(channels, growth)
+        super().__init__(channels, sizes)
         self.blob = blob or Blob()
         self.depth = depth
 
     @torch.no_grad()
     def refine(self, progress: float) -> None:
-        super().refine(progress)
         if self.depth is not None:
             share = self.depth.at(progress) / len(self.levels)
             for level in self.levels:
@@ -195,6 +175,19 @@ class VoxelField(GridField):
 
     def _density(self, x: Float[Tensor, "n 3"], learnt: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         return activated_density(learnt + self.blob(x))
+
+
+def smoothed(grid: Float[Tensor, "1 k G G G"]) -> Float[Tensor, "1 k G G G"]:
+    """Each number averaged with its neighbours, by (1, 2, 1) / 4 along each axis; those at the ends of it stay.
+
+    Interpolated linearly, a grid has creases in every one of its planes, which a lit surface shows as terraces.
+    """
+    for axis in (2, 3, 4):
+        inner = grid.shape[axis] - 2
+        before, here, after = (grid.narrow(axis, start, inner) for start in range(3))
+        ends = grid.narrow(axis, 0, 1), grid.narrow(axis, inner + 1, 1)
+        grid = torch.cat([ends[0], (before + 2 * here + after) / 4, ends[1]], axis)
+    return grid
 
 
 def sampled(grid: Float[Tensor, "1 k G G G"], x: Float[Tensor, "n 3"]) -> Float[Tensor, "n k"]:

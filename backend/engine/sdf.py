@@ -4,13 +4,14 @@ VolSDF (Yariv et al., arXiv 2106.12052). Letters: n points, G grid points per ax
 in metres, negative inside, beta the width in metres over which matter fades out around it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backend.engine.fields import BOUND, GridField, Growth
+from backend.engine.fields import BOUND, SIZES, GridField
 
 RADIUS = 0.5
 """Of the ball, in metres, that a field starts as. With the first beta it is as soft as `Blob`."""
@@ -57,13 +58,12 @@ class SdfField(GridField):
     beta follows from the progress alone and is not part of the state: refine, then load.
     """
 
-    def __init__(self, channels: int = 3, growth: Growth | None = None, sharpening: Sharpening | None = None) -> None:
-        super().__init__(channels, growth)
+    def __init__(self, channels: int = 3, sizes: Sequence[int] = SIZES, sharpening: Sharpening | None = None) -> None:
+        super().__init__(channels, sizes)
         self.sharpening = sharpening or Sharpening()
         self.beta = self.sharpening.beta(0.0)
 
     def refine(self, progress: float) -> None:
-        super().refine(progress)
         self.beta = self.sharpening.beta(progress)
 
     def distance(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from backend.engine.cameras import CameraDistribution, ring
-from backend.engine.fields import Growth, VoxelField
+from backend.engine.fields import VoxelField
 from backend.engine.optimise import Progress, Resumption, optimise
 from backend.engine.randomness import generator
 from backend.engine.regularisers import Ramp
@@ -33,7 +33,7 @@ SETTINGS = Settings(
 
 
 def small_field() -> VoxelField:
-    return VoxelField(growth=Growth((6,), (0.0,)))
+    return VoxelField(sizes=(6,))
 
 
 def last(steps: Any) -> Progress:

@@ -6,14 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.engine.fields import DENSITY_SCALE, Blob, Growth, VoxelField, activated_colour, activated_density
+from backend.engine.fields import DENSITY_SCALE, Blob, VoxelField, activated_colour, activated_density
 from backend.engine.regularisers import Ramp
 
 
 def voxels(*sizes: int, channels: int = 4) -> VoxelField:
     """A field of one size or several, a latent one by default: its colour is the bare interpolation."""
-    starts = tuple(i / len(sizes) for i in range(len(sizes)))
-    return VoxelField(channels, Growth(sizes, starts))
+    return VoxelField(channels, sizes)
 
 
 def fill(field: VoxelField, values: Tensor) -> VoxelField:
@@ -49,12 +48,12 @@ def test_linear_functions_come_back_exactly(size: int, generator: torch.Generato
     torch.testing.assert_close(field.density(x), density, atol=1e-3, rtol=1e-5)
 
 
-def test_grid_points_hold_their_own_values(generator: torch.Generator) -> None:
-    field = voxels(4)
-    values = torch.randn(field.grid.shape, generator=generator)
-    fill(field, values)
-    found = field.colour(points(4).flatten(0, 2))
-    torch.testing.assert_close(found, values[0, 1:].flatten(1).T, atol=1e-5, rtol=0)
+def test_a_point_of_the_grid_shares_its_value_with_its_neighbours() -> None:
+    values = torch.zeros(1, 5, 5, 5, 5)
+    values[0, 1, 2, 2, 2] = 64.0
+    found = fill(voxels(5), values).colour(points(5).flatten(0, 2))[:, 0].view(5, 5, 5)
+    share = torch.tensor([0.0, 1.0, 2.0, 1.0, 0.0])
+    torch.testing.assert_close(found, share[:, None, None] * share[:, None] * share)
 
 
 def test_a_cell_by_hand() -> None:
@@ -95,38 +94,26 @@ def test_the_grid_is_constant_beyond_the_cube(generator: torch.Generator) -> Non
     torch.testing.assert_close(field.colour(outside), field.colour(outside.clamp(-1, 1)))
 
 
-def test_a_point_moves_only_the_eight_corners_around_it() -> None:
-    field = voxels(5)
-    field.colour(torch.tensor([[0.1, -0.6, 0.9]])).sum().backward()
+def test_a_point_moves_the_corners_around_it_and_their_neighbours_alone() -> None:
+    field = voxels(9)
+    field.colour(torch.tensor([[0.1, -0.6, 0.7]])).sum().backward()
     assert field.levels[0].grad is not None
     moved = field.levels[0].grad[0, 1].nonzero()
-    # Cells are 0.5 wide from -1 on: x in cell 2, y in cell 0, z in cell 3.
-    assert moved.tolist() == [[z, y, x] for z in (3, 4) for y in (0, 1) for x in (2, 3)]
+    # Cells are 0.25 wide from -1 on: x in cell 4, y in cell 1, z in cell 6. Those at the end of an axis have their own.
+    assert moved.tolist() == [[z, y, x] for z in (5, 6, 7, 8) for y in (0, 1, 2, 3) for x in (3, 4, 5, 6)]
     assert field.levels[0].grad[0, 1].sum().item() == pytest.approx(1)
 
 
-def test_a_finer_grid_starts_without_changing_anything_and_then_adds_detail(generator: torch.Generator) -> None:
-    field = fill(voxels(5, 9), torch.randn(1, 5, 5, 5, 5, generator=generator))
-    x = torch.rand(200, 3, generator=generator) * 2 - 1
-    before = field.density_and_colour(x)
-    field.refine(0.49)
-    assert field.grid.shape == (1, 5, 5, 5, 5)
-    field.refine(0.5)
-    assert field.grid.shape == (1, 5, 9, 9, 9)
-    for after, was in zip(field.density_and_colour(x), before, strict=True):
-        torch.testing.assert_close(after, was, atol=2e-4, rtol=1e-5)
-    with torch.no_grad():
-        field.levels[1][0, 1, 0, 0, 1] = 8.0
-    # Cells of the finer grid are 0.25 wide: its second point in x is at -0.75.
-    found = field.colour(torch.tensor([[-0.75, -1.0, -1.0]]))[0, 0] - field.levels[0][0, 1, 0, 0, :2].mean()
-    torch.testing.assert_close(found, torch.tensor(8.0))
-
-
-def test_levels_that_do_not_count_yet_get_no_gradient() -> None:
+def test_a_finer_grid_adds_to_what_a_coarser_one_says(generator: torch.Generator) -> None:
     field = voxels(5, 9)
-    field.colour(torch.zeros(1, 3)).sum().backward()
-    assert field.levels[0].grad is not None
-    assert field.levels[1].grad is None
+    coarse = torch.randn(5, generator=generator)
+    with torch.no_grad():
+        field.levels[0].copy_(coarse[None, :, None, None, None].expand_as(field.levels[0]))
+        field.levels[1][0, 1, 0, 0, 0] = 8.0
+    # Cells of the finer grid are 0.25 wide.
+    found = field.colour(torch.tensor([[-1.0, -1.0, -1.0], [-0.875, -1.0, -1.0], [-0.5, -1.0, -1.0]]))
+    torch.testing.assert_close(found[:, 1:], coarse[2:].expand(3, -1))
+    torch.testing.assert_close(found[:, 0] - coarse[1], torch.tensor([8.0, 5.0, 0.0]))
 
 
 def test_all_parameters_are_in_one_group_at_the_usual_pace() -> None:
@@ -134,25 +121,6 @@ def test_all_parameters_are_in_one_group_at_the_usual_pace() -> None:
     ((parameters, rate),) = field.parameter_groups()
     assert rate == 1
     assert [id(p) for p in parameters] == [id(p) for p in field.parameters()]
-
-
-@pytest.mark.parametrize(
-    ("resolutions", "starts"), [((32, 64), (0.0,)), ((32,), (0.1,)), ((), ()), ((32,), (0.0, 0.5))]
-)
-def test_growth_without_a_start_is_refused(resolutions: tuple[int, ...], starts: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="needs a start"):
-        Growth(resolutions, starts)
-
-
-@pytest.mark.parametrize(("resolutions", "starts"), [((32, 16), (0.0, 0.5)), ((16, 32, 64), (0.0, 0.5, 0.2))])
-def test_growth_that_goes_back_is_refused(resolutions: tuple[int, ...], starts: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="coarse to fine"):
-        Growth(resolutions, starts)
-
-
-def test_growth_is_due_from_its_start_on() -> None:
-    growth = Growth((8, 16, 32), (0.0, 0.25, 0.75))
-    assert [growth.shown(p) for p in (0.0, 0.2499, 0.25, 0.7499, 0.75, 1.0)] == [1, 1, 2, 2, 3, 3]
 
 
 def test_the_blob_by_hand() -> None:
@@ -209,13 +177,13 @@ def steps_back(field: VoxelField, away: int) -> int:
 
 
 def test_what_was_carved_away_comes_back_sooner_in_a_field_of_limited_depth() -> None:
-    growth = Growth((4, 8), (0.0, 0.0))
-    assert steps_back(VoxelField(growth=growth), 200) > 120
-    assert steps_back(VoxelField(growth=growth, depth=Ramp(6.0, 6.0)), 200) < 60
+    sizes = (4, 8)
+    assert steps_back(VoxelField(sizes=sizes), 200) > 120
+    assert steps_back(VoxelField(sizes=sizes, depth=Ramp(6.0, 6.0)), 200) < 60
 
 
 def test_the_depth_of_a_field_is_shared_by_its_levels_and_changes_over_the_run() -> None:
-    field = VoxelField(growth=Growth((4, 8), (0.0, 0.0)), depth=Ramp(2.0, 8.0, begin=0.5))
+    field = VoxelField(sizes=(4, 8), depth=Ramp(2.0, 8.0, begin=0.5))
     with torch.no_grad():
         for level in field.levels:
             level.fill_(-9.0)

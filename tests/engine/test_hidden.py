@@ -6,7 +6,7 @@ from torch import Tensor
 
 from backend.engine import normals, rendering
 from backend.engine.cameras import ring
-from backend.engine.fields import Growth, VoxelField
+from backend.engine.fields import VoxelField
 from backend.engine.hashgrid import HashGridConfig, HashGridField
 from backend.engine.regularisers import entropy, opacity
 from backend.engine.rendering import Occupancy, render
@@ -18,7 +18,7 @@ class Partly(VoxelField):
     """A rough field, opaque on one side of x = 0 and thin on the other."""
 
     def __init__(self, generator: torch.Generator) -> None:
-        super().__init__(3, Growth((9,), (0.0,)))
+        super().__init__(3, (9,))
         with torch.no_grad():
             self.levels[0].copy_(torch.randn(self.levels[0].shape, generator=generator))
             self.levels[0][0, 0] += torch.linspace(-4, 8, 9)
@@ -73,7 +73,7 @@ def test_the_weights_of_what_is_seen_are_those_among_all(
 
 
 def test_what_is_not_a_number_is_not_hidden() -> None:
-    field = VoxelField(growth=Growth((4,), (0.0,)))
+    field = VoxelField(sizes=(4,))
     with torch.no_grad():
         field.levels[0][0, 0] = torch.nan
     assert render(field, ring(1, 20), 5, EVERYWHERE, 0.1).colour.isnan().any()
@@ -83,7 +83,7 @@ class CountingVoxels(VoxelField):
     """Remembers how many points it was asked for, each time."""
 
     def __init__(self) -> None:
-        super().__init__(3, Growth((5,), (0.0,)))
+        super().__init__(3, (5,))
         self.asked: list[int] = []
 
     def density_and_colour(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from backend.engine.cameras import CameraDistribution, Cameras, ring
-from backend.engine.fields import Growth, VoxelField
+from backend.engine.fields import VoxelField
 from backend.engine.finite import PATIENCE, NonFiniteError
 from backend.engine.names import RULES
 from backend.engine.optimise import Progress, Resumption, optimise
@@ -39,7 +39,7 @@ EVERYTHING = Settings(
 
 
 def small_field() -> VoxelField:
-    return VoxelField(growth=Growth((6, 9), (0.0, 0.5)))
+    return VoxelField(sizes=(6, 9))
 
 
 def last(steps: Any) -> Progress:

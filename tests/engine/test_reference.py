@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from backend.engine.cameras import ring
-from backend.engine.fields import Growth, VoxelField
+from backend.engine.fields import VoxelField
 from backend.engine.occupancy import Occupancy
 from backend.engine.optimise import optimise
 from backend.engine.reference import Reference
@@ -107,7 +107,7 @@ def test_a_field_comes_to_look_like_the_picture_from_the_front(
     colour = torch.where(above, torch.tensor(GREEN)[:, None, None], torch.tensor((0.8, 0.1, 0.1))[:, None, None])
     reference = Reference(FRONT, opacity, colour * opacity)
     settings = Settings(steps=60, views=2, cfg=1.0, spacing=0.05, occupancy_resolution=16)
-    field = VoxelField(growth=Growth((8, 16), (0.0, 0.0)))
+    field = VoxelField(sizes=(8, 16))
     *_, last = optimise(field, gaussian((0.5,) * 3, size=24), no_prompts, settings, 0, reference=reference)
     seen = last.render(FRONT, 48)
     error = (seen.colour[0] - reference.colour).square().mean()

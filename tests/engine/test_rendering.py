@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backend.engine import rendering
 from backend.engine.cameras import Cameras, framing, ring
-from backend.engine.fields import Field, Growth, VoxelField
+from backend.engine.fields import Field, VoxelField
 from backend.engine.rendering import Occupancy, march, render, render_weights, stratified
 
 EVERYWHERE = Occupancy(torch.ones(8, 8, 8, dtype=torch.bool))
@@ -293,7 +293,7 @@ def test_skipping_empty_cells_changes_nothing() -> None:
 
 
 def test_nothing_to_see_is_a_black_picture_that_can_be_differentiated() -> None:
-    field = VoxelField(growth=Growth((4,), (0.0,)))
+    field = VoxelField(sizes=(4,))
     nowhere = Occupancy(torch.zeros(8, 8, 8, dtype=torch.bool))
     view = render(field, ring(2, elevation_degrees=0), 5, nowhere, 0.1)
     assert view.colour.shape == (2, 3, 5, 5)
@@ -372,7 +372,7 @@ def test_stratified_pictures_come_from_the_generator_alone() -> None:
 
 
 def test_gradients_of_a_picture_against_finite_differences(generator: torch.Generator) -> None:
-    field = VoxelField(growth=Growth((3,), (0.0,))).double()
+    field = VoxelField(sizes=(3,)).double()
     grid = torch.randn(field.grid.shape, generator=generator, dtype=torch.float64).mul(0.5).sub(2).requires_grad_()
 
     class Module(torch.nn.Module):

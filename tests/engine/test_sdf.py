@@ -12,7 +12,7 @@ from scipy.stats import laplace
 from torch import Tensor
 
 from backend.engine.cameras import Cameras, framing, ring
-from backend.engine.fields import DistanceField, Growth, TrainableField, VoxelField
+from backend.engine.fields import DistanceField, TrainableField, VoxelField
 from backend.engine.normals import surface
 from backend.engine.occupancy import Occupancy
 from backend.engine.optimise import Progress, Resumption, optimise
@@ -38,7 +38,7 @@ SETTINGS = Settings(
 
 
 def small() -> SdfField:
-    return SdfField(growth=Growth((5, 9), (0.0, 0.5)))
+    return SdfField(sizes=(5, 9))
 
 
 def ball(beta: float) -> SdfField:
@@ -171,7 +171,7 @@ def last(steps: Any) -> Progress:
 def test_only_distances_are_asked_to_be_distances(gaussian: Callable[..., Guidance], no_prompts: Prompts) -> None:
     assert isinstance(small(), DistanceField)
     assert not isinstance(VoxelField(), DistanceField)
-    for field, asked in ((small(), True), (VoxelField(growth=Growth((5,), (0.0,))), False)):
+    for field, asked in ((small(), True), (VoxelField(sizes=(5,)), False)):
         assert isinstance(field, TrainableField)
         losses = last(optimise(field, gaussian((0.5,) * 3), no_prompts, SETTINGS, seed=0)).losses
         assert ("eikonal" in losses) == asked

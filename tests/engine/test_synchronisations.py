@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from backend.engine.fields import Growth, VoxelField
+from backend.engine.fields import VoxelField
 from backend.engine.optimise import optimise
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Regularisation, Settings, Shading
@@ -33,7 +33,7 @@ MARCHED, LOOKED_AT = 3, 1
 
 def waits(guidance: Guidance, prompts: Prompts, settings: Settings, at_once: int | None) -> list[dict[str, int]]:
     """Of each step but the first, in which Adam and caches begin."""
-    field = VoxelField(growth=Growth((6, 9), (0.0, 0.5)))
+    field = VoxelField(sizes=(6, 9))
     run = optimise(field, guidance, prompts, settings, seed=0, views_at_once=at_once)
     found = []
     for _ in range(settings.steps):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from backend.engine.fields import Growth, VoxelField
+from backend.engine.fields import VoxelField
 from backend.engine.latents import displayed
 from backend.engine.names import RULES, RuleName
 from backend.engine.optimise import optimise
@@ -50,7 +50,7 @@ def assert_moved(folder: Path, kind: str, latent_field: bool, rule: RuleName) ->
     settings = replace(
         chosen.optimisation, steps=3, views=2, spacing=0.2, occupancy_resolution=8, shading=shading, rule=rule
     )
-    field = VoxelField(guidance.channels, Growth((6,), (0.0,)))
+    field = VoxelField(guidance.channels, (6,))
     avoid = PerpNeg() if chosen.perp_neg else None
     texts = encode(guidance, "a mug", mode=chosen.view_mode, perp_neg=avoid, contrast=(bridge.BETTER, bridge.WORSE))
     rival = LoraRival(guidance, torch.Generator().manual_seed(0), 1e-4) if rule == "vsd" else None
@@ -84,7 +84,7 @@ def test_view_by_view_a_step_has_the_same_gradient(folders: dict[str, Path], rul
     texts = encode(guidance, "a mug", perp_neg=PerpNeg(), contrast=(bridge.BETTER, bridge.WORSE))
 
     def gradient(asked: DiffusionGuidance, at_once: int | None) -> torch.Tensor:
-        field = VoxelField(guidance.channels, Growth((6,), (0.0,)))
+        field = VoxelField(guidance.channels, (6,))
         (progress,) = optimise(field, asked, texts, settings, seed=0, views_at_once=at_once)
         return progress.state()["optimiser.0.exp_avg"]
 
@@ -100,6 +100,6 @@ def test_view_by_view_no_view_is_encoded_twice(folders: dict[str, Path], monkeyp
         guidance._parts.vae, "encode", lambda pixels: encoded.append(len(pixels)) or encode_images(pixels)
     )
     settings = Settings(steps=1, views=4, spacing=0.2, occupancy_resolution=8)
-    field = VoxelField(guidance.channels, Growth((6,), (0.0,)))
+    field = VoxelField(guidance.channels, (6,))
     list(optimise(field, guidance.lean(1), encode(guidance, "a mug"), settings, seed=0, views_at_once=1))
     assert encoded == [1, 1, 1, 1]

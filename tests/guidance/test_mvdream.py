@@ -17,7 +17,7 @@ from torch import Tensor
 
 from backend.cli import main
 from backend.engine.cameras import Cameras, EvenRigs
-from backend.engine.fields import Growth, VoxelField
+from backend.engine.fields import VoxelField
 from backend.engine.optimise import optimise
 from backend.errors import UserError
 from backend.guidance import folders as folder_facts
@@ -363,7 +363,7 @@ def test_a_full_disk_is_seen_before_the_conversion(
 
 def test_a_step_by_its_own_tuning_moves_a_field(guidance: DiffusionGuidance) -> None:
     tuning = tuned(preset("draft", small=False, device="cpu", multi_view=True), small=False, multi_view=True)
-    field = VoxelField(3, Growth((6,), (0.0,)))
+    field = VoxelField(3, (6,))
     texts = encode(guidance, "a mug", mode=tuning.view_mode)
     settings = replace(tuning.optimisation, spacing=0.2, occupancy_resolution=8)
     assert next(optimise(field, guidance, texts, settings, seed=0)).t == 980

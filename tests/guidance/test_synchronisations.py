@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from backend.engine.fields import Growth, VoxelField
+from backend.engine.fields import VoxelField
 from backend.engine.optimise import optimise
 from backend.engine.settings import Shading
 from backend.guidance.loading import load
@@ -37,7 +37,7 @@ def test_a_model_has_a_step_wait_for_perp_neg_alone(
     )
     avoid = PerpNeg() if chosen.perp_neg else None
     texts = encode(guidance, "a mug", mode=chosen.view_mode, perp_neg=avoid, above=chosen.above)
-    run = optimise(VoxelField(guidance.channels, Growth((6,), (0.0,))), guidance, texts, settings, seed=0)
+    run = optimise(VoxelField(guidance.channels, (6,)), guidance, texts, settings, seed=0)
     found = []
     for _ in range(3):
         with Waits() as waited:

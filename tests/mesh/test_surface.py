@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backend.engine.cameras import ring
-from backend.engine.fields import Blob, GridField, Growth, VoxelField
+from backend.engine.fields import Blob, GridField, VoxelField
 from backend.engine.occupancy import Occupancy
 from backend.engine.reference import Reference
 from backend.engine.rendering import render
@@ -151,11 +151,11 @@ def test_the_found_level_has_the_silhouette_of_the_render(width: float) -> None:
 
 
 def rough_voxels() -> GridField:
-    return VoxelField(growth=Growth((48,), (0.0,)), blob=Blob(centre=16.0, slope=40.0))
+    return VoxelField(sizes=(48,), blob=Blob(centre=16.0, slope=40.0))
 
 
 def sharp_distances() -> GridField:
-    field = SdfField(growth=Growth((12,), (0.0,)))
+    field = SdfField(sizes=(12,))
     field.refine(1.0)
     return field
 
