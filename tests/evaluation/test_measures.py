@@ -155,7 +155,7 @@ def test_the_judge_knows_exact_shapes_by_our_renders(net: Judge, name: str, colo
     assert found["r_precision"] == found["few"] == found["grey"] == 1
     assert found["confidence"] > 0.3
     assert found["colour"] < 2
-    other = measures.of_mesh(coloured(exact(name), colour), net, net.lexicon.knows("a green dresser"), None)
+    other = measures.of_mesh(coloured(exact(name), colour), net, net.lexicon.knows("a green wardrobe"), None)
     assert other["r_precision"] == other["few"] == 0
     assert other["colour"] > 30
 
