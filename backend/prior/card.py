@@ -80,7 +80,8 @@ def parts(prior: Prior, net: judge.Judge) -> str:
         (
             "unet",
             f"UNet2DConditionModel, {_millions(prior.unet)} parameters: {channels} channels; works on pixels in "
-            f"[-1, 1], {fold} x {fold} of them folded into one position; told camera and light as class labels",
+            f"[-1, 1], {fold} x {fold} of them folded into one position; told camera and light as class labels, and "
+            f"where each position lies as {prior.unet.config.in_channels - 3 * fold**2} channels more",
         ),
         (
             "text_encoder",
