@@ -7,7 +7,7 @@ import torch
 from tqdm import tqdm
 
 from backend.evaluation.gallery import marks_for, save, shown, table
-from backend.evaluation.prompts import PRESETS, Prompts
+from backend.evaluation.prompts import TRIED, Prompts
 from backend.evaluation.references import References
 from backend.guidance import library
 from backend.pipeline.request import Request
@@ -23,7 +23,7 @@ _COLUMNS = 12
 @click.option("--schedule", help="Another schedule than the preset's.")
 @click.option("--steps", type=int, help="Another length than the preset's.")
 @click.option(
-    "--prompts", "count", type=click.IntRange(1, PRESETS), default=48, show_default=True, help="How many of them."
+    "--prompts", "count", type=click.IntRange(1, TRIED), default=48, show_default=True, help="How many of them."
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(

@@ -14,11 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backend.engine.names import View
-
-ABOVE_FROM_DEGREES = 40.0
-"""Elevation from which a view is called "above" rather than by its azimuth."""
-
 RIG_JITTER = 0.4
 """How far apart, at most, two cameras of a rig may be from their even places, as a share of the turn between them."""
 
@@ -205,13 +200,3 @@ def ring(count: int, elevation_degrees: float, fov_degrees: float = 40.0, margin
         fov=full * math.radians(fov_degrees),
         margin=full * margin,
     )
-
-
-def view_name(azimuth: float, elevation: float) -> View:
-    """The word for a camera at `azimuth`, `elevation` (radians): quarters around, and above from 40 degrees up."""
-    if math.degrees(elevation) >= ABOVE_FROM_DEGREES:
-        return "above"
-    toward_front = math.cos(azimuth)
-    if toward_front >= math.sqrt(0.5):
-        return "front"
-    return "back" if toward_front <= -math.sqrt(0.5) else "side"

@@ -115,10 +115,9 @@ class GridField(nn.Module):
         super().__init__()
         self.levels = nn.ParameterList(nn.Parameter(torch.zeros(1, 1 + channels, size, size, size)) for size in sizes)
 
-    @property
-    def grid(self) -> Float[Tensor, "1 k G G G"]:
-        """The sum of the grids, at the resolution of the last one, without its terraces."""
-        coarse, *finer = self.levels
+    def grid(self, numbers: slice = slice(None)) -> Float[Tensor, "1 k G G G"]:
+        """The sum of the grids, at the resolution of the last one, without its terraces. numbers: which of them."""
+        coarse, *finer = (level[:, numbers] for level in self.levels)
         total: Tensor = coarse
         for level in finer:
             total = level + nn.functional.interpolate(total, level.shape[2:], mode="trilinear", align_corners=True)
@@ -131,21 +130,21 @@ class GridField(nn.Module):
         yield list(self.levels), 1.0
 
     def roughness(self, generator: torch.Generator) -> Float[Tensor, ""]:
-        return total_variation(self.grid)
+        return total_variation(self.grid())
 
     def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         return self._density(x, self._learnt(x))
 
     def colour(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
-        return activated_colour(sampled(self.grid[:, 1:], x))
+        return activated_colour(sampled(self.grid(slice(1, None)), x))
 
     def density_and_colour(self, x: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c"]]:
-        raw = sampled(self.grid, x)
+        raw = sampled(self.grid(), x)
         return self._density(x, raw[:, 0]), activated_colour(raw[:, 1:])
 
     def _learnt(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """The grid's first number at points."""
-        return sampled(self.grid[:, :1], x)[:, 0]
+        return sampled(self.grid(slice(1)), x)[:, 0]
 
     def _density(self, x: Float[Tensor, "n 3"], learnt: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Density at points, of what the grid's first number is there."""

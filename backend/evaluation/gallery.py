@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backend.engine.cameras import framing
-from backend.evaluation.measures import FEW, of_mesh
+from backend.evaluation.measures import of_mesh
 from backend.evaluation.references import F_LOOSE, F_THRESHOLD, References
 from backend.mesh.glb import read_glb
 from backend.mesh.pictures import lit
@@ -23,7 +23,7 @@ from backend.pipeline.generate import generate
 from backend.pipeline.job import planned
 from backend.pipeline.request import Request
 from backend.pipeline.results import MESH
-from backend.prior.judge import Judge
+from backend.prior.judge import FEW, Judge
 
 SHEET_PIXELS = 128
 

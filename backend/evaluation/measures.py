@@ -5,7 +5,6 @@ The same measures serve fields, written meshes and single pictures. Letters: V v
 """
 
 import base64
-import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from backend.mesh import raycast
 from backend.mesh import surface as extraction
 from backend.mesh.asset import Asset, TriangleMesh
 from backend.prior import measured_colour
-from backend.prior.judge import Judge, judging_views, ranks
+from backend.prior.judge import EIGHTH, FEW, Judge, judging_views, ranks
 from backend.prior.lexicon import Understanding
 
 AMBIENT = 0.5
@@ -35,9 +34,6 @@ GREY = 0.6
 _PIXELS = 64
 _SPACING = 0.03
 
-FEW = 5
-"""Answers among which the right one is to be, see `judged`."""
-
 F_SCORES = ("f_score", "f_score_loose")
 OF_MESHES = ("r_precision", "few", "confidence", "grey", "facing", "colour", *F_SCORES)
 """The measures of exported meshes. Some lack the last four, see `of_object`."""
@@ -45,7 +41,6 @@ OF_MESHES = ("r_precision", "few", "confidence", "grey", "facing", "colour", *F_
 _FRONT, _BACK = 0, 4
 """Sectors of the judge."""
 
-_EIGHTH = math.pi / 4
 _HALF_COVERED = 0.5
 NOTHING_SEEN = 100.0
 """CIEDE2000 from a colour to that of an object which is not there: as far as from black to white."""
@@ -109,7 +104,7 @@ def has_front(net: Judge, asked: Understanding) -> bool:
 @torch.no_grad()
 def facing(net: Judge, textured: Float[Tensor, "8 3 H W"]) -> float:
     """1 if the object in the judging views is turned away by less than 45 degrees from where it should face, else 0."""
-    return float(net(textured).together().azimuth.abs().item() < _EIGHTH)
+    return float(net(textured).together().azimuth.abs().item() < EIGHTH)
 
 
 @torch.no_grad()

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from backend.prior.lexicon import Lexicon
-from backend.prior.wording import asked_for
+from backend.prior.wording import asked_for, every_other
 
-PRESETS, COMPARED, TUNING = 120, 24, 12
+TRIED, COMPARED, TUNING = 120, 24, 12
 """How many prompts there are of each kind; see `Prompts`."""
 
 
@@ -25,9 +25,6 @@ class Prompts:
         draw = random.Random(0)
         nouns = sorted(lexicon.numbers)
         nouns, colours = (draw.sample(words, len(words)) for words in (nouns, lexicon.colours))
-        asked = [
-            asked_for(noun, colours[number // 2 % len(colours)] if number % 2 else None)
-            for number, noun in enumerate(nouns)
-        ]
-        ends = [0, *accumulate((PRESETS, COMPARED, TUNING))]
+        asked = [asked_for(noun, every_other(number, colours)) for number, noun in enumerate(nouns)]
+        ends = [0, *accumulate((TRIED, COMPARED, TUNING))]
         return cls(*(tuple(asked[begin:end]) for begin, end in pairwise(ends)))

@@ -2,8 +2,8 @@
 
 from backend.evaluation import statistics
 from backend.evaluation.claims import COST, DIVERSE
-from backend.evaluation.measures import FEW
 from backend.evaluation.references import F_LOOSE, F_THRESHOLD
+from backend.prior.judge import FEW
 
 READING = f"""## How to read this
 
@@ -13,10 +13,10 @@ READING = f"""## How to read this
   time_prior_ddpm is by W_d * W_p, as in the paper's later version, whose W_p is one bell of its own: m = 500 and
   s = 125 are what others say, not checked. "W_d * time_prior" in the ablations multiplies by time_prior's W_p instead.
   linear goes at an even pace, sqrt (HiFA) fast at first and ends at t = 300.
-- Prompts name objects drawn from all that the model knows, every other one in a colour. R-precision: of all objects
-  that the judge knows, the one asked for scores highest, eight views together; what it may be called as well counts
-  as right, a synonym or a more general word. Right among the first five: it is one of the {FEW} highest. The judge
-  took no part in guidance, but learnt from most of the same objects.
+- Prompts name objects drawn from all that the built-in model knows, every other one in a colour. R-precision: of all
+  objects that the judge knows, the one asked for scores highest, eight views together; what it may be called as well
+  counts as right, a synonym or a more general word. Right among the first five: it is one of the {FEW} highest. The
+  judge took no part in guidance, but learnt from most of the same objects.
 - Confidence: the probability that the judge gives to right answers, in the mean over views. Grey: it names the object
   from renders without colours. Facing right: of objects that have a front, it is less than 45 degrees off. A front on
   both sides: of these, the view opposite the most front-like one looks like one, too. CIEDE2000: how far the main
@@ -33,6 +33,6 @@ READING = f"""## How to read this
   of {statistics.RELEVANT}; "not reproduced": it is below 0. No extra cost: it is below {COST:.0%}, or above.
   Otherwise, or where fewer than {statistics.FEWEST} prompts differ at all, "undecided" at this sample size. Many
   claims are tested at once, each by itself: one in twenty intervals misses.
-- The defaults were chosen on time_prior before, by prompts that were drawn anew from the same objects; whatever
-  favour that is, it is time_prior's.
+- The defaults were chosen on time_prior before, on other prompts, some for the same objects; whatever favour that is,
+  it is time_prior's.
 - Seconds are of machines that others may share; only their ratios within pairs are used."""

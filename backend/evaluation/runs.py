@@ -18,7 +18,7 @@ Suite = Literal["2d", "3d", "ablations", "presets"]
 SUITES: tuple[Suite, ...] = get_args(Suite)
 
 DEFAULT = "default"
-ABLATION_BUDGETS, ABLATION_SEEDS = (60, 180), 2
+ABLATION_BUDGETS, ABLATION_SEEDS = (120, 300), 2
 
 _COMMON = 40
 """Of the prompts that Standard is tried on, those that all presets are."""
@@ -47,10 +47,12 @@ ABLATIONS: Mapping[str, Variant] = {
     "weight sds": Variant(optimisation={"weight": "sds"}),
     "decay to 0.1": Variant(optimisation={"final_rate": 0.1}),
     "no decay": Variant(optimisation={"final_rate": 1.0}),
-    "cfg=2.5": Variant(request={"cfg": 2.5}),
-    "cfg=7.5": Variant(request={"cfg": 7.5}),
+    "cfg=4": Variant(request={"cfg": 4.0}),
     "cfg=15": Variant(request={"cfg": 15.0}),
+    "views apart": Variant(optimisation={"joint_views": 1}),
+    "no limit of depth": Variant(optimisation={"depth": None}),
     "hashgrid": Variant(request={"field": "hashgrid"}),
+    "sdf": Variant(request={"field": "sdf"}),
 }
 """One change each to time_prior as it comes."""
 

@@ -9,6 +9,7 @@ Letters: B views, K conditionings.
 
 from dataclasses import dataclass
 
+from backend.engine.fields import SIZES
 from backend.engine.names import FieldName
 from backend.engine.rendering import POINTS_KEPT
 
@@ -32,8 +33,10 @@ SAMPLE_BYTES: dict[FieldName, float] = {"voxel": 100, "hashgrid": 1000, "sdf": 1
 BARE_BYTES = 100
 """That of a sample beyond `POINTS_KEPT`, where the field's own work is done again."""
 
-TRAINING_BYTES: dict[FieldName, float] = {"voxel": 2e6, "hashgrid": 146e6, "sdf": 2e6}
-"""What a field's gradient and Adam's two means take."""
+_GRID_BYTES = 4 * 4 * sum(size**3 for size in SIZES)
+
+TRAINING_BYTES: dict[FieldName, float] = {"voxel": 15 * _GRID_BYTES, "hashgrid": 146e6, "sdf": 15 * _GRID_BYTES}
+"""What a field's gradient and Adam's two means take; and, of a grid, what summing and smoothing it keep: a dozen."""
 
 USABLE = 0.9
 """The share of the free memory that is planned with: allocators leave gaps, and kernels want room."""

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backend.engine.cameras import Cameras, view_name
+from backend.engine.cameras import Cameras
 from backend.engine.names import VIEWS, View
 from backend.guidance.interface import Guidance, Wishes
 
-ViewMode = Literal["interpolated", "nearest", "off"]
+ViewMode = Literal["interpolated", "off"]
 VIEW_MODES: tuple[ViewMode, ...] = get_args(ViewMode)
 
 SUFFIXES: dict[View, str] = {
@@ -29,7 +29,6 @@ Elevations = tuple[float, float]
 """In degrees, at which "above" sets in and is all."""
 
 ABOVE: Elevations = (20.0, 60.0)
-"""Halfway at `cameras.ABOVE_FROM_DEGREES`, as the built-in model was taught."""
 
 OVERHEAD: Elevations = (60.0, 80.0)
 """As photographs are described: an overhead view is one that looks down, and not just from above the horizon."""
@@ -80,8 +79,7 @@ class ViewPrompts:
     """A prompt, encoded once for all views.
 
     views: embeddings per view, or the plain prompt alone when `mode` is "off". negative: the negative
-    prompt's. mode: "interpolated" mixes embeddings by angle, "nearest" takes that of the view's name. above: where
-    mixtures turn to the view from above.
+    prompt's. mode: "interpolated" mixes embeddings by angle. above: where mixtures turn to the view from above.
     """
 
     views: Float[Tensor, "v L D"]
@@ -109,8 +107,7 @@ class ViewPrompts:
         """Of embeddings for all views, that for each camera."""
         if self.mode == "off":
             return embeddings.expand(len(cameras.azimuth), -1, -1)
-        shares = view_shares(cameras, self.above) if self.mode == "interpolated" else _nearest(cameras)
-        return torch.einsum("bv,vld->bld", shares.to(embeddings.device), embeddings)
+        return torch.einsum("bv,vld->bld", view_shares(cameras, self.above).to(embeddings.device), embeddings)
 
     def _kept_away(self, wishes: Wishes, perp_neg: PerpNeg, cameras: Cameras) -> Wishes:
         """With Perp-Neg's prompts, but for those that no camera needs to keep away from: each costs a prediction."""
@@ -143,8 +140,8 @@ def encode(
 def view_shares(cameras: Cameras, elevations: Elevations = ABOVE) -> Float[Tensor, "B 4"]:
     """How much of each view a camera sees: not negative, sum 1, with continuous derivatives.
 
-    Around: front cos^2 and side sin^2 of the azimuth, back cos^2 on the far side: halves where
-    `cameras.view_name` changes the name. Upwards all of them give way to "above", over `elevations`.
+    Around: front cos^2 and side sin^2 of the azimuth, back cos^2 on the far side. Upwards all of them give way to
+    "above", over `elevations`.
     """
     toward_front = torch.cos(cameras.azimuth)
     low, high = map(math.radians, elevations)
@@ -153,10 +150,3 @@ def view_shares(cameras: Cameras, elevations: Elevations = ABOVE) -> Float[Tenso
     front, back = toward_front.clamp(min=0).square(), toward_front.clamp(max=0).square()
     around = torch.stack([front, 1 - toward_front.square(), back], dim=1)
     return torch.cat([around * (1 - above)[:, None], above[:, None]], dim=1)
-
-
-def _nearest(cameras: Cameras) -> Float[Tensor, "B 4"]:
-    """One-hot shares: the view that has the camera's name."""
-    names = [view_name(*angles) for angles in zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True)]
-    indices = torch.tensor([VIEWS.index(name) for name in names])
-    return torch.nn.functional.one_hot(indices, len(VIEWS)).float()

@@ -33,10 +33,7 @@ _CLEAR, _OPAQUE = 0.05, 0.95
 _SOFTENING = 0.05
 """Densities well below this share of the level are all alike to the extraction."""
 _CLEARANCE = 1e-3
-_EMPTY = (
-    "nothing is left of the object: name its colour, if the prompt does not; "
-    "else try more steps, another seed, or a lower --level"
-)
+_EMPTY = "nothing is left of the object: try more steps, another seed, or a lower --level"
 _FULL = "the object is fog that fills the whole scene: try more steps, another seed, or a higher --level"
 _BROKEN = "the field holds values that are not finite: try another seed"
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 
+from backend.engine.fields import SIZES
 from backend.engine.names import FieldName, RuleName
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Settings, Shading
@@ -67,7 +68,7 @@ class Job:
         """The job as JSON-compatible facts, with the versions of what will carry it out."""
         # Where the model lies is this machine's business.
         model = {"name": self.model.name, "revision": self.model.revision, "licence": self.model.licence}
-        return {**asdict(self), **facts(self.start), "model": model, "versions": versions()}
+        return {**asdict(self), **facts(self.start), "grids": SIZES, "model": model, "versions": versions()}
 
     def with_numerics_of(self, recipe: dict[str, Any]) -> "Job":
         """This job, computed in the precision and with the threads that `recipe` names."""
@@ -95,9 +96,9 @@ def planned(request: Request) -> tuple[Job, list[str]]:
         _look_at(start)
     device = chosen_device(request.device)
     small, multi_view = words.of(model.folder) is not None, folders.is_multi_view(model.folder)
-    latent, told = folders.is_latent(model.folder), folders.takes_views(model.folder)
-    chosen = replace(preset(request.preset, small, device.type, latent, multi_view, told), **_overrides(request))
-    tuning = tuned(chosen, small, told, multi_view)
+    latent, takes_views = folders.is_latent(model.folder), folders.takes_views(model.folder)
+    chosen = replace(preset(request.preset, small, device.type, latent, multi_view), **_overrides(request))
+    tuning = tuned(chosen, small, takes_views, multi_view)
     optimisation, colours = _optimisations(request, tuning.optimisation, start)
     job = Job(
         prompt=request.prompt,

@@ -33,10 +33,8 @@ class Preset:
     paint: bool = False
 
 
-_SMALL_STEPS = {"draft": 60, "standard": 180, "high": 500}
-_SMALL_CFG = 4.0
-_TOLD_STEPS = {"draft": 120, "standard": 300, "high": 800}
-_TOLD_CFG = 8.0
+_SMALL_STEPS = {"draft": 120, "standard": 300, "high": 800}
+_SMALL_CFG = 8.0
 _LARGE_STEPS = {"draft": 1_000, "standard": 5_000, "high": 10_000}
 _LATENT_CFG = 100.0
 _PIXEL_CFG = 20.0
@@ -49,14 +47,11 @@ _FACES = {"draft": 5_000, "standard": 20_000, "high": 50_000}
 _TEXTURE = {"draft": 512, "standard": 1024, "high": 2048}
 
 
-def preset(
-    name: str, small: bool, device: str, latent: bool = True, multi_view: bool = False, told: bool = False
-) -> Preset:
+def preset(name: str, small: bool, device: str, latent: bool = True, multi_view: bool = False) -> Preset:
     """The preset `name` on a `device` of the kind "cpu", "cuda" or "mps".
 
     small: for a model like the built-in one, which was taught a vocabulary of its own, not for a large one. latent:
     whether a large one diffuses latents. multi_view: whether it draws rigs of views (see `folders.is_multi_view`).
-    told: whether a small one is told how each picture is taken (see `folders.takes_views`).
     """
     chosen = Preset(
         steps=(_SMALL_STEPS if small else _LARGE_STEPS)[name],
@@ -67,8 +62,6 @@ def preset(
         faces=_FACES[name],
         texture=_TEXTURE[name],
     )
-    if small and told:
-        return replace(chosen, steps=_TOLD_STEPS[name], cfg=_TOLD_CFG)
     if multi_view:
         return replace(chosen, steps=_MULTI_VIEW_STEPS[name], cfg=_MULTI_VIEW_CFG, schedule="window")
     if name == "draft" and not small:  # with Stable Diffusion 1.5 8 PFLOP; by four views and Perp-Neg it would be 22

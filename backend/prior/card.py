@@ -16,11 +16,10 @@ from torch import nn
 from backend.errors import UserError
 from backend.files import write_whole
 from backend.prior import catalogue, judge, model
-from backend.prior.evaluate import TABLE_BEGIN, TABLE_END
+from backend.prior.evaluate import CARD, TABLE_BEGIN, TABLE_END
 from backend.prior.lexicon import Lexicon
 from backend.prior.model import Prior
 
-CARD = "README.md"
 _BY = "CC-BY"
 _UNMEASURED = "Not measured yet."
 
@@ -76,12 +75,13 @@ def parts(prior: Prior, net: judge.Judge) -> str:
     """A table of what the model consists of."""
     channels = ", ".join(map(str, prior.unet.config.block_out_channels))
     width, fold = prior.text_encoder.config.hidden_size, prior.fold
+    more = prior.unet.config.in_channels - 3 * fold**2
+    places = f", and where each position lies as {more} channels more" if more else ""
     rows = [
         (
             "unet",
             f"UNet2DConditionModel, {_millions(prior.unet)} parameters: {channels} channels; works on pixels in "
-            f"[-1, 1], {fold} x {fold} of them folded into one position; told camera and light as class labels, and "
-            f"where each position lies as {prior.unet.config.in_channels - 3 * fold**2} channels more",
+            f"[-1, 1], {fold} x {fold} of them folded into one position; told camera and light as class labels{places}",
         ),
         (
             "text_encoder",

@@ -16,6 +16,9 @@ from backend.prior.synonyms import PATTERN_WORDS
 
 FILE = "catalogue.jsonl"
 
+SOLIDS = "solids"
+"""The group of the procedural ones, see `solids`."""
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -23,7 +23,7 @@ from backend.engine.shading import LightDistribution
 from backend.errors import UserError
 from backend.guidance.views import Views
 from backend.prior import judge, measured_colour, model, pool
-from backend.prior.judge import Judge, Verdict, off_course, ranks, right_answers
+from backend.prior.judge import EIGHTH, FEW, Judge, Verdict, off_course, ranks, right_answers
 from backend.prior.lessons import EXAM_VIEWS, Split
 from backend.prior.lexicon import Lexicon
 from backend.prior.model import Prior
@@ -31,14 +31,11 @@ from backend.prior.photographer import Photographer
 from backend.prior.pictures import save_captioned_sheet
 from backend.prior.pool import Pool
 from backend.prior.sample import sample
-from backend.prior.wording import asked_for
+from backend.prior.wording import asked_for, every_other
 
 SAMPLES = 1024
+CARD = "README.md"
 TABLE_BEGIN, TABLE_END = "<!-- scores -->", "<!-- /scores -->"
-
-_FIRST_FEW = 5
-_EIGHTH = math.pi / 4
-"""A view that is less off course is the right one of front, back, left and right."""
 
 _EXAM_SEED = 424_242
 _BATCH = 64
@@ -56,7 +53,7 @@ class Scores:
 
 _MEANINGS = {
     "noun_first": "right noun first",
-    "noun_among_few": f"right noun among the first {_FIRST_FEW}",
+    "noun_among_few": f"right noun among the first {FEW}",
     "facing": "facing right: front, back, left or right; of objects with a front",
     "colour": "CIEDE2000 from the colour asked for to that of the unlit picture, mean",
 }
@@ -87,8 +84,8 @@ class Marks:
         with_front, coloured = self.off[~self.off.isnan()], self.colour[~self.colour.isnan()]
         return Scores(
             noun_first=_share(self.rank < 1),
-            noun_among_few=_share(self.rank < _FIRST_FEW),
-            facing=_share(with_front < _EIGHTH),
+            noun_among_few=_share(self.rank < FEW),
+            facing=_share(with_front < EIGHTH),
             colour=coloured.mean().item(),
         )
 
@@ -106,7 +103,7 @@ def tasks(lexicon: Lexicon, count: int, generator: torch.Generator) -> list[Task
     found = []
     for number in range(count):
         noun = order[number % len(order)]
-        colour = lexicon.colours[number // 2 % len(lexicon.colours)] if number % 2 else None
+        colour = every_other(number, lexicon.colours)
         found.append(Task(noun, colour, asked_for(lexicon.nouns[noun].noun, colour)))
     return found
 
@@ -215,16 +212,16 @@ def _exam(
     off = off_course(azimuth, pool.cameras.azimuth[index])[has_front]
     return Exam(
         _share(single < 1),
-        _share(single < _FIRST_FEW),
+        _share(single < FEW),
         _share(together < 1),
-        _share(together < _FIRST_FEW),
-        _share(off < _EIGHTH),
+        _share(together < FEW),
+        _share(off < EIGHTH),
     )
 
 
 def exam_table(exams: dict[str, Exam]) -> str:
     """The exams as a Markdown table."""
-    head = f"| the judge's exam | first | of {_FIRST_FEW} | first, {EXAM_VIEWS} views | of {_FIRST_FEW} | facing |"
+    head = f"| the judge's exam | first | of {FEW} | first, {EXAM_VIEWS} views | of {FEW} | facing |"
     rows = [" | ".join([f"| {name}", *map(_percent, asdict(exam).values())]) + " |" for name, exam in exams.items()]
     return "\n".join([head, "|---|---|---|---|---|---|", *rows])
 
@@ -240,7 +237,7 @@ def _share(right: Tensor) -> float:
 
 def write_card(folder: Path, scores: Scores, shown: str) -> None:
     """Keep the scores beside the model and what is `shown` of them in its card. Raises UserError if it has no card."""
-    card = folder / "README.md"
+    card = folder / CARD
     try:
         before, _, rest = card.read_text(encoding="utf-8").partition(TABLE_BEGIN)
     except FileNotFoundError as error:

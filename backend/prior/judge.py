@@ -26,6 +26,12 @@ from backend.prior.lexicon import Lexicon
 SIZE = 64
 """Larger images are brought to SIZE x SIZE pixels before they are judged."""
 
+FEW = 5
+"""Answers among which the right one is to be."""
+
+EIGHTH = math.pi / 4
+"""A view that is less off course is the right one of front, back, left and right."""
+
 SECTORS = 8
 """Azimuths that are told apart, the first one in front."""
 

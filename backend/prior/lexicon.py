@@ -10,7 +10,7 @@ from pathlib import Path
 
 from backend.errors import UserError
 from backend.guidance import folders
-from backend.prior.catalogue import Entry
+from backend.prior.catalogue import SOLIDS, Entry
 from backend.prior.kinds import kinds
 from backend.prior.listing import MATERIAL_WORDS, Listing
 from backend.prior.synonyms import COLOUR_WORDS, PATTERN_WORDS
@@ -252,7 +252,9 @@ class Lexicon:
 
 def _noun(name: str, kind: list[Entry]) -> Noun:
     synonyms = dict.fromkeys(word for entry in kind for word in entry.synonyms if word != name)
-    ((group, _),) = Counter(entry.group for entry in kind).most_common(1)
+    # A chair is a piece of furniture, however many of those that were taught are solids.
+    groups = [entry.group for entry in kind if entry.group != SOLIDS] or [SOLIDS]
+    ((group, _),) = Counter(groups).most_common(1)
     return Noun(name, tuple(synonyms), group, all(entry.has_front for entry in kind))
 
 

@@ -6,7 +6,6 @@ model_index.json), so that plain diffusers and transformers classes load every p
 
 import copy
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerFast
+
+from backend.guidance import folders
 
 BUILTIN = Path(__file__).parent / "weights" / "64"
 """The folder of the default model."""
@@ -34,7 +35,7 @@ class Prior:
     @property
     def fold(self) -> int:
         """Pixels per axis that are one position of the network: their colours are its channels."""
-        return math.isqrt(self.unet.config.in_channels // 3)
+        return folders.fold(self.unet.config.in_channels)
 
     @property
     def size(self) -> int:

@@ -127,7 +127,7 @@ def load(folder: Path) -> Pool:
     """All pictures of a pool. Raises UserError if there are none, or a file of them is damaged."""
     files = sorted(folder.glob("*" + _SUFFIX))
     if not files:
-        raise UserError(f"{folder} holds no pictures")
+        raise UserError(f"{folder} holds no pictures; name that of a run of backend.prior.train, RUN/pictures")
     entries, parts = [], []
     for path in files:
         try:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backend.mesh.asset import TriangleMesh
-from backend.prior.catalogue import Entry
+from backend.prior.catalogue import SOLIDS, Entry
 from backend.prior.materials import COLOURS, PATTERNS, contrast
 from backend.prior.meshes import exact_mesh
 from backend.prior.objects import Surface, to_linear
@@ -55,7 +55,7 @@ def entries(plain: int, patterned: int) -> tuple[Entry, ...]:
             synonyms=OBJECT_WORDS[shape.name][1:],
             has_front=shape.has_front,
             pattern=pattern,
-            group="solids",
+            group=SOLIDS,
         )
         for shape in SHAPES
         for pattern in (None, *(PATTERNS if shape.patterns else ()))

@@ -9,7 +9,6 @@ import logging
 import math
 import shutil
 from collections.abc import Sequence
-from itertools import cycle
 from pathlib import Path
 
 import click
@@ -28,7 +27,7 @@ from backend.prior.pool import RIG, PictureSource
 from backend.prior.sample import sample
 from backend.prior.synonyms import COLOUR_WORDS
 from backend.prior.training import Trainer, Training
-from backend.prior.wording import all_words
+from backend.prior.wording import all_words, asked_for, every_other
 
 logger = logging.getLogger(__name__)
 
@@ -109,9 +108,8 @@ def save_model(prior: Prior, lexicon: Lexicon, run: Path) -> None:
 def sheet_prompts(entries: Sequence[Entry], count: int = 48) -> list[str]:
     """Prompts through all of the catalogue, every other one with a colour: the same each time."""
     nouns = sorted({entry.noun for entry in entries})
-    colours = cycle(COLOUR_WORDS)
     chosen = nouns[:: max(1, len(nouns) // count)][:count]
-    return [f"a {next(colours)} {noun}" if index % 2 else f"a {noun}" for index, noun in enumerate(chosen)]
+    return [asked_for(noun, every_other(number, tuple(COLOUR_WORDS))) for number, noun in enumerate(chosen)]
 
 
 def write_sheet(trainer: Trainer, run: Path, prompts: Sequence[str]) -> None:

@@ -50,9 +50,9 @@ def train(training: JudgeTraining, pool: Pool, lexicon: Lexicon, folder: Path) -
 @click.command()
 @click.option(
     "--objects",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path, exists=True),
     required=True,
-    help="The folder of GLB files that the model is taught.",
+    help="What the model is taught, as backend.prior.train takes it.",
 )
 @click.option(
     "--run",

@@ -3,7 +3,7 @@
 import re
 import string
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
 
 from backend.prior.catalogue import Entry
@@ -38,6 +38,11 @@ def asked_for(noun: str, colour: str | None) -> str:
     """A plain prompt for an object, in a colour or as it usually is."""
     described = f"{colour} {noun}" if colour else noun
     return f"{_article(described)} {described}"
+
+
+def every_other(number: int, colours: Sequence[str]) -> str | None:
+    """The colour that the prompt of this number asks for, going through all of them, or None."""
+    return colours[number // 2 % len(colours)] if number % 2 else None
 
 
 def _adjectives(entry: Entry, colour: str | None) -> list[tuple[str, ...]]:

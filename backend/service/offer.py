@@ -59,7 +59,6 @@ def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedMode
     """Raises UserError for damaged words, and ValueError for what no client would take."""
     small, listed = words.of(model.folder) is not None, wordlists.of(model.folder)
     latent, multi_view = folders.is_latent(model.folder), folders.is_multi_view(model.folder)
-    told = folders.takes_views(model.folder)
     return OfferedModel(
         name=model.name,
         licence=model.licence,
@@ -69,7 +68,7 @@ def _offered(model: ModelSource, device: str, estimate: Estimate) -> OfferedMode
         presets=tuple(
             _offered_preset(name, chosen, estimate(model, name, chosen))
             for name in PRESETS
-            for chosen in (preset(name, small, device, latent, multi_view, told),)
+            for chosen in (preset(name, small, device, latent, multi_view),)
         ),
     )
 

@@ -373,7 +373,7 @@ def test_stratified_pictures_come_from_the_generator_alone() -> None:
 
 def test_gradients_of_a_picture_against_finite_differences(generator: torch.Generator) -> None:
     field = VoxelField(sizes=(3,)).double()
-    grid = torch.randn(field.grid.shape, generator=generator, dtype=torch.float64).mul(0.5).sub(2).requires_grad_()
+    grid = torch.randn(field.grid().shape, generator=generator, dtype=torch.float64).mul(0.5).sub(2).requires_grad_()
 
     class Module(torch.nn.Module):
         """The picture as a function of the grid's values."""

@@ -160,6 +160,14 @@ def test_the_judge_knows_exact_shapes_by_our_renders(net: Judge, name: str, colo
     assert other["colour"] > 30
 
 
+def test_the_judge_knows_most_solids_by_our_renders(net: Judge) -> None:
+    found = {}
+    for shape in SHAPES:
+        solid, asked = coloured(exact(shape.name), (shape.natural or ("orange",))[0]), net.lexicon.knows(shape.name)
+        found[shape.name] = measures.of_mesh(solid, net, asked, None)["few"]
+    assert sum(found.values()) >= 0.9 * len(SHAPES), found
+
+
 def test_a_true_duck_has_one_front_and_faces_right(net: Judge) -> None:
     pictures = mesh_pictures(coloured(exact("duck"), "yellow"))
     assert measures.facing(net, pictures.textured) == 1

@@ -49,12 +49,13 @@ def test_an_ablation_changes_one_thing(variant: str) -> None:
 
     default, changed = settings(DEFAULT), settings(variant)
     differing = {name for name in default if default[name] != changed[name]}
-    # Fields have learning rates of their own.
-    assert differing == {"field", "learning_rate"} if variant == "hashgrid" else len(differing) == 1
+    # Fields have learning rates of their own, and distances have to be some.
+    of_fields = {"hashgrid": {"field", "learning_rate"}, "sdf": {"field", "regularisation"}}
+    assert differing == of_fields[variant] if variant in of_fields else len(differing) == 1
 
 
 def test_ablations_leave_the_schedule_to_time_prior_and_compared_prompts_alone() -> None:
     runs = planned_runs("ablations", ASKED, 1, 1, SCHEDULES, (5,))
-    assert {(run.schedule, run.steps) for run in runs} == {("time_prior", 60), ("time_prior", 180)}
+    assert {(run.schedule, run.steps) for run in runs} == {("time_prior", 120), ("time_prior", 300)}
     assert Counter(run.variant for run in runs) == dict.fromkeys((DEFAULT, *ABLATIONS), 48)
     assert {run.prompt for run in runs} == set(ASKED.tuning)

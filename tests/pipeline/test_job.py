@@ -82,14 +82,9 @@ def test_a_copy_of_the_builtin_model_is_treated_as_one(tmp_path: Path) -> None:
         planned(replace(MUG, guidance=str(folder), prompt="a dragon"))
 
 
-def test_a_model_that_is_told_of_views_gets_no_words_for_them(tmp_path: Path) -> None:
+def test_a_model_that_is_told_of_views_gets_no_words_for_them() -> None:
     job, _ = planned(MUG)
     assert (job.view_mode, job.perp_neg, job.optimisation.rig) == ("off", False, True)
-    folder = Path(shutil.copytree(builtin().folder, tmp_path / "plain"))
-    config = folder / "unet" / "config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "class_embed_type": None}))
-    plain, _ = planned(replace(MUG, guidance=str(folder)))
-    assert (plain.view_mode, plain.perp_neg, plain.optimisation.rig) == ("nearest", False, False)
 
 
 def test_a_rule_is_a_part_of_the_recipe() -> None:

@@ -30,7 +30,7 @@ def test_a_hash_grid_learns_more_slowly_than_voxels() -> None:
 def test_distances_alone_are_asked_to_be_some(small: bool) -> None:
     chosen = preset("draft", small, device="cpu")
     for field in FIELDS:
-        asked = tuned(replace(chosen, field=field), small, takes_views=small).optimisation.regularisation
+        asked = tuned(replace(chosen, field=field), small).optimisation.regularisation
         assert (asked.eikonal.at(0.5) > 0) == (field == "sdf")
         assert asked.opacity.at(1.0) > 0
 
@@ -40,25 +40,18 @@ def test_a_rival_learns_faster_beside_the_short_runs_of_a_small_model() -> None:
     assert rates[0] > rates[1]
 
 
-def test_only_a_large_model_is_told_views_apart() -> None:
-    chosen = preset("draft", small=True, device="cpu")
-    assert (tuned(chosen, small=True).view_mode, tuned(chosen, small=True).perp_neg) == ("nearest", False)
-    assert (tuned(chosen, small=False).view_mode, tuned(chosen, small=False).perp_neg) == ("interpolated", True)
+def test_only_a_large_model_that_is_told_of_views_by_words_is_told_them_apart_by_them() -> None:
+    chosen = preset("draft", small=False, device="cpu")
+    by_words, told = tuned(chosen, small=False), tuned(chosen, small=False, takes_views=True)
+    small = tuned(preset("draft", small=True, device="cpu"), small=True)
+    assert (by_words.view_mode, by_words.perp_neg, by_words.optimisation.rig) == ("interpolated", True, False)
+    for other in (told, small):
+        assert (other.view_mode, other.perp_neg, other.optimisation.rig) == ("off", False, True)
 
 
-@pytest.mark.parametrize("small", [True, False])
-def test_a_model_that_is_told_of_views_gets_rigs_and_no_words_for_them(small: bool) -> None:
-    chosen = preset("draft", small, device="cpu")
-    told, other = tuned(chosen, small, takes_views=True), tuned(chosen, small)
-    assert (told.view_mode, told.perp_neg) == ("off", False)
-    assert told.optimisation.rig
-    assert not other.optimisation.rig
-
-
-def test_a_small_model_that_is_told_of_views_sees_them_together_and_forgets_nothing_early() -> None:
-    chosen = preset("draft", small=True, device="cpu", told=True)
-    settings = tuned(chosen, small=True, takes_views=True).optimisation
-    assert (settings.steps, settings.cfg, settings.joint_views) == (120, 8.0, 4)
+def test_a_small_model_sees_views_together_and_forgets_nothing_early() -> None:
+    settings = tuned(preset("draft", small=True, device="cpu"), small=True).optimisation
+    assert settings.joint_views == 4
     assert settings.depth is not None
     assert settings.regularisation.opacity.at(0.5) == settings.regularisation.entropy.at(0.5) == 0.0
     assert min(settings.regularisation.opacity.at(1.0), settings.regularisation.entropy.at(1.0)) > 0.0
@@ -78,8 +71,8 @@ def test_a_multi_view_model_is_tuned_as_its_authors_did() -> None:
     assert settings.shading == Shading()
 
 
-def test_what_a_model_that_is_told_of_views_makes_is_not_thinned_before_it_has_a_shape() -> None:
-    opacity = tuned(preset("draft", small=True, device="cpu"), small=True, takes_views=True)
+def test_what_a_large_model_that_is_told_of_views_makes_is_not_thinned_before_it_has_a_shape() -> None:
+    opacity = tuned(preset("draft", small=False, device="cpu"), small=False, takes_views=True)
     assert opacity.optimisation.regularisation.opacity.at(0.0) == 0.0
     assert opacity.optimisation.regularisation.opacity.at(1.0) > 0.0
 
@@ -90,7 +83,7 @@ def test_large_models_are_shown_what_photographs_show_and_the_built_in_one_its_o
     chosen = preset("draft", small=False, device="cpu")
     large, small = tuned(chosen, small=False), tuned(chosen, small=True)
     assert small.optimisation.cameras == CameraDistribution()
-    for tuning, overhead in ((large, 0.0), (small, 0.28)):  # the share of all conditioning
+    for tuning, overhead in ((large, 0.0), (small, 0.28)):
         drawn = tuning.optimisation.cameras.sample(20_000, generator)
         assert view_shares(drawn, tuning.above)[:, 3].mean().item() == pytest.approx(overhead, abs=0.02)
     assert large.optimisation.occupancy_resolution == 64

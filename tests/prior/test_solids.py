@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from backend.prior import solids
-from backend.prior.materials import COLOURS
+from backend.prior.materials import COLOURS, contrast
 from backend.prior.objects import to_display
 from backend.prior.shapes import SHAPES
 from backend.prior.solids import OBJECT_WORDS
@@ -32,6 +32,18 @@ def test_a_solid_is_an_object_of_its_own_colours(file: str, colours: int) -> Non
     if entry.noun == "cube":
         names = torch.tensor(list(COLOURS.values()))
         assert all((names - colour).norm(dim=-1).min() < 0.002 for colour in found)
+
+
+def test_the_second_colour_of_a_pattern_stands_out() -> None:
+    palette = torch.tensor(list(COLOURS.values()))
+    assert (palette - contrast(palette)).norm(dim=-1).min() > 0.5
+
+
+def test_seen_from_the_front_a_mug_has_its_handle_on_the_right() -> None:
+    """The camera in front stands at -y and has +x on its right."""
+    (entry, _) = (entry for entry in solids.entries(2, 0) if entry.noun == "mug")
+    x = torch.from_numpy(solids.surface(entry).mesh.vertices)[:, 0]
+    assert x.max() > -x.min() + 0.1
 
 
 def test_the_name_alone_decides_what_a_solid_is_like() -> None:

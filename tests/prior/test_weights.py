@@ -11,8 +11,7 @@ from transformers import AutoTokenizer, CLIPTextModel
 
 from backend.engine.cameras import ring
 from backend.guidance.views import Views, shown
-from backend.prior import evaluate, judge, model
-from backend.prior.card import CARD
+from backend.prior import card, evaluate, judge, model
 from backend.prior.evaluate import Scores
 from backend.prior.judge import ranks, right_answers
 from backend.prior.lexicon import Lexicon
@@ -67,9 +66,11 @@ def test_weights_are_safetensors_in_half_precision() -> None:
 
 def test_the_card_shows_the_measured_scores_and_credits() -> None:
     scores = Scores(**json.loads((FOLDER / "scores.json").read_text()))
-    card = (FOLDER / CARD).read_text()
-    assert evaluate.table(scores) in card
-    assert "Objects under CC-BY are by:\n\n- " in card
+    text = (FOLDER / evaluate.CARD).read_text()
+    assert evaluate.table(scores) in text
+    assert "Objects under CC-BY are by:\n\n- " in text
+    assert card.known(Lexicon.load(FOLDER)) in text
+    assert card.parts(model.load(FOLDER), judge.load(FOLDER)) in text
 
 
 def test_model_judge_and_lexicon_belong_together() -> None:

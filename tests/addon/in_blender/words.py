@@ -18,7 +18,7 @@ def suggested(text: str) -> tuple[str, ...]:
 assert suggested("a red m") == (), "nobody answers yet"
 until(connected)
 until(lambda: book().completion("builtin") is not None)
-assert suggested("a red m")[:3] == ("a red man", "a red mug", "a red mushroom")
+assert {"a red man", "a red mug", "a red mushroom"} <= set(suggested("a red m"))
 assert "a striped " in {found[:10] for found in suggested("a striped ")}
 assert suggested("a gryphon") == ()
 assert len(suggested("")) == 20
