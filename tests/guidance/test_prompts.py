@@ -57,7 +57,7 @@ def test_shares_are_a_distribution_without_jumps_or_kinks() -> None:
 
 
 def test_each_view_has_the_larger_share_in_its_quarter() -> None:
-    for azimuth in range(-180, 180, 7):
+    for azimuth in range(-179, 180, 7):
         name = "front" if abs(azimuth) < 45 else "side" if abs(azimuth) < 135 else "back"
         for elevation in (-10.0, 0.0, 19.0):
             assert VIEWS[int(view_shares(cameras([azimuth], [elevation])).argmax())] == name

@@ -41,7 +41,7 @@ def test_a_rival_learns_faster_beside_the_short_runs_of_a_small_model() -> None:
 
 
 def test_only_a_large_model_that_is_told_of_views_by_words_is_told_them_apart_by_them() -> None:
-    chosen = preset("draft", small=False, device="cpu")
+    chosen = preset("standard", small=False, device="cpu")
     by_words, told = tuned(chosen, small=False), tuned(chosen, small=False, takes_views=True)
     small = tuned(preset("draft", small=True, device="cpu"), small=True)
     assert (by_words.view_mode, by_words.perp_neg, by_words.optimisation.rig) == ("interpolated", True, False)
@@ -80,8 +80,7 @@ def test_what_a_large_model_that_is_told_of_views_makes_is_not_thinned_before_it
 def test_large_models_are_shown_what_photographs_show_and_the_built_in_one_its_own_pictures(
     generator: torch.Generator,
 ) -> None:
-    chosen = preset("draft", small=False, device="cpu")
-    large, small = tuned(chosen, small=False), tuned(chosen, small=True)
+    large, small = (tuned(preset("draft", small, device="cpu"), small) for small in (False, True))
     assert small.optimisation.cameras == CameraDistribution()
     for tuning, overhead in ((large, 0.0), (small, 0.28)):
         drawn = tuning.optimisation.cameras.sample(20_000, generator)

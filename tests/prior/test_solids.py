@@ -42,8 +42,10 @@ def test_the_second_colour_of_a_pattern_stands_out() -> None:
 def test_seen_from_the_front_a_mug_has_its_handle_on_the_right() -> None:
     """The camera in front stands at -y and has +x on its right."""
     (entry, _) = (entry for entry in solids.entries(2, 0) if entry.noun == "mug")
-    x = torch.from_numpy(solids.surface(entry).mesh.vertices)[:, 0]
-    assert x.max() > -x.min() + 0.1
+    x, y, _ = torch.from_numpy(solids.surface(entry).mesh.vertices).unbind(1)
+    # A handle is thin, a wall is as wide as the mug.
+    right, left = (y[side].max() - y[side].min() for side in (x > 0.9 * x.max(), x < 0.9 * x.min()))
+    assert right < left / 2
 
 
 def test_the_name_alone_decides_what_a_solid_is_like() -> None:

@@ -16,7 +16,7 @@ OTHER = replace(BUILTIN, name="owner/name")
 
 
 def seconds(estimates: Estimates, model: ModelSource, name: str) -> float | None:
-    expected = estimates.of(model, name, preset(name, small=True, device="cpu", told=True))
+    expected = estimates.of(model, name, preset(name, small=True, device="cpu"))
     return expected and expected.seconds
 
 
