@@ -48,7 +48,7 @@ compare: $(READY)
 	$(BIN)/python -m backend compare "$(PROMPT)" --preset $(PRESET) --out demo/compare
 
 test: CHOSEN := -m "not long"
-test: DURATION := eight minutes
+test: DURATION := ten minutes
 test-all: DURATION := a quarter of an hour
 test-all: $(BROWSER_READY)
 # A process for each core, each with one thread: most tests wait for other processes rather than for torch.
