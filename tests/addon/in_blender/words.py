@@ -18,7 +18,7 @@ def suggested(text: str) -> tuple[str, ...]:
 assert suggested("a red m") == (), "nobody answers yet"
 until(connected)
 until(lambda: book().completion("builtin") is not None)
-assert {"a red man", "a red mug", "a red mushroom"} <= set(suggested("a red m"))
+assert suggested("a red m")[:3] == ("a red mug", "a red mushroom", "a red mailbox")
 assert "a striped " in {found[:10] for found in suggested("a striped ")}
 assert suggested("a gryphon") == ()
 assert len(suggested("")) == 20
