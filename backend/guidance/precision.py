@@ -15,23 +15,34 @@ def dtype_of(precision: Precision) -> torch.dtype:
     return _DTYPES[precision]
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether `device` multiplies bf16 itself. Emulated, it takes up to a hundred times as long as single precision."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return False
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bf16, for products that bear it, where `device` multiplies it; else their own precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bf16(device))
+
+
 def steady(precision: Precision, device: torch.device) -> Precision:
     """Instead of `precision`, one for what overflows in fp16, as XL's VAE does."""
     if precision != "fp16":
         return precision
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16" if able else "fp32"
+    return "bf16" if multiplies_bf16(device) else "fp32"
 
 
 def best_precision(device: torch.device) -> Precision:
     """The fastest one that is safe on `device`. Choose once per job: results differ in the last digits.
 
     A GPU takes fp16, whose finer mantissa keeps cfg = 100 less noisy than bf16 does. A CPU takes bf16 where
-    it multiplies that natively: elsewhere emulation makes it slower than single precision.
+    it multiplies that.
     """
     if device.type == "cuda":
         return "fp16"
-    if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
-    return "fp32"
+    return "bf16" if multiplies_bf16(device) else "fp32"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from backend.checkpoints import Checkpoint
 from backend.errors import UserError
+from backend.guidance.precision import autocast
 from backend.prior.judge import Judge, Verdict
 from backend.prior.lexicon import Lexicon
 from backend.prior.optimiser import Optimiser
@@ -80,7 +81,7 @@ class Trainer:
 
     def advance(self, images: Float[Tensor, "B 3 H W"], *answers: Tensor) -> Float[Tensor, ""]:
         """Take one optimiser step; returns the loss."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu")):
             verdict = self.judge(images.contiguous(memory_format=torch.channels_last))
         value = loss(verdict, *answers)
         value.backward()

@@ -1,4 +1,4 @@
-"""Muon for GPUs: the steps of `torch.optim.Muon`, a shape of matrices at a time.
+"""Muon: the steps of `torch.optim.Muon`, a shape of matrices at a time, and quick without bf16, too.
 
 A model's many small matrices, one after the other, would have a GPU wait for thousands of launches at each step. Here
 the rate may be a tensor, too, which a step captured in a CUDA graph reads anew each time.
@@ -9,18 +9,23 @@ Letters: n matrices of one shape.
 from collections import defaultdict
 
 import torch
-from jaxtyping import BFloat16, Float
+from jaxtyping import Float
 from torch import Tensor
+
+from backend.guidance.precision import multiplies_bf16
 
 
 class StackedMuon(torch.optim.Muon):
-    """`torch.optim.Muon` with its "match_rms_adamw" rates; for parameters that all have gradients."""
+    """`torch.optim.Muon` with its "match_rms_adamw" rates."""
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # there is no closure
-        """Step all matrices."""
+        """Step all matrices that have gradients."""
         for group in self.param_groups:
-            matrices, rate, momentum = group["params"], group["lr"], group["momentum"]
+            matrices = [matrix for matrix in group["params"] if matrix.grad is not None]
+            if not matrices:
+                continue
+            rate, momentum = group["lr"], group["momentum"]
             gradients = [matrix.grad for matrix in matrices]
             moments = [self._moment(matrix) for matrix in matrices]
             torch._foreach_lerp_(moments, gradients, 1 - momentum)
@@ -41,9 +46,12 @@ class StackedMuon(torch.optim.Muon):
 
 def orthogonal(
     stack: Float[Tensor, "n a b"], coefficients: tuple[float, float, float], steps: int, eps: float
-) -> BFloat16[Tensor, "n a b"]:
-    """About the nearest orthogonal matrix to each: Newton-Schulz iterations as torch.optim.Muon has them."""
-    wide = stack.bfloat16()
+) -> Float[Tensor, "n a b"]:
+    """About the nearest orthogonal matrix to each: Newton-Schulz iterations as torch.optim.Muon has them.
+
+    In bf16, as there, but where `stack` lies on a device that would emulate it.
+    """
+    wide = stack.bfloat16() if multiplies_bf16(stack.device) else stack
     tall = stack.shape[1] > stack.shape[2]
     wide = wide.mT if tall else wide
     wide = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=eps)

@@ -36,8 +36,7 @@ class Optimiser:
         self._others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
         device = self._matrices[0].device
         on_gpu = device.type == "cuda"
-        muon = StackedMuon if on_gpu else torch.optim.Muon
-        self._muon = muon(self._matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        self._muon = StackedMuon(self._matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         self._adam = torch.optim.AdamW(
             self._others,
             lr=vector_rate,

@@ -12,6 +12,7 @@ from backend.engine.cameras import CameraDistribution
 from backend.engine.shading import LightDistribution
 from backend.errors import UserError
 from backend.guidance import folders
+from backend.guidance.precision import autocast
 from backend.guidance.views import Views, shown
 from backend.prior import model, words
 from backend.prior.lexicon import Lexicon
@@ -60,8 +61,7 @@ def _denoise(prior: Prior, prompts: list[str], noise: Tensor, views: Tensor | No
     image = torch.nn.functional.pixel_unshuffle(noise.to(device), prior.fold)
     prior.scheduler.set_timesteps(steps)
     for t in prior.scheduler.timesteps:
-        # bf16 halves the time on processors that have it, and shows in no picture.
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):  # bf16 shows in no picture
             seen = shown(torch.cat([image, image]), told, prior.unet.config.in_channels)
             both = prior.unet(seen, t, text, class_labels=told).sample.float()
         unconditional, conditional = both.chunk(2)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from backend.checkpoints import Checkpoint
+from backend.guidance.precision import autocast
 from backend.guidance.rigs import join_views
 from backend.guidance.views import shown
 from backend.prior import model, network
@@ -208,7 +209,7 @@ def velocity_error(
 ) -> Float[Tensor, ""]:
     """`v_loss` of folded pictures, with all of it on one device: nothing here waits for a GPU."""
     signal, spread = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
-    with torch.autocast(abar.device.type, torch.bfloat16), attention_for(abar.device):
+    with autocast(abar.device), attention_for(abar.device):
         text = prior.text_encoder(tokens).last_hidden_state
         seen = shown(signal * clean + spread * noise, views, prior.unet.config.in_channels)
         predicted = prior.unet(seen, t, text, class_labels=views).sample

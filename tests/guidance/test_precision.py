@@ -1,13 +1,33 @@
+from pathlib import Path
+
 import pytest
 import torch
 
-from backend.guidance.precision import PRECISIONS, best_precision, dtype_of, steady
+from backend.guidance.precision import PRECISIONS, autocast, best_precision, dtype_of, steady
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_cpu_takes_bf16_only_where_it_multiplies_that_natively(monkeypatch: pytest.MonkeyPatch) -> None:
     for able, expected in (({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx2": True}, "fp32")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
         assert best_precision(torch.device("cpu")) == expected
+
+
+@pytest.mark.parametrize(("able", "expected"), [({"amx_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)])
+def test_products_are_rounded_to_bf16_only_where_that_is_quick(
+    able: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    with autocast(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
+
+
+def test_no_device_is_asked_for_bf16_besides() -> None:
+    """Where bf16 is emulated, a training takes a hundred times as long: whoever wants it asks `precision`."""
+    files = [path for path in (ROOT / "backend").rglob("*.py") if path.name != "precision.py"]
+    assert len(files) > 100
+    assert [path.name for path in files if "torch.autocast" in path.read_text("utf-8")] == []
 
 
 def test_a_gpu_takes_fp16_and_devices_nobody_has_tried_single_precision() -> None:

@@ -11,7 +11,11 @@ def matrices(generator: torch.Generator) -> list[nn.Parameter]:
     return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
 
 
-def test_it_steps_as_torch_does_one_matrix_at_a_time(generator: torch.Generator) -> None:
+@pytest.mark.parametrize(("able", "tolerance"), [("amx_bf16", 0.01), ("avx2", 0.02)])
+def test_it_steps_as_torch_does_one_matrix_at_a_time(
+    able: str, tolerance: float, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {able: True})
     stacked = matrices(generator)
     single = [nn.Parameter(matrix.detach().clone()) for matrix in stacked]
     options = {"lr": 0.02, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
@@ -23,8 +27,8 @@ def test_it_steps_as_torch_does_one_matrix_at_a_time(generator: torch.Generator)
         ours.step()
         theirs.step()
     for a, b in zip(stacked, single, strict=True):
-        # Both round to bf16 on the way, in another order.
-        assert (a - b).norm() < 0.01 * 3 * 0.02 * 0.2 * max(a.shape) ** 0.5 * min(a.shape) ** 0.5
+        # Torch rounds to bf16 on the way, in another order or where we do not.
+        assert (a - b).norm() < tolerance * 3 * 0.02 * 0.2 * max(a.shape) ** 0.5 * min(a.shape) ** 0.5
         assert torch.allclose(ours.state[a]["momentum_buffer"], theirs.state[b]["momentum_buffer"])
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from backend.prior.muon import StackedMuon
 from backend.prior.optimiser import Optimiser
 
 DECAY = 0.1
@@ -79,7 +80,7 @@ def test_matrices_take_muons_steps_and_all_else_adams() -> None:
             slope = gradients[name].permute(0, 2, 3, 1).flatten(1) if old.ndim == 4 else gradients[name]
             matrix = nn.Parameter(rows.clone())
             matrix.grad = slope.clone()
-            torch.optim.Muon([matrix], lr=0.01, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw").step()
+            StackedMuon([matrix], lr=0.01, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw").step()
             stepped = parameter.permute(0, 2, 3, 1).flatten(1) if old.ndim == 4 else parameter
             torch.testing.assert_close(stepped.detach(), matrix.detach(), atol=1e-6, rtol=1e-4)
         else:  # the first step of Adam is the rate, against the sign of the slope
