@@ -5,7 +5,7 @@ Letters: n points, c colour channels (3, or those of a latent), G grid points pe
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -181,12 +181,31 @@ def smoothed(grid: Float[Tensor, "1 k G G G"]) -> Float[Tensor, "1 k G G G"]:
 
     Interpolated linearly, a grid has creases in every one of its planes, which a lit surface shows as terraces.
     """
-    for axis in (2, 3, 4):
-        inner = grid.shape[axis] - 2
-        before, here, after = (grid.narrow(axis, start, inner) for start in range(3))
-        ends = grid.narrow(axis, 0, 1), grid.narrow(axis, inner + 1, 1)
-        grid = torch.cat([ends[0], (before + 2 * here + after) / 4, ends[1]], axis)
-    return grid
+    return cast(Tensor, _Smoothing.apply(grid))
+
+
+class _Smoothing(torch.autograd.Function):
+    """Both ways by hand: by way of its slices, autograd takes four times as long."""
+
+    @staticmethod
+    def forward(ctx: object, grid: Tensor) -> Tensor:
+        for axis in (2, 3, 4):
+            inner = grid.shape[axis] - 2
+            before, after, mean = grid.narrow(axis, 0, inner), grid.narrow(axis, 2, inner), grid.clone()
+            mean.narrow(axis, 1, inner).mul_(0.5).add_(before, alpha=0.25).add_(after, alpha=0.25)
+            grid = mean
+        return grid
+
+    @staticmethod
+    def backward(ctx: object, slope: Tensor) -> Tensor:
+        for axis in (2, 3, 4):
+            inner = slope.shape[axis] - 2
+            here, spread = slope.narrow(axis, 1, inner), slope.clone()
+            spread.narrow(axis, 1, inner).mul_(0.5)
+            for side in (0, 2):
+                spread.narrow(axis, side, inner).add_(here, alpha=0.25)
+            slope = spread
+        return slope
 
 
 def sampled(grid: Float[Tensor, "1 k G G G"], x: Float[Tensor, "n 3"]) -> Float[Tensor, "n k"]:

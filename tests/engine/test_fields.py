@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.engine.fields import DENSITY_SCALE, Blob, VoxelField, activated_colour, activated_density
+from backend.engine.fields import DENSITY_SCALE, Blob, VoxelField, activated_colour, activated_density, smoothed
 from backend.engine.regularisers import Ramp
 
 
@@ -54,6 +54,13 @@ def test_a_point_of_the_grid_shares_its_value_with_its_neighbours() -> None:
     found = fill(voxels(5), values).colour(points(5).flatten(0, 2))[:, 0].view(5, 5, 5)
     share = torch.tensor([0.0, 1.0, 2.0, 1.0, 0.0])
     torch.testing.assert_close(found, share[:, None, None] * share[:, None] * share)
+
+
+@pytest.mark.parametrize("size", [2, 3, 6])
+def test_slopes_go_through_the_smoothing_as_numbers_do(size: int, generator: torch.Generator) -> None:
+    grid = torch.randn(1, 2, size, size, size, generator=generator, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(smoothed, grid)
+    assert torch.autograd.gradgradcheck(smoothed, grid)
 
 
 def test_a_cell_by_hand() -> None:
