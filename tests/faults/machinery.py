@@ -27,17 +27,19 @@ class Machinery:
         """home: of all nodes; `executions` in it has a line for each job that a fake worker finished."""
         self.mark = secrets.token_hex(8)
         self.executions = home / "executions"
+        self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of sockets must be short
+        (self._folder / "ray").mkdir()  # Ray writes the cluster's address into it before it makes it
         self.environment = {
             "FAKE_EXECUTIONS": str(self.executions),
             MARK: self.mark,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_TMPDIR": str(self._folder),
             "DREAMTIME_HOME": str(home),
             "PYTHONPATH": str(ROOT),
         }
         os.environ |= self.environment
-        self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of sockets must be short
         self.nodes: dict[str, Any] = {}
         self._count = 0
         self.begin(0)
@@ -48,7 +50,7 @@ class Machinery:
 
         logging.getLogger("ray").setLevel(logging.ERROR)
         head = {"num_cpus": 0, "include_dashboard": False, "node_name": "head", "gcs_server_port": port}
-        head |= {"object_store_memory": STORE_BYTES, "temp_dir": str(self._folder)}
+        head |= {"object_store_memory": STORE_BYTES}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address: str = self._cluster.address
 
