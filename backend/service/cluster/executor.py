@@ -34,6 +34,7 @@ JOIN_SECONDS = 120.0
 _PAUSE_SECONDS, _PAUSE_MOST_SECONDS = 0.5, 15.0
 _CLUSTER = "cluster"
 _NOBODY = "no machine lends a device; the README says how one joins"
+_LOST = "the way to the cluster was lost, and is looked for anew; the log, and dreamtime doctor --ray, say more"
 
 
 @dataclass(frozen=True)
@@ -180,11 +181,12 @@ class RayExecutor:
         """After the bridge's death: nothing is known of its tasks any more, and it may write nothing any more."""
         assert self._bridge is not None  # noqa: S101 for mypy: its news was just taken
         self._bridge.close()
-        self._wait(self._trouble or f"the way to the cluster was lost: {self._bridge.last_words()}", now)
+        logger.error("the bridge to the cluster ended: %s", self._bridge.last_words())
+        self._wait(self._trouble or _LOST, now)
         self._bridge = None
         tasks, self._tasks = self._tasks, {}
         self._posted.clear()
-        return [Lost(task.job, task.attempt, "the way to the cluster was lost") for task in tasks.values()]
+        return [Lost(task.job, task.attempt, _LOST) for task in tasks.values()]
 
     def _wait(self, trouble: str, now: float) -> None:
         logger.error("%s", trouble)
