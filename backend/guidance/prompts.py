@@ -25,13 +25,9 @@ SUFFIXES: dict[View, str] = {
     "above": ", overhead view",
 }
 
-Elevations = tuple[float, float]
-"""In degrees, at which "above" sets in and is all."""
-
-ABOVE: Elevations = (20.0, 60.0)
-
-OVERHEAD: Elevations = (60.0, 80.0)
-"""As photographs are described: an overhead view is one that looks down, and not just from above the horizon."""
+OVERHEAD = (60.0, 80.0)
+"""Elevations in degrees at which "above" sets in and is all. It is said of photographs that look down, not of those
+from a little above the horizon."""
 
 _UNHEARD = 0.02
 """A Perp-Neg weight below this size changes nothing that is seen."""
@@ -79,7 +75,7 @@ class ViewPrompts:
     """A prompt, encoded once for all views.
 
     views: embeddings per view, or the plain prompt alone when `mode` is "off". negative: the negative
-    prompt's. mode: "interpolated" mixes embeddings by angle. above: where mixtures turn to the view from above.
+    prompt's. mode: "interpolated" mixes embeddings by angle.
     """
 
     views: Float[Tensor, "v L D"]
@@ -87,7 +83,6 @@ class ViewPrompts:
     mode: ViewMode = "interpolated"
     perp_neg: PerpNeg | None = None
     contrast: Contrast | None = None
-    above: Elevations = ABOVE
 
     def __post_init__(self) -> None:
         if self.mode not in VIEW_MODES:
@@ -107,11 +102,11 @@ class ViewPrompts:
         """Of embeddings for all views, that for each camera."""
         if self.mode == "off":
             return embeddings.expand(len(cameras.azimuth), -1, -1)
-        return torch.einsum("bv,vld->bld", view_shares(cameras, self.above).to(embeddings.device), embeddings)
+        return torch.einsum("bv,vld->bld", view_shares(cameras).to(embeddings.device), embeddings)
 
     def _kept_away(self, wishes: Wishes, perp_neg: PerpNeg, cameras: Cameras) -> Wishes:
         """With Perp-Neg's prompts, but for those that no camera needs to keep away from: each costs a prediction."""
-        weights = perp_neg.at(view_shares(cameras, self.above).to(self.views.device))
+        weights = perp_neg.at(view_shares(cameras).to(self.views.device))
         heard = [index for index, heard in enumerate((weights.abs() >= _UNHEARD).any(0).tolist()) if heard]
         if not heard:
             return wishes
@@ -127,24 +122,23 @@ def encode(
     mode: ViewMode = "interpolated",
     perp_neg: PerpNeg | None = None,
     contrast: tuple[str, str] | None = None,
-    above: Elevations = ABOVE,
 ) -> ViewPrompts:
     """`prompt` seen from every side, as `guidance` understands it. contrast: see `Contrast`; put after the prompt."""
     suffixes = [""] if mode == "off" else [SUFFIXES[view] for view in VIEWS]
     endings = [words + suffix for words in ("", *(contrast or ())) for suffix in suffixes]
     *embeddings, unwanted = guidance.encode([*[prompt] * len(endings), negative], [*endings, ""]).split(1)
     views, *sides = torch.cat(embeddings).split(len(suffixes))
-    return ViewPrompts(views, unwanted, mode, perp_neg, Contrast(*sides) if sides else None, above)
+    return ViewPrompts(views, unwanted, mode, perp_neg, Contrast(*sides) if sides else None)
 
 
-def view_shares(cameras: Cameras, elevations: Elevations = ABOVE) -> Float[Tensor, "B 4"]:
+def view_shares(cameras: Cameras) -> Float[Tensor, "B 4"]:
     """How much of each view a camera sees: not negative, sum 1, with continuous derivatives.
 
     Around: front cos^2 and side sin^2 of the azimuth, back cos^2 on the far side. Upwards all of them give way to
-    "above", over `elevations`.
+    "above", over `OVERHEAD`.
     """
     toward_front = torch.cos(cameras.azimuth)
-    low, high = map(math.radians, elevations)
+    low, high = map(math.radians, OVERHEAD)
     rise = ((cameras.elevation - low) / (high - low)).clamp(0, 1)
     above = rise.square() * (3 - 2 * rise)
     front, back = toward_front.clamp(min=0).square(), toward_front.clamp(max=0).square()

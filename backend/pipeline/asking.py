@@ -22,4 +22,4 @@ def asked(job: Job, guidance: Guidance) -> ViewPrompts:
     prompt, negative = (known.told(text) if known else text for text in (job.prompt, job.negative))
     avoid = prompts.PerpNeg() if job.perp_neg else None
     contrast = (bridge.BETTER, bridge.WORSE) if job.optimisation.rule == "bridge" else None
-    return prompts.encode(guidance, prompt, negative, job.view_mode, avoid, contrast, job.above)
+    return prompts.encode(guidance, prompt, negative, job.view_mode, avoid, contrast)

@@ -19,7 +19,7 @@ from backend.errors import UserError
 from backend.guidance import folders, library
 from backend.guidance.library import ModelSource
 from backend.guidance.precision import Precision, best_precision
-from backend.guidance.prompts import Elevations, ViewMode
+from backend.guidance.prompts import ViewMode
 from backend.mesh import marching
 from backend.mesh.asset import MeshSettings
 from backend.mesh.names import ShadingName
@@ -54,7 +54,6 @@ class Job:
     latent_field: bool
     view_mode: ViewMode
     perp_neg: bool
-    above: Elevations
     device: str
     precision: Precision
     threads: int
@@ -110,7 +109,6 @@ def planned(request: Request) -> tuple[Job, list[str]]:
         latent_field=request.latent_field,
         view_mode=tuning.view_mode,
         perp_neg=tuning.perp_neg,
-        above=tuning.above,
         device=device.type,
         precision=best_precision(device),
         threads=torch.get_num_threads(),

@@ -6,7 +6,7 @@ from backend.engine.cameras import CameraDistribution, EvenRigs
 from backend.engine.names import FieldName
 from backend.engine.regularisers import Ramp
 from backend.engine.settings import Detail, Regularisation, Settings, Shading
-from backend.guidance.prompts import ABOVE, OVERHEAD, Elevations, ViewMode
+from backend.guidance.prompts import ViewMode
 from backend.pipeline.presets import Preset
 
 _LEARNING_RATES: dict[FieldName, float] = {"voxel": 0.2, "hashgrid": 0.01, "sdf": 0.2}
@@ -68,12 +68,11 @@ _MULTI_VIEW = replace(
 
 @dataclass(frozen=True)
 class Tuning:
-    """The optimisation in full, and how its prompts are put. above: see `ViewPrompts`."""
+    """The optimisation in full, and how its prompts are put."""
 
     optimisation: Settings
     view_mode: ViewMode
     perp_neg: bool
-    above: Elevations = ABOVE
 
 
 def tuned(chosen: Preset, small: bool, takes_views: bool = False, multi_view: bool = False) -> Tuning:
@@ -97,7 +96,7 @@ def tuned(chosen: Preset, small: bool, takes_views: bool = False, multi_view: bo
         optimisation = replace(optimisation, regularisation=replace(optimisation.regularisation, eikonal=_EIKONAL))
     if small or takes_views or multi_view:  # it was taught rigs, and is told of views otherwise than by words
         return Tuning(replace(optimisation, rig=True), view_mode="off", perp_neg=False)
-    return Tuning(optimisation, view_mode="interpolated", perp_neg=chosen.perp_neg, above=OVERHEAD)
+    return Tuning(optimisation, view_mode="interpolated", perp_neg=chosen.perp_neg)
 
 
 def painting(shape: Settings) -> Settings:

@@ -31,15 +31,15 @@ def embedded(mode: prompts.ViewMode, perp_neg: PerpNeg | None = None) -> ViewPro
 def test_the_named_angles_see_one_view_each() -> None:
     shares = view_shares(cameras([0, 90, -90, 180, -180]))
     torch.testing.assert_close(shares, torch.stack([FRONT, SIDE, SIDE, BACK, BACK]))
-    torch.testing.assert_close(view_shares(cameras([0, 77, 180], [60, 75, 90])), ABOVE.expand(3, 4))
+    torch.testing.assert_close(view_shares(cameras([0, 77, 180], [80, 85, 90])), ABOVE.expand(3, 4))
     # Elevations below the ramp change nothing.
-    torch.testing.assert_close(view_shares(cameras([0.0], [-10])), FRONT[None])
+    torch.testing.assert_close(view_shares(cameras([0.0, 0.0], [-10, 60])), FRONT.expand(2, 4))
 
 
 def test_between_them_two_views_share() -> None:
     # cos^2 30 = 3/4; from behind cos^2 150 = 3/4.
     expected = torch.tensor([[0.75, 0.25, 0, 0], [0, 0.25, 0.75, 0], [0.5, 0.5, 0, 0], [0.375, 0.125, 0, 0.5]])
-    torch.testing.assert_close(view_shares(cameras([30, -150, 45, 30], [0, 0, 0, 40])), expected)
+    torch.testing.assert_close(view_shares(cameras([30, -150, 45, 30], [0, 0, 0, 70])), expected)
 
 
 def test_shares_are_a_distribution_without_jumps_or_kinks() -> None:
@@ -50,8 +50,8 @@ def test_shares_are_a_distribution_without_jumps_or_kinks() -> None:
         assert values.min() >= 0
         torch.testing.assert_close(values.sum(1), torch.ones(len(values)))
         steps = values.diff(dim=0)
-        # A tenth of a degree moves a share by 0.4 % at most; two steps in a row differ by a tenth of that.
-        assert steps.abs().max() < 4e-3
+        # A tenth of a degree moves a share by 0.8 % at most; two steps in a row differ by a twentieth of that.
+        assert steps.abs().max() < 8e-3
         assert steps.diff(dim=0).abs().max() < 4e-4
     torch.testing.assert_close(shares[0], shares[-1], atol=1e-5, rtol=0)
 
@@ -59,12 +59,12 @@ def test_shares_are_a_distribution_without_jumps_or_kinks() -> None:
 def test_each_view_has_the_larger_share_in_its_quarter() -> None:
     for azimuth in range(-179, 180, 7):
         name = "front" if abs(azimuth) < 45 else "side" if abs(azimuth) < 135 else "back"
-        for elevation in (-10.0, 0.0, 19.0):
+        for elevation in (-10.0, 0.0, 59.0):
             assert VIEWS[int(view_shares(cameras([azimuth], [elevation])).argmax())] == name
 
 
 def test_prompts_for_views_mix_embeddings() -> None:
-    seen = cameras([0, 30, 90, 170], [0, 0, 45, 0])
+    seen = cameras([0, 30, 90, 170], [0, 0, 70, 0])
     found = embedded("interpolated").at(seen)
     torch.testing.assert_close(found.positive[:, 0], view_shares(seen))
     torch.testing.assert_close(found.negative, -torch.ones(4, 1, 4))
@@ -124,7 +124,7 @@ def test_what_no_camera_keeps_away_from_is_left_out() -> None:
     prompts = embedded("interpolated", PerpNeg())
     # A camera in front keeps away from the side alone; one at the side, and one that sees a little of the back, from
     # the front alone; from above there is nothing to keep away from.
-    for azimuths, elevations, left in (([0, 0], [0.0], [SIDE]), ([90, 100], [0.0], [FRONT]), ([0, 90], [75.0], [])):
+    for azimuths, elevations, left in (([0, 0], [0.0], [SIDE]), ([90, 100], [0.0], [FRONT]), ([0, 90], [85.0], [])):
         seen = cameras(azimuths, elevations)
         found, weights = prompts.at(seen), PerpNeg().at(view_shares(seen))
         kept = [index for index in (0, 1) if weights[:, index].abs().max() >= 0.02]
@@ -177,13 +177,13 @@ def test_contradictory_wishes_are_refused() -> None:
         embedded("off", PerpNeg())
 
 
-def test_an_overhead_view_is_one_from_more_than_sixty_degrees_for_a_model_of_photographs() -> None:
+def test_an_overhead_view_is_one_from_more_than_sixty_degrees() -> None:
     upward = torch.linspace(-90, 90, 181)
-    shares = view_shares(cameras([30.0] * 181, upward.tolist()), prompts.OVERHEAD)
+    shares = view_shares(cameras([30.0] * 181, upward.tolist()))
     assert torch.equal(shares[upward <= 60, 3], torch.zeros(151))
     torch.testing.assert_close(shares[upward >= 80, 3], torch.ones(11))
     seen = cameras([30, 30], [55, 90])
-    found = ViewPrompts(torch.eye(4)[:, None], torch.zeros(1, 1, 4), "interpolated", PerpNeg(), above=prompts.OVERHEAD)
+    found = embedded("interpolated", PerpNeg())
     torch.testing.assert_close(found.at(seen).positive[:, 0], torch.tensor([[0.75, 0.25, 0, 0], [0, 0, 0, 1.0]]))
     weights = found.at(seen).against_weights
     assert weights is not None

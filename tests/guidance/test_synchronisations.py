@@ -36,7 +36,7 @@ def test_a_model_has_a_step_wait_for_perp_neg_alone(
         chosen.optimisation, steps=3, spacing=0.2, occupancy_resolution=8, shading=Shading(0.5, 0.3, begin=0.0)
     )
     avoid = PerpNeg() if chosen.perp_neg else None
-    texts = encode(guidance, "a mug", mode=chosen.view_mode, perp_neg=avoid, above=chosen.above)
+    texts = encode(guidance, "a mug", mode=chosen.view_mode, perp_neg=avoid)
     run = optimise(VoxelField(guidance.channels, (6,)), guidance, texts, settings, seed=0)
     found = []
     for _ in range(3):
