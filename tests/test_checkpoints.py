@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from backend import checkpoints
-from backend.checkpoints import Checkpoint, CorruptCheckpointError
+from backend.checkpoints import Checkpoint, CorruptCheckpointError, flat, under
 
 
 def saved(step: int) -> Checkpoint:
@@ -22,6 +22,15 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert found is not None
     assert (found.step, found.facts) == (7, {"seconds": 3.5})
     torch.testing.assert_close(found.tensors, saved(7).tensors)
+
+
+def test_groups_of_tensors_come_out_as_they_went_in() -> None:
+    one, two, three = torch.arange(3).split(1)
+    together = flat({"optimiser.1": {"step": one, "a.b": two}, "optimiser.10": {"step": three}})
+    assert len(together) == 3
+    assert under("optimiser.1", together) == {"step": one, "a.b": two}
+    assert under("optimiser.10", together) == {"step": three}
+    assert under("optimiser.2", together) == {}
 
 
 def test_an_empty_or_missing_folder_has_none(tmp_path: Path) -> None:

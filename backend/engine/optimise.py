@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from backend.checkpoints import flat, under
 from backend.engine import distillation, regularisers, schedules
 from backend.engine.cameras import Cameras
 from backend.engine.fields import TrainableField
@@ -25,7 +26,7 @@ from backend.engine.rendering import Rendering, stratified
 from backend.engine.rules import vsd
 from backend.engine.rules.choice import by_view, rule
 from backend.engine.rules.step import Step
-from backend.engine.scene import Scene, Volume, under
+from backend.engine.scene import Scene, Volume
 from backend.engine.settings import Settings
 from backend.engine.shading import over
 from backend.engine.shots import Prompts, Shots, groups
@@ -252,11 +253,10 @@ class _Run:
     def state(self) -> dict[str, Tensor]:
         """Copies of all tensors that the rest of the run depends on."""
         tensors = self.scene.state()
-        for index, parameter in enumerate(self.parameters):
-            for name, tensor in self.optimiser.state[parameter].items():
-                tensors[f"optimiser.{index}.{name}"] = tensor
+        numbered = enumerate(self.optimiser.state[parameter] for parameter in self.parameters)
+        tensors |= flat({f"optimiser.{index}": state for index, state in numbered})
         if self.rival is not None:
-            tensors |= {f"rival.{name}": tensor for name, tensor in self.rival.state().items()}
+            tensors |= flat({"rival": self.rival.state()})
         tensors["left_out"] = torch.tensor([self.left_out.total, self.left_out.in_a_row])
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
@@ -267,7 +267,7 @@ class _Run:
         tensors = {name: tensor.to(device) for name, tensor in resumption.tensors.items()}
         self.scene.restore(tensors, (self.step - 1) / self.settings.steps)
         for index, parameter in enumerate(self.parameters):
-            self.optimiser.state[parameter] = under(f"optimiser.{index}.", tensors)
+            self.optimiser.state[parameter] = under(f"optimiser.{index}", tensors)
         if self.rival is not None:
-            self.rival.restore(under("rival.", tensors))
+            self.rival.restore(under("rival", tensors))
         self.left_out = LeftOut(*tensors["left_out"].tolist())

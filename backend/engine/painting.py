@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from backend.checkpoints import flat, under
 from backend.engine.cameras import Cameras
 from backend.engine.hashgrid import HEADS_RATE, HashEncoding, HashGridConfig, encoded, head
 from backend.engine.normals import Surface
 from backend.engine.rendering import Rendering, Samples
-from backend.engine.scene import under
 from backend.engine.shots import Shots
 
 FINE = HashGridConfig(levels=8, log2_table=17, finest=512, hidden=32)
@@ -127,8 +127,8 @@ class Painting:
         return {}
 
     def state(self) -> dict[str, Tensor]:
-        return {f"paint.{name}": tensor for name, tensor in self._paint.state_dict().items()}
+        return flat({"paint": self._paint.state_dict()})
 
     def restore(self, state: dict[str, Tensor], progress: float) -> None:
         self._paint.refine(progress)
-        self._paint.load_state_dict(under("paint.", state))
+        self._paint.load_state_dict(under("paint", state))

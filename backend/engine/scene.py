@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from backend.checkpoints import flat, under
 from backend.engine import regularisers
 from backend.engine.cameras import Cameras
 from backend.engine.fields import DistanceField, TrainableField
@@ -105,16 +106,10 @@ class Volume:
         return found
 
     def state(self) -> dict[str, Tensor]:
-        tensors = {f"field.{name}": tensor for name, tensor in self._field.state_dict().items()}
-        return {**tensors, "densities": self.densities.highest}
+        return {**flat({"field": self._field.state_dict()}), "densities": self.densities.highest}
 
     def restore(self, state: dict[str, Tensor], progress: float) -> None:
         self._field.refine(progress)
-        self._field.load_state_dict(under("field.", state))
+        self._field.load_state_dict(under("field", state))
         self.densities = Densities(state["densities"])
         self.occupancy = self.densities.occupancy(self._settings.occupancy_threshold)
-
-
-def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose name begins with `prefix`, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

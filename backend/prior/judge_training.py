@@ -4,14 +4,13 @@ Letters: B images, N nouns, S sectors.
 """
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backend.checkpoints import Checkpoint
+from backend.checkpoints import Checkpoint, flat, under
 from backend.errors import UserError
 from backend.guidance.precision import autocast
 from backend.prior.judge import Judge, Verdict
@@ -91,18 +90,13 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """Everything that is needed to go on."""
-        groups = {"judge": self.judge.state_dict(), "optimiser": self.optimiser.state()}
-        tensors = {f"{group}.{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+        tensors = flat({"judge": self.judge.state_dict(), "optimiser": self.optimiser.state()})
         return Checkpoint(self.step, tensors, {"nouns": [*self.judge.lexicon.numbers]})
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`. Raises UserError if it learnt other nouns."""
         if checkpoint.facts["nouns"] != [*self.judge.lexicon.numbers]:
             raise UserError("the judge was started with other objects; go on with the same, or remove its folder")
-        groups: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
-        for path, tensor in checkpoint.tensors.items():
-            group, name = path.split(".", 1)
-            groups[group][name] = tensor
-        self.judge.load_state_dict(groups["judge"])
-        self.optimiser.restore(groups["optimiser"])
+        self.judge.load_state_dict(under("judge", checkpoint.tensors))
+        self.optimiser.restore(under("optimiser", checkpoint.tensors))
         self.step = checkpoint.step

@@ -42,11 +42,6 @@ class Prior:
         """Height and width of its images."""
         return int(self.unet.config.sample_size) * self.fold
 
-    @property
-    def takes_views(self) -> bool:
-        """Whether it has to be told how a picture is taken; see `guidance.views`."""
-        return self.unet.config.class_embed_type == "projection"
-
     def tokens(self, prompts: list[str]) -> Tensor:
         """Token ids (B, L), padded or cut to the encoder's length."""
         length = self.text_encoder.config.max_position_embeddings

@@ -34,17 +34,17 @@ def sample(
 ) -> Float[Tensor, "B 3 H W"]:
     """One image in [0, 1] per prompt: DDIM in `steps` steps with classifier-free guidance `cfg`.
 
-    A model that takes views gets `views`, one a prompt, or random ones.
+    views: one a prompt, or None for random ones.
     """
     shape = (len(prompts), 3, prior.size, prior.size)
     noise = torch.randn(shape, generator=generator, device=generator.device)
-    if prior.takes_views and views is None:
+    if views is None:
         views = _any_views(len(prompts), generator)
-    told = None if views is None else views.features
+    told = views.features
     parts = []
     for start in range(0, len(prompts), batch):
         part = slice(start, start + batch)
-        parts.append(_denoise(prior, prompts[part], noise[part], None if told is None else told[part], steps, cfg))
+        parts.append(_denoise(prior, prompts[part], noise[part], told[part], steps, cfg))
     return torch.cat(parts)
 
 
@@ -54,10 +54,10 @@ def _any_views(count: int, generator: torch.Generator) -> Views:
     return Views(cameras, LightDistribution().sample(toward, generator))
 
 
-def _denoise(prior: Prior, prompts: list[str], noise: Tensor, views: Tensor | None, steps: int, cfg: float) -> Tensor:
+def _denoise(prior: Prior, prompts: list[str], noise: Tensor, views: Tensor, steps: int, cfg: float) -> Tensor:
     device = prior.unet.device
     text = torch.cat([prior.encode([""] * len(prompts)), prior.encode(prompts)])
-    told = None if views is None else views.to(device).repeat(2, 1)
+    told = views.to(device).repeat(2, 1)
     image = torch.nn.functional.pixel_unshuffle(noise.to(device), prior.fold)
     prior.scheduler.set_timesteps(steps)
     for t in prior.scheduler.timesteps:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from backend.checkpoints import Checkpoint
+from backend.checkpoints import Checkpoint, flat, under
 from backend.guidance.precision import autocast
 from backend.guidance.rigs import join_views
 from backend.guidance.views import shown
@@ -133,12 +133,13 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """Everything that is needed to go on."""
-        groups = {
-            "prior": self.prior.modules().state_dict(),
-            "average": self.average.modules().state_dict(),
-            "optimiser": self.optimiser.state(),
-        }
-        tensors = {f"{group}.{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+        tensors = flat(
+            {
+                "prior": self.prior.modules().state_dict(),
+                "average": self.average.modules().state_dict(),
+                "optimiser": self.optimiser.state(),
+            }
+        )
         return Checkpoint(self.step, tensors, {"images": self.images, "words": self.words, **_shape(self.training)})
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -147,16 +148,13 @@ class Trainer:
             if checkpoint.facts.get(name) != value:
                 what = "objects, or words for them" if name == "words" else name
                 raise ValueError(f"the run was started with other {what}; go on with the same, or start a new one")
-        groups: dict[str, dict[str, Tensor]] = {"prior": {}, "average": {}, "optimiser": {}}
-        for path, tensor in checkpoint.tensors.items():
-            group, name = path.split(".", 1)
-            groups[group][name] = tensor.to(self.device)
+        tensors = {name: tensor.to(self.device) for name, tensor in checkpoint.tensors.items()}
         try:
-            self.prior.modules().load_state_dict(groups["prior"])
-            self.average.modules().load_state_dict(groups["average"])
+            self.prior.modules().load_state_dict(under("prior", tensors))
+            self.average.modules().load_state_dict(under("average", tensors))
         except RuntimeError as error:
             raise ValueError("the run was started by an older version, of another network; start a new one") from error
-        self.optimiser.restore(groups["optimiser"])
+        self.optimiser.restore(under("optimiser", tensors))
         self.step, self.images = checkpoint.step, checkpoint.facts["images"]
 
 

@@ -46,7 +46,6 @@ def test_the_seed_alone_decides_the_weights(small: Prior) -> None:
 
 
 def test_what_it_is_told_of_a_view_changes_what_it_says(small: Prior) -> None:
-    assert small.takes_views
     plain, *told = predicted(small, torch.cat([torch.zeros(1, FEATURES), torch.eye(FEATURES)]))
     for feature in told:
         assert (feature - plain).abs().max() > 1e-4

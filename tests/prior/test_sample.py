@@ -151,7 +151,7 @@ def drawn(prior: model.Prior, seed: int = 1, batch: int = 64, views: Views | Non
     return sample.sample(prior, ["a red mug"] * 3, generator, steps=2, batch=batch, views=views)
 
 
-def test_a_model_that_takes_views_gets_random_ones_that_the_seed_decides(told: model.Prior) -> None:
+def test_views_that_nobody_asks_for_are_random_ones_that_the_seed_decides(told: model.Prior) -> None:
     first, again, other = (drawn(told, seed) for seed in (1, 1, 2))
     assert first.shape == (3, 3, 32, 32)
     assert torch.equal(first, again)

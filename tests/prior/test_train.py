@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from backend import checkpoints
 from backend.errors import UserError
+from backend.guidance import folders
 from backend.prior import model, network, train, words
 from backend.prior.catalogue import Entry
 from backend.prior.lexicon import Lexicon
@@ -62,7 +63,7 @@ def test_the_model_of_a_run_is_its_moving_average(taken: Taken, tmp_path: Path) 
     run = run_of(taken, tmp_path / "run")
     trained(taken, run, images=16)
     saved = model.load(run / "model")
-    assert saved.takes_views
+    assert folders.takes_views(run / "model")
     kept = {name: tensor for name, tensor in newest(run).tensors.items() if name.startswith("average.")}
     for name, value in saved.modules().state_dict().items():
         torch.testing.assert_close(value, kept[f"average.{name}"], atol=1e-3, rtol=1e-3)
