@@ -29,7 +29,7 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
     type=click.Choice([*SUITES, "all"]),
     default="all",
     show_default=True,
-    help="The next four are of 2d and 3d; ablations and presets have their own.",
+    help="The next four are of 2d and 3d; the others have their own. starts needs --objects.",
 )
 @click.option("--prompts", type=click.IntRange(1, COMPARED), default=COMPARED, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many for each prompt.")
@@ -83,12 +83,15 @@ def evaluate(
     if page:
         _write_study(out, "3d" if suite == "all" else cast(Suite, suite), arms, pairs, page)
         return
+    if suite == "starts" and objects is None:
+        raise UserError("what objects begin from is made of true ones: name a folder of them with --objects")
     names, steps = _schedules(schedules), _budgets(budgets)
     with trouble(out):
         if not report_only:
             prepare_folder(out)
             bench = prepared(guidance, device, clip, objects)
-            suites = SUITES if suite == "all" else (cast(Suite, suite),)
+            able = tuple(name for name in SUITES if name != "starts" or objects)
+            suites = able if suite == "all" else (cast(Suite, suite),)
             # What would be refused is refused now, not in hours.
             kept = {name: Rows(out, name, facts_of(bench, name), resume) for name in suites}
             for name, rows in kept.items():

@@ -4,20 +4,25 @@ import random
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from backend.prior.catalogue import SOLIDS
 from backend.prior.lexicon import Lexicon
 from backend.prior.wording import asked_for, every_other
 
-TRIED, COMPARED, TUNING = 120, 24, 12
+TRIED, COMPARED, TUNING, STARTED = 120, 24, 12, 20
 """How many prompts there are of each kind; see `Prompts`."""
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """No object is in two of them: presets are judged and schedules compared on others than settings are chosen on."""
+    """No object is in two of them: presets are judged and schedules compared on others than settings are chosen on.
+
+    starts: what is begun from true objects, each in its own colours; no simple solids.
+    """
 
     presets: tuple[str, ...]
     compared: tuple[str, ...]
     tuning: tuple[str, ...]
+    starts: tuple[str, ...]
 
     @classmethod
     def drawn(cls, lexicon: Lexicon) -> "Prompts":
@@ -27,4 +32,6 @@ class Prompts:
         nouns, colours = (draw.sample(words, len(words)) for words in (nouns, lexicon.colours))
         asked = [asked_for(noun, every_other(number, colours)) for number, noun in enumerate(nouns)]
         ends = [0, *accumulate((TRIED, COMPARED, TUNING))]
-        return cls(*(tuple(asked[begin:end]) for begin, end in pairwise(ends)))
+        begun = [asked_for(noun, None) for noun in nouns[ends[-1] :] if noun not in lexicon.groups.get(SOLIDS, ())]
+        presets, compared, tuning = (tuple(asked[begin:end]) for begin, end in pairwise(ends))
+        return cls(presets, compared, tuning, tuple(begun[:STARTED]))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from backend.errors import UserError
 from backend.mesh.asset import TriangleMesh
 from backend.mesh.fidelity import f_scores
 from backend.prior import catalogue, objects
@@ -40,6 +41,15 @@ class References:
         """How many objects there are, and a digest of what they are called and how large their files are."""
         told = [(entry.file, entry.noun, (self.folder / entry.file).stat().st_size) for entry in self.entries]
         return f"{len(told)} objects, sha256:{hashlib.sha256(repr(told).encode()).hexdigest()}"
+
+    def called(self, noun: str) -> Entry:
+        """The first object called so. Raises UserError if there is none."""
+        for entry in self.entries:
+            if entry.noun == noun:
+                return entry
+        raise UserError(
+            f'{self.folder} holds no "{noun}", which is to be begun from; name a folder that has all objects'
+        )
 
     def f_scores(self, mesh: TriangleMesh | None, noun: str) -> tuple[float, float] | None:
         """The F-scores within F_THRESHOLD and F_LOOSE, each against the object called `noun` that matches best.

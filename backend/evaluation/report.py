@@ -10,7 +10,7 @@ from typing import Any
 
 from backend.engine.names import SCHEDULES
 from backend.errors import UserError
-from backend.evaluation import claims, comparisons, gradients, plots, presets, rows, statistics
+from backend.evaluation import claims, comparisons, gradients, plots, presets, rows, starts, statistics
 from backend.evaluation.claims import KINDS, LABELS, Finding, of_schedule
 from backend.evaluation.comparisons import Pairs
 from backend.evaluation.gradients import Gradients
@@ -65,6 +65,7 @@ def write(found: Found, machine: str) -> dict[str, list[Finding]]:
     parts += [_gradients(found)] if found.gradients else []
     parts += [_ablations(found)] if found.rows["ablations"] else []
     parts += [presets.section(found.rows["presets"], _settings(found, "presets"))] if found.rows["presets"] else []
+    parts += [starts.section(found.rows["starts"], _settings(found, "starts"))] if found.rows["starts"] else []
     (found.folder / MARKDOWN).write_text("\n\n".join([*parts, READING]) + "\n", "utf-8")
     (found.folder / JSON).write_text(json.dumps(_as_json(found, answers), indent=1) + "\n", "utf-8")
     return answers

@@ -14,8 +14,12 @@ from backend.engine.schedules import TimePrior
 from backend.evaluation.prompts import Prompts
 from backend.pipeline.presets import PRESETS, preset
 
-Suite = Literal["2d", "3d", "ablations", "presets"]
+Suite = Literal["2d", "3d", "ablations", "presets", "starts"]
 SUITES: tuple[Suite, ...] = get_args(Suite)
+
+Beginning = Literal["nothing", "paint", "blockout", "picture", "sketch"]
+BEGINNINGS: tuple[Beginning, ...] = get_args(Beginning)
+"""What runs of "starts" begin from, which are their variants; see `beginnings`."""
 
 DEFAULT = "default"
 ABLATION_BUDGETS, ABLATION_SEEDS = (120, 300), 2
@@ -24,6 +28,9 @@ _COMMON = 40
 """Of the prompts that Standard is tried on, those that all presets are."""
 
 _MESHES = 60
+
+_BLOCKED_OUT = 10
+"""Of the prompts of "starts", those that are begun in every way; the others not from boxes or a sketch."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,8 @@ def planned_runs(
 ) -> list[Run]:
     """The runs of a suite, in an order that compares everything on few prompts before it goes to the next.
 
-    Only "2d" and "3d" heed the numbers: ablations and presets have sizes of their own, and presets are those of a
-    `small` model or a large one.
+    Only "2d" and "3d" heed the numbers: the others have sizes of their own, and presets are those of a `small` model
+    or a large one.
     """
     match suite:
         case "2d" | "3d":
@@ -111,6 +118,14 @@ def planned_runs(
             ]
         case "presets":
             return list(_presets(asked, small))
+        case "starts":
+            chosen = preset("standard", small, "cpu")
+            return [
+                Run(suite, beginning, chosen.schedule, chosen.steps, prompt, 0)
+                for index, prompt in enumerate(asked.starts)
+                for beginning in BEGINNINGS
+                if index < _BLOCKED_OUT or beginning not in ("blockout", "sketch")
+            ]
 
 
 def _shuffled(schedules: Sequence[ScheduleName], key: str) -> list[ScheduleName]:

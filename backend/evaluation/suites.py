@@ -9,7 +9,7 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from backend.evaluation import gradients, images, objects
+from backend.evaluation import gradients, images, objects, starts
 from backend.evaluation.clip import Clip
 from backend.evaluation.prompts import Prompts
 from backend.evaluation.references import F_LOOSE, F_THRESHOLD, References
@@ -121,6 +121,10 @@ def job_of(run: Run, guidance: str, device: str) -> Job:
 
 
 def _carried_out(bench: Bench, run: Run, mesh: bool) -> tuple[Row, Float[Tensor, "V 3 H W"]]:
+    if run.suite == "starts":
+        if bench.references is None:
+            raise ValueError("true objects are needed to begin from")
+        return starts.measured(run, bench.name, bench.device, bench.guidance, bench.net, bench.references)
     job = job_of(run, bench.name, bench.device)
     if run.suite == "2d":
         return images.measured(job, run, bench.guidance, bench.net, bench.clip)

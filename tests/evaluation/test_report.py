@@ -39,7 +39,7 @@ FACTS = {
 
 OF_SHAPES = {"objects": "1669 objects, sha256:4567"}
 PROMPTS = tuple(f"a thing {number}" for number in range(24))
-ASKED = Prompts(tuple(f"a preset's thing {number}" for number in range(120)), PROMPTS, PROMPTS[:12])
+ASKED = Prompts(tuple(f"a preset's thing {number}" for number in range(120)), PROMPTS, PROMPTS[:12], PROMPTS[:20])
 
 
 def made(
@@ -139,11 +139,19 @@ def test_runs_that_ended_early_are_named_and_are_not_fast(tmp_path: Path) -> Non
 def test_the_whole_report(tmp_path: Path) -> None:
     for suite in ("2d", "3d", "ablations"):
         made(tmp_path, suite, better_by(0.1))
+    made(tmp_path, "starts", lambda run, draw: {"picture": 0.9}.get(run.variant, 0.3))
     found = made(tmp_path, "presets", lambda run, draw: 0.2 + 0.0005 * run.steps)
     assert set(report.write(found, "a machine")) == {"Images", "Objects"}
     text = (tmp_path / report.MARKDOWN).read_text()
     heads = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
-    parts = ["Images", "Objects", "Changes to the defaults", "The presets", "How to read this"]
+    parts = [
+        "Images",
+        "Objects",
+        "Changes to the defaults",
+        "The presets",
+        "What an object begins from",
+        "How to read this",
+    ]
     assert heads == ["The paper's claims", *parts]
     for name in {part.split(")")[0] for part in text.split("](")[1:]}:
         assert (tmp_path / name).stat().st_size > 1000, name
@@ -152,7 +160,9 @@ def test_the_whole_report(tmp_path: Path) -> None:
     gain = "+0.250 (+0.250 to +0.250)"  # of 800 over 300 steps, in R-precision and F-score
     assert re.search(rf"\| high minus standard \| common .*\| {re.escape(gain)} \|", text)
     assert text.count("| m1=700 |") == 2, "once for each number of steps"
-    assert text.count("F-scores are against 1669 objects.") == 3, "in all but images"
+    assert "| picture | 20 | 1.000 (1.000 to 1.000) |" in text
+    assert "| sketch | 10 | 0.000 (0.000 to 0.000) |" in text
+    assert text.count("F-scores are against 1669 objects.") == 4, "in all but images"
     assert "gradient weight one, cfg 7.5, learning rate falling to 0.3" in text
     kept = json.loads((tmp_path / report.JSON).read_text())
     assert {row["steps"] for row in kept["means"]["3d"]} == {30, 60}

@@ -12,7 +12,10 @@ from backend.evaluation.runs import ABLATIONS, DEFAULT, Run, meshed, picture_of,
 from backend.evaluation.suites import job_of
 
 ASKED = Prompts(
-    *(tuple(f"{kind} {number}" for number in range(count)) for kind, count in zip("pct", (120, 24, 12), strict=True))
+    *(
+        tuple(f"{kind} {number}" for number in range(count))
+        for kind, count in zip("pcts", (120, 24, 12, 20), strict=True)
+    )
 )
 
 
@@ -30,6 +33,19 @@ def test_presets_are_compared_on_the_same_prompts_and_standard_is_tried_on_all()
     assert made == {"draft": 40, "standard": 120, "high": 40}
     assert {run.prompt for run in runs if run.variant == "standard"} == set(ASKED.presets)
     assert meshed(runs) == set(runs)
+
+
+def test_half_of_the_starts_are_begun_in_every_way() -> None:
+    runs = planned_runs("starts", ASKED, 1, 1, (), ())
+    assert Counter(run.variant for run in runs) == {
+        "nothing": 20,
+        "paint": 20,
+        "blockout": 10,
+        "picture": 20,
+        "sketch": 10,
+    }
+    assert {run.prompt for run in runs} == set(ASKED.starts)
+    assert len(set(runs)) == len(runs) == len({picture_of(run, Path("out")) for run in runs})
 
 
 def test_sixty_of_the_fields_become_meshes() -> None:

@@ -1,0 +1,85 @@
+"""What a run begins from, made of a true object: its bare mesh, boxes in its place, a picture or a sketch of it."""
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+import trimesh
+from PIL import Image
+from scipy import ndimage
+
+from backend.engine.cameras import ring
+from backend.evaluation.runs import Beginning
+from backend.mesh import raycast
+from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.fidelity import on_surface
+
+_PIXELS = 512
+_LINE = 4  # pixels of a sketch's outline
+_SLICES, _POINTS = 4, 20_000
+
+
+def begun(beginning: Beginning, asset: Asset, folder: Path) -> Path | None:
+    """A file in `folder` to begin from, made of `asset`, or None for a run that begins from nothing."""
+    return _MADE[beginning](asset, folder) if beginning in _MADE else None
+
+
+def boxes(mesh: TriangleMesh) -> TriangleMesh:
+    """A box around what lies in each of four slices, one above the other: as an artist blocks an object out."""
+    points = on_surface(mesh, _POINTS, torch.Generator().manual_seed(0))
+    heights = np.linspace(points[:, 2].min(), points[:, 2].max(), _SLICES + 1)
+    found = []
+    for low, high in pairwise(heights):
+        inside = points[(points[:, 2] >= low) & (points[:, 2] <= high), :2]
+        if len(inside):
+            found.append(trimesh.creation.box(bounds=[[*inside.min(0), low], [*inside.max(0), high]]))
+    vertices = np.concatenate([box.vertices for box in found])
+    triangles = np.concatenate([box.faces + len(box.vertices) * index for index, box in enumerate(found)])
+    return TriangleMesh(vertices.astype(np.float32), triangles.astype(np.int32))
+
+
+def _bare(asset: Asset, folder: Path) -> Path:
+    """The mesh without its colours and texture coordinates."""
+    return _exported(raycast.welded(asset.mesh), folder)
+
+
+def _blocked_out(asset: Asset, folder: Path) -> Path:
+    return _exported(boxes(asset.mesh), folder)
+
+
+def _exported(mesh: TriangleMesh, folder: Path) -> Path:
+    x, y, z = mesh.vertices.T
+    path = folder / "start.glb"
+    trimesh.Trimesh(np.stack([x, z, -y], axis=-1), mesh.triangles, process=False).export(path)
+    return path
+
+
+def _photographed(asset: Asset, folder: Path) -> Path:
+    """Its front in plain colours, on nothing."""
+    seen = raycast.render(asset, ring(1, elevation_degrees=0), _PIXELS)
+    whole = seen.colour[0] / seen.opacity.clamp(min=1e-3)
+    layers = torch.cat([whole.clamp(0, 1), seen.opacity])
+    return _drawn((255 * layers).round().byte().permute(1, 2, 0).numpy(), folder)
+
+
+def _sketched(asset: Asset, folder: Path) -> Path:
+    """Its outline from the front, black on white."""
+    there = raycast.render(asset, ring(1, elevation_degrees=0), _PIXELS).opacity[0].numpy() > 0.5
+    line = ndimage.binary_dilation(there, iterations=_LINE) & ~there
+    return _drawn(np.where(line, 0, 255).astype(np.uint8), folder)
+
+
+def _drawn(pixels: np.ndarray, folder: Path) -> Path:
+    path = folder / "start.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+_MADE: Mapping[Beginning, Callable[[Asset, Path], Path]] = {
+    "paint": _bare,
+    "blockout": _blocked_out,
+    "picture": _photographed,
+    "sketch": _sketched,
+}
