@@ -6,7 +6,7 @@ import click
 import torch
 from tqdm import tqdm
 
-from backend.evaluation.gallery import marks_for, save, shown, table
+from backend.evaluation.gallery import kept, marks_for, save, shown, table
 from backend.evaluation.prompts import TRIED, Prompts
 from backend.evaluation.references import References
 from backend.guidance import library
@@ -16,6 +16,7 @@ from backend.prior import judge
 from backend.prior.pictures import save_sheet
 
 _COLUMNS = 12
+_MARKS, _SHEET = "marks.json", "gallery.png"
 
 
 @click.command()
@@ -32,21 +33,26 @@ _COLUMNS = 12
     help="A folder of true shapes to measure against, as backend.prior.train takes it.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/gallery"), show_default=True)
-def gallery(count: int, objects: Path | None, out: Path, **options: str | int | None) -> None:
+@click.option("--resume", is_flag=True, help="Go on with what is in OUT, by the same options.")
+def gallery(count: int, objects: Path | None, out: Path, resume: bool, **options: str | int | None) -> None:
     """Make objects drawn from all that the built-in model knows, and say how good they are."""
     net = judge.load(library.builtin().folder)
     references = References.of(objects) if objects else None
-    found, views = [], []
-    with tqdm(Prompts.drawn(net.lexicon).presets[:count], unit="object") as bar:
+    prompts = Prompts.drawn(net.lexicon).presets[:count]
+    found = kept(out / _MARKS) if resume else []
+    done = {marks.prompt for marks in found}
+    with tqdm([prompt for prompt in prompts if prompt not in done], unit="object") as bar:
         for prompt in bar:
             bar.set_description(prompt)
-            folder = out / prompt.replace(" ", "_")
             request = Request(prompt, **options)  # type: ignore[arg-type]  # its fields
-            found.append(marks_for(request, net, references, folder))
-            views.append(shown(folder / MESH))
-            save(found, out / "marks.json")
-    save_sheet(torch.cat(views), out / "gallery.png", columns=_COLUMNS, zoom=1)
+            found.append(marks_for(request, net, references, _folder(out, prompt)))
+            save(found, out / _MARKS)
+    save_sheet(torch.cat([shown(_folder(out, prompt) / MESH) for prompt in prompts]), out / _SHEET, _COLUMNS, zoom=1)
     click.echo(table(found))
     wrong = [marks.prompt for marks in found if not marks.first]
     click.echo(f"not recognised: {', '.join(wrong) or 'none'}")
-    click.echo(f"wrote {out / 'gallery.png'}")
+    click.echo(f"wrote {out / _SHEET}")
+
+
+def _folder(out: Path, prompt: str) -> Path:
+    return out / prompt.replace(" ", "_")

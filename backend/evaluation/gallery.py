@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backend.engine.cameras import framing
+from backend.errors import UserError
 from backend.evaluation.measures import of_mesh
 from backend.evaluation.references import F_LOOSE, F_THRESHOLD, References
 from backend.mesh.glb import read_glb
@@ -124,6 +125,14 @@ def table(all_marks: Sequence[Marks]) -> str:
         ("seconds an object, warm", f"{np.mean([marks.seconds for marks in all_marks]):.0f}"),
     ]
     return "\n".join(["| measured | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def kept(path: Path) -> list[Marks]:
+    """What `save` wrote. Raises UserError if it is nothing of this version."""
+    try:
+        return [Marks(**fields) for fields in json.loads(path.read_text("utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} holds no marks of this version; leave out --resume") from error
 
 
 def save(all_marks: Sequence[Marks], path: Path) -> None:

@@ -161,7 +161,7 @@ def real(folder: Path, machinery: Machinery) -> None:
     """The same request twice, the second time with the power cut half-way."""
     machinery.add()
     backend = Backend(folder / "backend", machinery, WORKER)
-    settings = {"seed": 7, "preset": "draft", "steps": 400}
+    settings = {"seed": 7, "preset": "draft"}
     whole = backend.submit("a red mug", **settings)
     until("the undisturbed job is done", lambda: backend.done(whole))
     cut = backend.submit("a red mug", **settings)
