@@ -36,6 +36,10 @@ _CLEARANCE = 1e-3
 _EMPTY = "nothing is left of the object: try more steps, another seed, or a lower --level"
 _FULL = "the object is fog that fills the whole scene: try more steps, another seed, or a higher --level"
 _BROKEN = "the field holds values that are not finite: try another seed"
+_CUT_BEFORE, _CUT_SLOPE, _CUT_MOST = 0.25, 2.0, 20.0
+"""How many cells before the unit sphere things end, by how much the logarithm of the most density there rises a cell
+inwards, and up to what.
+"""
 
 
 def find_level(field: Field, device: torch.device, reference: Reference | None = None) -> float:
@@ -110,7 +114,7 @@ def sample_density(
 ) -> Float32[np.ndarray, "{resolution} {resolution} {resolution}"]:
     """Density on the grid of `resolution` samples per axis over [-1, 1]^3, axes x, y, z.
 
-    Zero from the unit sphere outwards, where the renderer never looks, and so on the rim. To save
+    Below `level` from the unit sphere outwards, where the renderer never looks, and so on the rim. To save
     time a grid half as fine is sampled first, and the field is asked again only where the surface can
     be: not where all of the 3x3x3 samples around reach `level` (there the nearest one is taken), nor
     where none reaches a quarter of it (there 0). Raises UserError if the field is not finite.
@@ -122,7 +126,21 @@ def sample_density(
     deep, far = lowest >= level, highest < level / 4
     layers = torch.cat([coarse * deep, ~(deep | far)], dim=1)
     known, wanted = torch.nn.functional.interpolate(layers, (resolution,) * 3)[0]
-    return (known + _on_grid(field, wanted > 0, device)).numpy()
+    return _cut_off(known + _on_grid(field, wanted > 0, device), level).numpy()
+
+
+def _cut_off(density: Float[Tensor, "G G G"], level: float) -> Float[Tensor, "G G G"]:
+    """What reaches the unit sphere, with a round end there.
+
+    By zeros from one sample to the next it would have steps. Instead, no density is above one that falls through
+    `level` a little before the sphere, so that the rim of the grid stays below it.
+    """
+    square = torch.linspace(-BOUND, BOUND, len(density)).square()
+    radius = (square[:, None, None] + square[:, None] + square).sqrt_()
+    outside = radius >= 1
+    cells = radius.sub_(1).mul_((1 - len(density)) / (2 * BOUND)).sub_(_CUT_BEFORE)
+    most = cells.mul_(_CUT_SLOPE).clamp_(max=_CUT_MOST).exp_().mul_(level)
+    return torch.where(outside, most, torch.minimum(density, most))
 
 
 def extract(density: Float32[np.ndarray, "G G G"], level: float) -> TriangleMesh:

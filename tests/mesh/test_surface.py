@@ -118,6 +118,20 @@ def test_what_lies_beyond_the_unit_sphere_is_cut_off_and_the_surface_closed() ->
     assert volume(mesh) > 0.1
 
 
+@pytest.mark.parametrize("height", [200.0, 5000.0])
+def test_where_an_object_is_cut_off_it_is_round_and_has_no_steps(height: float) -> None:
+    """All of the sphere is full: its surface is a sphere, in truth and not by stairs from sample to sample."""
+    mesh = extract(sample_density(Balls(((0.0, 0.0, 0.0), 1.5), height=height), 128, 50.0, CPU), 50.0)
+    radius, cell = np.linalg.norm(mesh.vertices, axis=-1), 2 / 127
+    assert radius.mean() == pytest.approx(1 - cell / 4, abs=0.1 * cell)
+    assert radius.std() < 0.1 * cell
+    corners = mesh.vertices[mesh.triangles]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    outwards = corners.mean(1) / np.linalg.norm(corners.mean(1), axis=-1, keepdims=True)
+    facing = (normals * outwards).sum(-1) / np.linalg.norm(normals, axis=-1).clip(1e-12)
+    assert np.quantile(facing, 0.02) > 0.95, "less than 18 degrees from a sphere's"
+
+
 def test_samples_exactly_at_the_level_make_no_double_vertices() -> None:
     density = np.zeros((8, 8, 8), np.float32)
     density[3:5, 3:5, 3:5] = 10.0
