@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
 
 from backend.errors import UserError
 from backend.mesh.asset import SMALLEST_AREA, TriangleMesh
@@ -20,6 +21,10 @@ from backend.mesh.slivers import without_slivers
 
 SIGNIFICANT = 0.01
 """Parts with less than this share of the largest part's area go: a ball of a tenth of the diameter stays."""
+
+_SUBSTANTIAL, _FLOATING = 0.06, 0.08
+"""Parts with less than this share of the largest part's area go, too, if they are so many metres from all larger ones:
+not a leg whose joint has a gap. A ball of a quarter of the diameter stays anywhere."""
 
 FEW = 2_000
 """Face budgets up to which flat sides are made flat: quadrics spend so few faces on the waves in them."""
@@ -39,7 +44,7 @@ def clean(mesh: TriangleMesh, faces: int) -> TriangleMesh:
     hardly any a sliver; each part encloses a positive volume. With FEW faces at most, flat sides are flat.
     `mesh` must be wound outwards; parts that are not (cavities) go. Raises UserError if nothing is left.
     """
-    mesh = significant(closed(mesh))
+    mesh = grounded(significant(closed(mesh)))
     if faces <= FEW:
         flat = repaired(flattened(repaired(decimated(mesh, _FINE))))
         mesh = repaired(without_slivers(flat))  # in flat places, they block collapses
@@ -83,6 +88,28 @@ def significant(mesh: TriangleMesh) -> TriangleMesh:
         if not any(_winding(corners[part == other], corners[part == index][0, 0]) > 0.5 for other in kept):
             kept.append(index)
     return _used(mesh.vertices, mesh.triangles[np.isin(part, kept)])
+
+
+def grounded(mesh: TriangleMesh) -> TriangleMesh:
+    """Without small parts that float away from all larger ones. `mesh` is of small triangles."""
+    count, part = components(mesh)
+    if count == 1:
+        return mesh
+    corners = mesh.vertices[mesh.triangles].astype(np.float64)
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.bincount(part, np.linalg.norm(cross, axis=-1), count)
+    kept: list[int] = []
+    for index in np.argsort(-area).tolist():
+        small = bool(kept) and area[index] < _SUBSTANTIAL * area[kept[0]]
+        if not (small and _apart(corners[part == index], corners[np.isin(part, kept)])):
+            kept.append(index)
+    return _used(mesh.vertices, mesh.triangles[np.isin(part, kept)])
+
+
+def _apart(one: Float64[np.ndarray, "m 3 3"], others: Float64[np.ndarray, "n 3 3"]) -> bool:
+    """Whether all corners of one part are _FLOATING from all of the others."""
+    nearest, _ = KDTree(others.reshape(-1, 3)).query(one.reshape(-1, 3), distance_upper_bound=_FLOATING)
+    return bool(np.isinf(nearest).all())
 
 
 def components(mesh: TriangleMesh) -> tuple[int, Int[np.ndarray, " F"]]:

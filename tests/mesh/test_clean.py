@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from backend.errors import UserError
 from backend.mesh import clean as cleaning
 from backend.mesh.asset import SMALLEST_AREA, TriangleMesh
-from backend.mesh.clean import clean, closed, components, decimated, repaired, significant
+from backend.mesh.clean import clean, closed, components, decimated, grounded, repaired, significant
 from backend.mesh.slivers import SLENDEREST, slenderness
 from backend.mesh.surface import extract
 
@@ -159,6 +159,21 @@ def test_specks_go_and_separate_parts_of_some_size_stay() -> None:
     assert components(kept)[0] == 2
     assert len(kept.triangles) == len(one.triangles) + len(other.triangles)
     assert len(kept.vertices) == len(one.vertices) + len(other.vertices)
+
+
+@pytest.mark.parametrize(
+    ("radius", "gap", "stays"), [(0.06, 0.05, True), (0.06, 0.1, False), (0.11, 0.1, False), (0.15, 0.3, True)]
+)
+def test_small_parts_that_float_go_and_those_beside_others_stay(radius: float, gap: float, stays: bool) -> None:
+    one, small = ball(0.5), ball(0.5)
+    beside = TriangleMesh(
+        (small.vertices * radius / 0.5 + [0.5 + gap + radius, 0, 0]).astype(np.float32), small.triangles
+    )
+    far = TriangleMesh((small.vertices * 0.6 - [2, 0, 0]).astype(np.float32), small.triangles)
+    kept = grounded(together(beside, one, far))
+    assert components(kept)[0] == (3 if stays else 2), "a large one stays anywhere"
+    assert len(kept.vertices) == len(one.vertices) * (3 if stays else 2)
+    assert grounded(one) is one
 
 
 def test_what_nobody_can_see_goes() -> None:
