@@ -14,12 +14,13 @@ from backend.evaluation import answers, report, study
 from backend.evaluation.prompts import COMPARED
 from backend.evaluation.rows import Rows
 from backend.evaluation.runs import SUITES, Suite, planned_runs
-from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_out, facts_of, prepared
+from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_out, check, facts_of, prepared
 from backend.pipeline.remedies import trouble
 from backend.pipeline.request import RANGES
 from backend.pipeline.results import prepare_folder
 
 _COMPARED = tuple(name for name in SCHEDULES if name != "window")  # that one is MVDream's, not the paper's
+_OF_ALL: tuple[Suite, ...] = ("2d", "3d", "ablations", "presets")
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
@@ -29,7 +30,7 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
     type=click.Choice([*SUITES, "all"]),
     default="all",
     show_default=True,
-    help="The next four are of 2d and 3d; the others have their own. starts needs --objects.",
+    help="The next four are of 2d and 3d; the others have their own. all: but for starts, which needs --objects.",
 )
 @click.option("--prompts", type=click.IntRange(1, COMPARED), default=COMPARED, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many for each prompt.")
@@ -83,16 +84,15 @@ def evaluate(
     if page:
         _write_study(out, "3d" if suite == "all" else cast(Suite, suite), arms, pairs, page)
         return
-    if suite == "starts" and objects is None:
-        raise UserError("what objects begin from is made of true ones: name a folder of them with --objects")
     names, steps = _schedules(schedules), _budgets(budgets)
     with trouble(out):
         if not report_only:
             prepare_folder(out)
             bench = prepared(guidance, device, clip, objects)
-            able = tuple(name for name in SUITES if name != "starts" or objects)
-            suites = able if suite == "all" else (cast(Suite, suite),)
+            suites = _OF_ALL if suite == "all" else (cast(Suite, suite),)
             # What would be refused is refused now, not in hours.
+            for name in suites:
+                check(bench, name)
             kept = {name: Rows(out, name, facts_of(bench, name), resume) for name in suites}
             for name, rows in kept.items():
                 runs = planned_runs(name, bench.asked, prompts, seeds, names, steps, bench.small)

@@ -14,6 +14,14 @@ from backend.engine.rendering import Rendering
 
 
 @dataclass(frozen=True)
+class Pictured:
+    """What a picture shows, colours premultiplied by opacity."""
+
+    colour: Float[Tensor, "1 3 H W"]
+    opacity: Float[Tensor, "1 H W"]
+
+
+@dataclass(frozen=True)
 class Reference:
     """opacity: of the object in the picture. colour: premultiplied, or None where the outline alone counts.
 
@@ -32,6 +40,12 @@ class Reference:
     def shown(self, size: int) -> Float[Tensor, "{size} {size}"]:
         """Its opacity in size x size pixels."""
         return _scaled(self.opacity[None], size)[0]
+
+    def pictured(self, size: int) -> "Pictured":
+        """The object in size x size pixels, as a batch of one; black where the outline alone counts."""
+        opacity = self.shown(size)[None]
+        colour = opacity.new_zeros(3, size, size) if self.colour is None else _scaled(self.colour, size)
+        return Pictured(colour[None], opacity)
 
     def terms(self, rendering: Rendering) -> dict[str, Float[Tensor, ""]]:
         """How far `rendering`, from this camera, is from the picture: half of squared differences, summed."""

@@ -9,12 +9,17 @@ import torch
 import trimesh
 from PIL import Image
 from scipy import ndimage
+from trimesh.exchange.gltf import export_glb
 
 from backend.engine.cameras import ring
 from backend.evaluation.runs import Beginning
 from backend.mesh import raycast
 from backend.mesh.asset import Asset, TriangleMesh
 from backend.mesh.fidelity import on_surface
+from backend.mesh.glb import y_up
+
+VERSION = 1
+"""Of what is made here: rows of another one are not added to."""
 
 _PIXELS = 512
 _LINE = 4  # pixels of a sketch's outline
@@ -41,18 +46,21 @@ def boxes(mesh: TriangleMesh) -> TriangleMesh:
 
 
 def _bare(asset: Asset, folder: Path) -> Path:
-    """The mesh without its colours and texture coordinates."""
-    return _exported(raycast.welded(asset.mesh), folder)
+    """The mesh, shaded as it is, without its colours and texture coordinates."""
+    corners = asset.mesh.vertices[asset.mesh.triangles].reshape(-1, 3)
+    return _exported(corners, np.arange(len(corners)).reshape(-1, 3), asset.normals.reshape(-1, 3), folder)
 
 
 def _blocked_out(asset: Asset, folder: Path) -> Path:
-    return _exported(boxes(asset.mesh), folder)
+    found = boxes(asset.mesh)
+    return _exported(found.vertices, found.triangles, None, folder)
 
 
-def _exported(mesh: TriangleMesh, folder: Path) -> Path:
-    x, y, z = mesh.vertices.T
+def _exported(vertices: np.ndarray, triangles: np.ndarray, normals: np.ndarray | None, folder: Path) -> Path:
+    normals = None if normals is None else y_up(normals)
+    mesh = trimesh.Trimesh(y_up(vertices), triangles, vertex_normals=normals, process=False)
     path = folder / "start.glb"
-    trimesh.Trimesh(np.stack([x, z, -y], axis=-1), mesh.triangles, process=False).export(path)
+    path.write_bytes(export_glb(trimesh.Scene([mesh]), include_normals=normals is not None))
     return path
 
 
@@ -66,7 +74,7 @@ def _photographed(asset: Asset, folder: Path) -> Path:
 
 def _sketched(asset: Asset, folder: Path) -> Path:
     """Its outline from the front, black on white."""
-    there = raycast.render(asset, ring(1, elevation_degrees=0), _PIXELS).opacity[0].numpy() > 0.5
+    there = raycast.render(asset, ring(1, elevation_degrees=0), _PIXELS).opacity[0].numpy() >= 0.5
     line = ndimage.binary_dilation(there, iterations=_LINE) & ~there
     return _drawn(np.where(line, 0, 255).astype(np.uint8), folder)
 

@@ -170,6 +170,13 @@ def mesh_pictures(asset: Asset) -> Pictures:
     return _pictured(lit.colour, grey.colour, raycast.render(asset, cameras, _PIXELS).colour, lit.opacity)
 
 
+def nothing_pictured() -> Pictures:
+    """The judging views where no object is."""
+    count = len(judging_views().azimuth)
+    none = torch.zeros(count, 3, _PIXELS, _PIXELS)
+    return _pictured(none, none, none, none[:, 0])
+
+
 def _pictured(
     lit: Float[Tensor, "V 3 H W"],
     grey: Float[Tensor, "V 3 H W"],

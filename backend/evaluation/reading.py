@@ -25,6 +25,10 @@ READING = f"""## How to read this
   that is called the same; objects are about 1.6 m across. One that has a front is taken as it stands, any other in the
   best of four turns. That is little more than a pixel of the built-in model, 0.035 m, so it tells how true to
   proportion a shape is, and within {F_LOOSE} m whether it lacks parts or has too many.
+- What an object begins from is made of the first true one that is called so; nothing of it has a colour word. CIEDE2000
+  from its colours: over all pixels of the judging views where both are seen, without light; of their mean, as if all
+  of the object had that one colour. PSNR: over the pixels that either shows, on gray. F-score against the object: both
+  as large as the unit sphere, in the best of four turns where it has no front.
 - Diversity: how far the seeds of a prompt lie apart, in pairs, where two or more are right by R-precision. How the
   judge sees them: 1 - cosine of its features. Their shapes: 1 - intersection over union. 0 is the same.
 - Differences are paired by prompt, seed and budget; brackets hold {statistics.CONFIDENCE:.0%} bootstrap intervals

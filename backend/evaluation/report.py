@@ -65,7 +65,7 @@ def write(found: Found, machine: str) -> dict[str, list[Finding]]:
     parts += [_gradients(found)] if found.gradients else []
     parts += [_ablations(found)] if found.rows["ablations"] else []
     parts += [presets.section(found.rows["presets"], _settings(found, "presets"))] if found.rows["presets"] else []
-    parts += [starts.section(found.rows["starts"], _settings(found, "starts"))] if found.rows["starts"] else []
+    parts += [starts.section(found.rows["starts"], _defaults(found, "starts"))] if found.rows["starts"] else []
     (found.folder / MARKDOWN).write_text("\n\n".join([*parts, READING]) + "\n", "utf-8")
     (found.folder / JSON).write_text(json.dumps(_as_json(found, answers), indent=1) + "\n", "utf-8")
     return answers
@@ -105,15 +105,19 @@ def _model(facts: Mapping[str, Any]) -> str:
 
 def _settings(found: Found, suite: Suite) -> str:
     """What the model and the defaults were when a suite was run: these are changed by what reports say."""
-    facts = found.facts[suite]
-    defaults = facts["defaults"]
-    shapes = f" F-scores are against {facts['objects'].split(',')[0]}." if facts["objects"] else ""
+    objects = found.facts[suite]["objects"]
+    shapes = f" F-scores are against {objects.split(',')[0]}." if objects else ""
     early = Counter(f"{row.run.variant}, {row.run.schedule}" for row in found.rows[suite] if row.failure)
     ended = ", ".join(f"{count} of {name}" for name, count in early.items()) or "none"
+    return f"{_defaults(found, suite)}{shapes} Ended early, at what is not finite: {ended}."
+
+
+def _defaults(found: Found, suite: Suite) -> str:
+    facts = found.facts[suite]
+    defaults = facts["defaults"]
     return (
         f"{_model(facts)} Defaults of these runs: gradient weight {defaults['weight']}, cfg {defaults['cfg']}, "
-        f"learning rate falling to {defaults['final_rate']} of itself.{shapes} "
-        f"Ended early, at what is not finite: {ended}."
+        f"learning rate falling to {defaults['final_rate']} of itself."
     )
 
 

@@ -72,7 +72,7 @@ VARIANTS: Mapping[str, Variant] = {
 
 @dataclass(frozen=True)
 class Run:
-    """One optimisation. variant: a name in `VARIANTS`."""
+    """One optimisation. variant: a name in `VARIANTS`, or, of "starts", in `BEGINNINGS`."""
 
     suite: Suite
     variant: str

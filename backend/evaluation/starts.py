@@ -5,8 +5,9 @@ Letters: V views, H x W pixels.
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -21,14 +22,14 @@ from backend.evaluation import measures, statistics
 from backend.evaluation.beginnings import begun, boxes
 from backend.evaluation.claims import LABELS
 from backend.evaluation.measures import NOTHING_SEEN, Pictures
-from backend.evaluation.references import F_THRESHOLD, References
+from backend.evaluation.references import F_THRESHOLD, References, turned
 from backend.evaluation.rows import Row
 from backend.evaluation.runs import BEGINNINGS, Beginning, Run
 from backend.evaluation.tables import brackets, table
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.mesh import raycast
-from backend.mesh.asset import Asset, TriangleMesh
-from backend.mesh.fidelity import f_scores
+from backend.mesh.asset import Asset
+from backend.mesh.fidelity import LIKE_ENOUGH, compare, f_scores
 from backend.mesh.placement import Placement
 from backend.pipeline.asking import asked as asked_of
 from backend.pipeline.generate import stages_of
@@ -38,88 +39,97 @@ from backend.pipeline.picture import reference
 from backend.pipeline.request import Request
 from backend.pipeline.stages import Desk, Work, needed
 from backend.pipeline.start import Start
+from backend.prior.catalogue import Entry
 from backend.prior.judge import Judge, judging_views
 from backend.prior.lexicon import Understanding
 
 _TEXELS, _PIXELS = 512, 128
 
+_ALL = ("r_precision", "few", "grey", "own_f_score")
+_OF: Mapping[Beginning, tuple[str, ...]] = {
+    "nothing": ("box_iou",),
+    "paint": ("apart", "plain_apart", "true_r_precision"),
+    "blockout": ("box_iou",),
+    "picture": ("front_iou", "front_psnr"),
+    "sketch": ("front_iou",),
+}
+"""What is measured of every run, and of each beginning besides."""
+
 _TOLD: Mapping[str, str] = {
-    "r_precision": LABELS["r_precision"],
-    "few": LABELS["few"],
-    "grey": LABELS["grey"],
+    **{name: LABELS[name] for name in ("r_precision", "few", "grey")},
     "true_r_precision": "R-precision of the object itself",
     "apart": "CIEDE2000 from its colours",
-    "plain_apart": "CIEDE2000 of one mean colour from them",
+    "plain_apart": "CIEDE2000 from them of their mean",
     "box_iou": "silhouette IoU with the boxes",
     "front_iou": "silhouette IoU from the front",
     "front_psnr": "PSNR from the front, dB",
     "own_f_score": "F-score against the object",
 }
-"""What the report tells of each way to begin, in this order."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """An object, inside the unit sphere and with its colours, and what it is described as."""
+    """An object, inside the unit sphere and with its colours."""
 
+    entry: Entry
     asset: Asset
-    phrases: tuple[str, ...]
 
     @classmethod
+    @cache  # runs of a prompt want the same
     def of(cls, references: References, noun: str) -> "Truth":
-        """The first object that is called `noun`. Raises UserError if there is none."""
+        """The first object that is called `noun`. Raises UserError if there is none, or none that can be read."""
         entry = references.called(noun)
         given = read(references.folder / entry.file)
         asset, _ = as_asset(given, _TEXELS)
-        return cls(given.placement.inwards(asset), entry.phrases)
+        return cls(entry, given.placement.inwards(asset))
+
+
+def check(references: References | None, asked: Sequence[Understanding]) -> None:
+    """Raise UserError if an object is missing, or cannot be read, that something asked for is to begin from."""
+    if references is None:
+        raise UserError("what objects begin from is made of true ones: name a folder of them with --objects")
+    for one in asked:
+        Truth.of(references, one.name)
 
 
 def measured(
     run: Run, name: str, device: str, guidance: DiffusionGuidance, net: Judge, references: References
 ) -> tuple[Row, Float[Tensor, "V 3 H W"]]:
-    """Carry out a run, measure its result and show it. name, device: of the model, as a request has them."""
+    """Carry out a run, measure its result and show it. name, device: of the model, as a request has them.
+
+    Of what is refused on the way, such as an outline without a width, nothing comes: it has the worst measures.
+    """
     beginning, asked = cast(Beginning, run.variant), net.lexicon.knows(run.prompt)
     truth = Truth.of(references, asked.name)
+    prompt = _described(truth.entry, asked, net) if beginning == "paint" else run.prompt
+    request = Request(
+        prompt, guidance=name, device=device, seed=run.seed, steps=run.steps, schedule=run.schedule,
+        paint_only=beginning == "paint", sketch=beginning == "sketch",
+    )  # fmt: skip
+    clock = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="start-") as folder:
-        job, _ = planned(
-            Request(
-                _described(truth, asked, net) if beginning == "paint" else run.prompt,
-                guidance=name,
-                device=device,
-                seed=run.seed,
-                steps=run.steps,
-                schedule=run.schedule,
-                start=begun(beginning, truth.asset, Path(folder)),
-                paint_only=beginning == "paint",
-                sketch=beginning == "sketch",
-            )
-        )
-        clock, failure = time.monotonic(), ""
         try:
+            job, _ = planned(replace(request, start=begun(beginning, truth.asset, Path(folder))))
             made = _made(job, guidance, Path(folder))
-        except UserError as error:  # nothing came of it
-            made, failure = _plain(_NOWHERE), str(error)
+        except UserError as error:
+            worst = dict.fromkeys((*_ALL, *_OF[beginning]), 0.0)
+            worst |= {"apart": NOTHING_SEEN} if beginning == "paint" else {}
+            return Row(run, worst, failure=str(error)), measures.nothing_pictured().textured
         seconds = round(time.monotonic() - clock, 3)
         kept_to = _like_its_picture(job.start, made) if job.start and job.start.kind == "picture" else {}
     pictures = measures.mesh_pictures(made)
     found, features = measures.of_object(net, pictures, made.mesh, asked, references=None)
-    found |= {"own_f_score": _f_score(made, truth.asset)} | kept_to
+    found |= {"own_f_score": _f_score(made, truth)} | kept_to
     if beginning == "paint":
         found |= _like_its_colours(pictures, measures.mesh_pictures(truth.asset), net, asked)
     if beginning in ("nothing", "blockout"):
         found["box_iou"] = _like_its_boxes(made if job.start else _in_sphere(made), truth)
-    return Row(run, found, seconds, tuple(features.tolist()), "", failure), pictures.textured
+    return Row(run, found, seconds, tuple(features.tolist())), pictures.textured
 
 
-_NOWHERE = TriangleMesh(
-    np.array([[9, 0, 0], [9, 1, 0], [9, 0, 1]], np.float32), np.arange(3, dtype=np.int32).reshape(1, 3)
-)
-"""What no camera sees."""
-
-
-def _described(truth: Truth, asked: Understanding, net: Judge) -> str:
+def _described(entry: Entry, asked: Understanding, net: Judge) -> str:
     """The object's own description, where that is understood as the same kind of thing; or its kind."""
-    for phrase in truth.phrases:
+    for phrase in entry.phrases:
         try:
             if net.lexicon.knows(phrase).name == asked.name:
                 return phrase
@@ -137,79 +147,71 @@ def _made(job: Job, guidance: DiffusionGuidance, folder: Path) -> Asset:
     return work.placement.inwards(asset) if work.placement else asset
 
 
-def _plain(mesh: TriangleMesh) -> Asset:
-    """A mesh in black."""
-    uvs = np.zeros((len(mesh.triangles), 3, 2), np.float32)
-    return Asset(mesh, uvs, np.zeros((1, 1, 3), np.uint8), raycast.corner_normals(mesh))
-
-
 def _in_sphere(asset: Asset) -> Asset:
     """As large as the unit sphere."""
     return Placement.of(asset.mesh.vertices).inwards(asset)
 
 
-def _f_score(made: Asset, true: Asset) -> float:
-    """Of one object against another, both as large as the unit sphere: no picture says how large a thing is."""
-    meshes = _in_sphere(made).mesh, _in_sphere(true).mesh
-    (score,) = f_scores(*meshes, (F_THRESHOLD,), torch.Generator().manual_seed(0))
-    return score
+def _f_score(made: Asset, truth: Truth) -> float:
+    """Of one object against another, both as large as the unit sphere: no picture says how large a thing is.
+
+    Against one without a front in the best of four quarter turns, as in `References.f_scores`.
+    """
+    ours, theirs = _in_sphere(made).mesh, _in_sphere(truth.asset).mesh
+    turns = [turned(theirs, quarter) for quarter in range(1 if truth.entry.has_front else 4)]
+    generator = torch.Generator().manual_seed(0)
+    return max(f_scores(ours, each, (F_THRESHOLD,), generator)[0] for each in turns)
 
 
 def _like_its_colours(made: Pictures, true: Pictures, net: Judge, asked: Understanding) -> dict[str, float]:
-    """How far the colours are from the true ones, and those from their mean, over all pixels; and what the object
-    itself is taken for.
+    """How far the colours are from the true ones where both are seen, how far these are from their mean, and whether
+    the object itself is taken for what it is.
     """
     seen = made.covered & true.covered
     ours, theirs = (of.unlit.permute(0, 2, 3, 1)[seen].numpy() for of in (made, true))
     mean = np.broadcast_to(theirs.mean(0), theirs.shape)
-    found = {"true_r_precision": measures.judged(net, true.textured, asked).measures["r_precision"]}
-    for name, colours in (("apart", ours), ("plain_apart", mean)):
-        found[name] = float(deltaE_ciede2000(rgb2lab(colours), rgb2lab(theirs)).mean()) if len(ours) else NOTHING_SEEN
-    return found
+    return {
+        "true_r_precision": measures.judged(net, true.textured, asked).measures["r_precision"],
+        "apart": float(deltaE_ciede2000(rgb2lab(ours), rgb2lab(theirs)).mean()),
+        "plain_apart": float(deltaE_ciede2000(rgb2lab(mean), rgb2lab(theirs)).mean()),
+    }
 
 
 def _like_its_boxes(made: Asset, truth: Truth) -> float:
-    stand_in = _in_sphere(_plain(boxes(truth.asset.mesh)))
-    first, second = (raycast.render(each, judging_views(), _PIXELS).opacity for each in (made, stand_in))
-    return _iou(first, second)
+    found = boxes(truth.asset.mesh)
+    uvs, colour = np.zeros((len(found.triangles), 3, 2), np.float32), np.zeros((1, 1, 3), np.uint8)
+    stand_in = _in_sphere(Asset(found, uvs, colour, raycast.corner_normals(found)))
+    first, second = (raycast.render(each, judging_views(), _PIXELS) for each in (stand_in, made))
+    return compare(first, second).silhouette_iou
 
 
 def _like_its_picture(start: Start, made: Asset) -> dict[str, float]:
     """How like the picture, or the sketch, the object is from where that is seen."""
     wanted = reference(start)
-    seen = raycast.render(made, wanted.camera, _PIXELS)
-    opacity = wanted.shown(_PIXELS)[None]
-    found = {"front_iou": _iou(seen.opacity, opacity)}
-    if wanted.colour is not None:
-        colour = torch.nn.functional.interpolate(
-            wanted.colour[None], (_PIXELS, _PIXELS), mode="bilinear", antialias=True
-        )
-        either = (seen.opacity > 0) | (opacity > 0)
-        found["front_psnr"] = -10 * float((seen.colour - colour).square().mean(1)[either].mean().log10())
-    return found
-
-
-def _iou(first: Float[Tensor, "V H W"], second: Float[Tensor, "V H W"]) -> float:
-    """Of what two opacities cover at least by half, all views together."""
-    first, second = first > 0.5, second > 0.5
-    return float((first & second).sum() / (first | second).sum().clamp(min=1))
+    likeness = compare(wanted.pictured(_PIXELS), raycast.render(made, wanted.camera, _PIXELS))
+    found = {"front_iou": likeness.silhouette_iou}
+    return found if wanted.colour is None else found | {"front_psnr": min(likeness.psnr, LIKE_ENOUGH)}
 
 
 def section(rows: Sequence[Row], settings: str) -> str:
     """What "starts" rows say. settings: what all of them were made with, in words."""
-    names = [name for name in _TOLD if any(name in row.measures for row in rows)]
-    lines = []
-    for beginning in BEGINNINGS:
-        made = [row for row in rows if row.run.variant == beginning]
-        if made:
-            means = (brackets(statistics.mean(statistics.measured(made, name))) for name in names)
-            lines.append((beginning, str(len(made)), *means))
+    tried = {name: [row for row in rows if row.run.variant == name] for name in BEGINNINGS}
+    every_way = set.intersection(*({row.run.prompt for row in made} for made in tried.values() if made))
+    common = {name: [row for row in made if row.run.prompt in every_way] for name, made in tried.items()}
+    failed = [f"{row.run.prompt} ({row.run.variant}: {row.failure})" for row in rows if row.failure]
     return "\n\n".join(
         [
             "## What an object begins from",
             "Standard, seed 0, a true object for each prompt. paint: its bare mesh gets colours, asked for by its "
             "description. blockout: four boxes around slices of it. picture: its front in plain colours. sketch: the "
-            f"outline of that. {settings}",
-            table(("begun from", "objects", *(_TOLD[name] for name in names)), lines),
+            f"outline of that. Common prompts are those that were begun in every way. {settings}",
+            table(("begun from", "prompts", *_TOLD.values()), [*_lines("common", common), *_lines("all", tried)]),
+            f"Nothing came of: {', '.join(failed) or 'none'}.",
         ]
     )
+
+
+def _lines(told: str, made: Mapping[Beginning, Sequence[Row]]) -> Iterator[Sequence[str]]:
+    for name, rows in made.items():
+        means = (brackets(statistics.mean(statistics.measured(rows, measure))) for measure in _TOLD)
+        yield name, f"{told} {len(rows)}", *means

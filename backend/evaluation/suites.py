@@ -9,7 +9,7 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from backend.evaluation import gradients, images, objects, starts
+from backend.evaluation import beginnings, gradients, images, objects, starts
 from backend.evaluation.clip import Clip
 from backend.evaluation.prompts import Prompts
 from backend.evaluation.references import F_LOOSE, F_THRESHOLD, References
@@ -86,12 +86,20 @@ def _facts(job: Job, clip: Path | None, references: References | None) -> dict[s
     return dict(json.loads(json.dumps(facts)))
 
 
+def check(bench: Bench, suite: Suite) -> None:
+    """Raise UserError if a suite lacks what it is made of."""
+    if suite == "starts":
+        starts.check(bench.references, [bench.net.lexicon.knows(prompt) for prompt in bench.asked.starts])
+
+
 def facts_of(bench: Bench, what: Suite | Literal["gradients"]) -> dict[str, Any]:
     """What the figures of a suite depend on, but for what its runs say themselves; as JSON has it, to be compared."""
     own: dict[str, Any]
     match what:
         case "2d":
             own = {"image_rate": images.LEARNING_RATE}
+        case "starts":
+            own = {"within": [F_THRESHOLD], "beginnings": beginnings.VERSION}
         case "gradients":
             own = {"image_rate": images.LEARNING_RATE, "image_steps": _HALF_MADE, "noises": gradients.NOISES}
         case _:
@@ -122,8 +130,7 @@ def job_of(run: Run, guidance: str, device: str) -> Job:
 
 def _carried_out(bench: Bench, run: Run, mesh: bool) -> tuple[Row, Float[Tensor, "V 3 H W"]]:
     if run.suite == "starts":
-        if bench.references is None:
-            raise ValueError("true objects are needed to begin from")
+        assert bench.references is not None  # noqa: S101 for mypy: `check` asked for it
         return starts.measured(run, bench.name, bench.device, bench.guidance, bench.net, bench.references)
     job = job_of(run, bench.name, bench.device)
     if run.suite == "2d":

@@ -27,6 +27,9 @@ from backend.mesh.clean import components
 BACKGROUND = 0.5
 """Grey level behind both pictures: it is as far from dark objects as from bright ones."""
 
+LIKE_ENOUGH = 99.0
+"""dB, as which the PSNR of equal pictures is told: JSON has no word for infinite."""
+
 _PIXELS = 256
 
 

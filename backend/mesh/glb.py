@@ -83,9 +83,9 @@ def _split(asset: Asset) -> trimesh.Trimesh:
         roughnessFactor=ROUGHNESS,
     )
     return trimesh.Trimesh(
-        vertices=_y_up(vertices[:, :3]),
+        vertices=y_up(vertices[:, :3]),
         faces=triangles.reshape(-1, 3),
-        vertex_normals=_y_up(vertices[:, 5:]),
+        vertex_normals=y_up(vertices[:, 5:]),
         visual=TextureVisuals(uv=vertices[:, 3:5], material=material),
         process=False,
     )
@@ -97,7 +97,7 @@ def _aim(tree: dict[str, Any], accessors: Iterable[int], target: int) -> None:
         tree["bufferViews"][tree["accessors"][accessor]["bufferView"]]["target"] = target
 
 
-def _y_up(points: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "V 3"]:
+def y_up(points: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "V 3"]:
     return np.stack([points[:, 0], points[:, 2], -points[:, 1]], axis=-1)
 
 

@@ -22,8 +22,6 @@ from shared.names import named
 
 MESH, PREVIEW, TURNTABLE, REPORT = "mesh.glb", "preview.png", "turntable.gif", "report.json"
 
-_LIKE_ENOUGH = 99.0  # equal pictures have an infinite PSNR, which JSON has no word for
-
 
 @dataclass(frozen=True)
 class Report:
@@ -92,7 +90,7 @@ def write(job: Job, work: Work, desk: Desk, device: torch.device, out: Path) -> 
         watertight=shape.watertight,
         components=shape.components,
         degenerate=shape.degenerate,
-        psnr=round(min(likeness.psnr, _LIKE_ENOUGH), 3),
+        psnr=round(min(likeness.psnr, fidelity.LIKE_ENOUGH), 3),
         silhouette_iou=likeness.silhouette_iou,
         peak_memory=peak_memory(),
         peak_gpu_memory=peak_gpu_memory() if job.device == "cuda" else None,

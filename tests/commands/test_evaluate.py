@@ -64,6 +64,11 @@ def test_the_whole_path_and_on_from_where_it_stopped(
     assert main(["evaluate", *TINY, "--out", str(tmp_path)]) == 2
     assert not rows.path_of(tmp_path, "2d").exists()
 
+    # What is made of true objects is refused without them, and is no part of all.
+    assert main(["evaluate", "--suite", "starts", "--out", str(tmp_path)]) == 2
+    assert "name a folder of them with --objects" in capsys.readouterr().err
+    assert not rows.path_of(tmp_path, "starts").exists()
+
     # Rows measured otherwise than they would be now are not added to.
     objects = tmp_path / "objects"
     objects.mkdir()

@@ -160,9 +160,10 @@ def test_the_whole_report(tmp_path: Path) -> None:
     gain = "+0.250 (+0.250 to +0.250)"  # of 800 over 300 steps, in R-precision and F-score
     assert re.search(rf"\| high minus standard \| common .*\| {re.escape(gain)} \|", text)
     assert text.count("| m1=700 |") == 2, "once for each number of steps"
-    assert "| picture | 20 | 1.000 (1.000 to 1.000) |" in text
-    assert "| sketch | 10 | 0.000 (0.000 to 0.000) |" in text
-    assert text.count("F-scores are against 1669 objects.") == 4, "in all but images"
+    assert "| picture | common 10 | 1.000 (1.000 to 1.000) |" in text
+    assert "| picture | all 20 | 1.000 (1.000 to 1.000) |" in text
+    assert "| sketch | all 10 | 0.000 (0.000 to 0.000) |" in text
+    assert text.count("F-scores are against 1669 objects.") == 3, "in all but images and starts"
     assert "gradient weight one, cfg 7.5, learning rate falling to 0.3" in text
     kept = json.loads((tmp_path / report.JSON).read_text())
     assert {row["steps"] for row in kept["means"]["3d"]} == {30, 60}
