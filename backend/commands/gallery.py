@@ -39,7 +39,7 @@ def gallery(count: int, objects: Path | None, out: Path, resume: bool, **options
     net = judge.load(library.builtin().folder)
     references = References.of(objects) if objects else None
     prompts = Prompts.drawn(net.lexicon).presets[:count]
-    found = kept(out / _MARKS) if resume else []
+    found = [marks for marks in kept(out / _MARKS) if marks.prompt in prompts] if resume else []
     done = {marks.prompt for marks in found}
     with tqdm([prompt for prompt in prompts if prompt not in done], unit="object") as bar:
         for prompt in bar:

@@ -18,6 +18,7 @@ from backend.engine.cameras import framing
 from backend.errors import UserError
 from backend.evaluation.measures import of_mesh
 from backend.evaluation.references import F_LOOSE, F_THRESHOLD, References
+from backend.files import write_whole
 from backend.mesh.glb import read_glb
 from backend.mesh.pictures import lit
 from backend.pipeline.generate import generate
@@ -128,7 +129,9 @@ def table(all_marks: Sequence[Marks]) -> str:
 
 
 def kept(path: Path) -> list[Marks]:
-    """What `save` wrote. Raises UserError if it is nothing of this version."""
+    """What `save` wrote; nothing if there is no file. Raises UserError if it is of another version."""
+    if not path.exists():
+        return []
     try:
         return [Marks(**fields) for fields in json.loads(path.read_text("utf-8"))]
     except (OSError, ValueError, TypeError) as error:
@@ -137,4 +140,4 @@ def kept(path: Path) -> list[Marks]:
 
 def save(all_marks: Sequence[Marks], path: Path) -> None:
     """Write the marks as JSON."""
-    path.write_text(json.dumps([asdict(marks) for marks in all_marks], indent=2) + "\n", "utf-8")
+    write_whole(path, (json.dumps([asdict(marks) for marks in all_marks], indent=2) + "\n").encode())

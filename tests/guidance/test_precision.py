@@ -23,8 +23,8 @@ def test_products_are_rounded_to_bf16_only_where_that_is_quick(
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
 
 
-def test_no_device_is_asked_for_bf16_besides() -> None:
-    """Where bf16 is emulated, a training takes a hundred times as long: whoever wants it asks `precision`."""
+def test_autocast_is_asked_of_precision_alone() -> None:
+    """Where bf16 is emulated, a training takes a hundred times as long."""
     files = [path for path in (ROOT / "backend").rglob("*.py") if path.name != "precision.py"]
     assert len(files) > 100
     assert [path.name for path in files if "torch.autocast" in path.read_text("utf-8")] == []

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from backend.prior.muon import StackedMuon
 from backend.prior.optimiser import Optimiser
 
 DECAY = 0.1
@@ -80,9 +79,10 @@ def test_matrices_take_muons_steps_and_all_else_adams() -> None:
             slope = gradients[name].permute(0, 2, 3, 1).flatten(1) if old.ndim == 4 else gradients[name]
             matrix = nn.Parameter(rows.clone())
             matrix.grad = slope.clone()
-            StackedMuon([matrix], lr=0.01, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw").step()
+            torch.optim.Muon([matrix], lr=0.01, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw").step()
             stepped = parameter.permute(0, 2, 3, 1).flatten(1) if old.ndim == 4 else parameter
-            torch.testing.assert_close(stepped.detach(), matrix.detach(), atol=1e-6, rtol=1e-4)
+            # Torch rounds to bf16 on the way.
+            assert (stepped - matrix).norm() < 0.05 * (matrix - rows).norm()
         else:  # the first step of Adam is the rate, against the sign of the slope
             expected = old * (1 - 0.0015 * DECAY) - 0.0015 * gradients[name].sign()
             torch.testing.assert_close(parameter.detach(), expected, atol=1e-5, rtol=0)

@@ -34,7 +34,7 @@ JOIN_SECONDS = 120.0
 _PAUSE_SECONDS, _PAUSE_MOST_SECONDS = 0.5, 15.0
 _CLUSTER = "cluster"
 _NOBODY = "no machine lends a device; the README says how one joins"
-_LOST = "the way to the cluster was lost, and is looked for anew; the log, and dreamtime doctor --ray, say more"
+_LOST = "the way to the cluster is lost, and looked for anew; whoever runs the backend finds more in its log"
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class RayExecutor:
         self._bridge = None
         tasks, self._tasks = self._tasks, {}
         self._posted.clear()
-        return [Lost(task.job, task.attempt, _LOST) for task in tasks.values()]
+        return [Lost(task.job, task.attempt, "the way to the cluster was lost") for task in tasks.values()]
 
     def _wait(self, trouble: str, now: float) -> None:
         logger.error("%s", trouble)
