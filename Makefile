@@ -34,17 +34,17 @@ help:
 demo: $(READY) $(BLENDER_READY)
 	@mkdir -p demo
 	@if [ -x $(BLENDER)/bin/python ]; then \
-		echo "Making \"$(PROMPT)\" through a backend and the add-on in real Blender (about a minute on two cores) ..."; \
+		echo "Making \"$(PROMPT)\" through a backend and the add-on in real Blender (some minutes on two cores) ..."; \
 		$(BLENDER)/bin/python blender_addon/demo.py $(BIN)/python "$(PROMPT)" $(PRESET) demo > demo/blender.log || \
 			{ tail demo/blender.log; exit 1; }; \
 		echo "wrote demo/scene.blend, demo/render.png, demo/mesh.glb and demo/turntable.gif"; \
 	else \
-		echo "Making \"$(PROMPT)\" (half a minute on two cores) ..."; \
+		echo "Making \"$(PROMPT)\" (some minutes on two cores) ..."; \
 		$(BIN)/python -m backend generate "$(PROMPT)" --preset $(PRESET) --out demo; \
 	fi
 
 compare: $(READY)
-	@echo "Making \"$(PROMPT)\" twice (about a minute on two cores) ..."
+	@echo "Making \"$(PROMPT)\" twice (some minutes on two cores) ..."
 	$(BIN)/python -m backend compare "$(PROMPT)" --preset $(PRESET) --out demo/compare
 
 test: CHOSEN := -m "not long"

@@ -102,7 +102,7 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
         search_options={"SUGGESTION"},
     )
     negative: StringProperty(name="Negative", description="What to keep away from", maxlen=PROMPT_CHARACTERS)
-    model: EnumProperty(name="Model", description="The diffusion model that judges the object", items=_models)
+    model: EnumProperty(name="Model", description="The diffusion model that shapes the object", items=_models)
     preset: EnumProperty(name="Preset", description="How much work goes into the object", items=_presets)
     seed: IntProperty(name="Seed", description="Another seed makes another object", min=0, max=SEEDS - 1)
     lock_seed: BoolProperty(name="Lock Seed", description="Keep the seed instead of drawing a new one each time")
@@ -143,7 +143,7 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
     start: EnumProperty(name="Start From", description="What the object is made from, beside the prompt", items=_STARTS)
     paint_only: BoolProperty(
         name="Colours Only",
-        description="Make new colours for the selected object, and leave everything else of it as it is",
+        description="Make new colours for the selected object, on a new UV map if its own has no room; leave all else",
         default=True,
     )
     strength: FloatProperty(
@@ -163,7 +163,7 @@ class DREAMTIME_PG_settings(bpy.types.PropertyGroup):
     field: EnumProperty(name="Field", description="What holds the object while it takes shape", items=_fields)
     latent_field: BoolProperty(
         name="Latent Field",
-        description="Let that hold what the model works on instead of colours: for cards with little memory",
+        description="Shape in the model's own compressed pictures: faster, and for cards with little memory",
     )
 
     def request(self) -> Generation:

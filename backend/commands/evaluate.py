@@ -38,7 +38,9 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--budgets", default="30,60,120", show_default=True, help="Numbers of steps, with commas.")
 @click.option("--guidance", default="builtin", show_default=True, help="builtin, an added model, or a folder.")
 @click.option("--clip", type=_FOLDER, help="A CLIP model, in transformers' layout, that judges as well.")
-@click.option("--objects", type=_FOLDER, help="True shapes to measure against, as backend.prior.train takes them.")
+@click.option(
+    "--objects", type=_FOLDER, help="GLB files of true shapes to measure against, with or without a catalogue.jsonl."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/evaluation"), show_default=True)
 @click.option("--resume", is_flag=True, help="Go on with the rows in OUT.")

@@ -30,7 +30,7 @@ _MARKS, _SHEET = "marks.json", "gallery.png"
 @click.option(
     "--objects",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A folder of true shapes to measure against, as backend.prior.train takes it.",
+    help="GLB files of true shapes to measure against, with or without a catalogue.jsonl.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/gallery"), show_default=True)
 @click.option("--resume", is_flag=True, help="Go on with what is in OUT, by the same options.")

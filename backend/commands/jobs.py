@@ -54,20 +54,24 @@ _follow = click.option("--follow", "followed", is_flag=True, help="Wait until it
     show_default=True,
     help="This seed and the next ones.",
 )
-@click.option("--steps", type=int, help="Length of the optimisation.")
-@click.option("--schedule", help="time_prior, time_prior_ddpm, linear, sqrt or uniform.")
+@click.option("--steps", type=int, help="Length of the optimisation; the preset's if left out, as all below.")
+@click.option("--schedule", help="time_prior, time_prior_ddpm, linear, sqrt, uniform or window.")
 @click.option("--field", help="voxel, hashgrid or sdf.")
 @click.option("--cfg", type=float, help="Classifier-free guidance scale.")
 @click.option("--faces", type=int, help="At most this many triangles.")
-@click.option("--texture", type=int, help="Texels per side.")
+@click.option("--texture", type=int, help="Pixels per side.")
 @click.option("--shading", default="auto", show_default=True, help="auto (smooth but for creases), smooth or flat.")
 @click.option("--level", type=float, help="Density of the surface, per metre.")
 @click.option("--latent-field", is_flag=True, help="Render latents instead of colours, for models with a VAE.")
 @click.option("--start", type=click.Path(path_type=Path), help="The file of a mesh or a picture to begin from.")
-@click.option("--strength", type=float, help="How far the result may leave a mesh, up to 1.")
+@click.option("--strength", type=float, help="How far the result may leave a mesh, up to 1; 0.5 if left out.")
 @click.option("--paint-only", is_flag=True, help="Make colours for the mesh, and leave its shape alone.")
 @click.option("--sketch", is_flag=True, help="Of the picture only the outline counts.")
-@click.option("--mask", type=click.Path(path_type=Path), help="Where a picture shows the object, or what to paint.")
+@click.option(
+    "--mask",
+    type=click.Path(path_type=Path),
+    help="A second picture, white where the object is; or the numbers of the triangles to paint, as text.",
+)
 @click.option("--id", "ids", multiple=True, help="The ids of a request that got no answer, to ask again.")
 @_follow
 @_pairing

@@ -27,7 +27,10 @@ from shared.limits import DEFAULT_PORT
 @click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True)
 @click.option("--home", type=click.Path(path_type=Path), help="Where jobs are kept; the user's own folder if left out.")
 @click.option(
-    "--device", "devices", multiple=True, help="cpu, cuda:0, ...; several times for several. All GPUs, or cpu."
+    "--device",
+    "devices",
+    multiple=True,
+    help="cpu or cuda:0, once for each; all GPUs if left out, or cpu where there is none.",
 )
 @click.option("--ray", "cluster", help="The head of a Ray cluster whose devices do the work, HOST:PORT; or local.")
 @click.option("--worker", default="backend.service.worker", hidden=True, help="The module that devices run.")

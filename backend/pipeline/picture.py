@@ -88,20 +88,24 @@ def _cut_out(start: Start) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray,
     elif (alpha < 128).mean() > _CLEAR:
         there = alpha >= 128
     else:
-        there = ~_background(pixels, start.path)
+        there = ~_background(pixels)
     if not _LEAST < there.mean() < _MOST:
-        what = start.mask or start.path
-        raise UserError(f"{what} shows no object that could be told from what is around it; draw another --mask")
+        what = "mask" if start.mask else "picture"
+        raise UserError(
+            f"the {what} shows no object that could be told from what is around it; make that transparent, or draw "
+            "another --mask"
+        )
     return pixels, there
 
 
-def _background(pixels: UInt8[np.ndarray, "H W 3"], path: Path) -> Bool[np.ndarray, "H W"]:
+def _background(pixels: UInt8[np.ndarray, "H W 3"]) -> Bool[np.ndarray, "H W"]:
     """Where the plain background is that reaches the picture's edge. Raises UserError if there is none."""
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).astype(int)
     colour = np.median(edge, axis=0)
     if (np.abs(edge - colour).max(-1) <= _LIKE).mean() < _PLAIN:
         raise UserError(
-            f"{path} has no alpha and no plain background; name a second picture with --mask, white where the object is"
+            "the picture has no alpha and no plain background; make what is around the object transparent, or name a "
+            "second picture, white where the object is, with --mask"
         )
     apart = np.abs(pixels - colour).max(-1)
     pieces, _ = ndimage.label(apart <= _LIKE)

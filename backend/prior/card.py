@@ -130,10 +130,10 @@ transformers classes load every part.
 
 ## What it does badly
 
-- What it was taught is mostly low-poly, so is what it draws. It sees {size} pixels: thin parts (railings, rackets, the
-  legs of a lamp) and faces are a few pixels wide.
-- Most kinds were taught by one or two objects: it draws that one, not the kind. Many variants of one thing (cabinets,
-  windows, plates) are hard to tell apart, for it as for its judge.
+- What it was taught is mostly low-poly, so is what it draws. It sees {size} pixels: thin parts (ladders, the legs
+  of a lamp) and faces are a few pixels wide.
+- Most kinds were taught by one or two objects: it draws that one, not the kind. Kinds that look alike (mug,
+  coffee cup, teacup) are hard to tell apart, for it as for its judge.
 - Flat white and gray objects come out pale on pale; glass is opaque; people stand with their arms stretched out.
 - Legs of animals run together, handles of mugs are missing, things that are hollow come out full.
 - Patterns (striped, spotted, checkered) were taught on simple solids only. One object a picture.

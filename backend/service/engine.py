@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -49,6 +50,9 @@ OUT = "out"
 FILES = (MESH, PREVIEW, TURNTABLE, REPORT)
 
 _WARM_PROMPT, _WARM_STEPS = "a red mug", 4
+
+_TYPED_ALONE = re.compile(r",? or [^;,]*--(?:level|mask)\b[^;,]*|,? or name a second picture, [^;]*--mask")
+"""Remedies that the panel does not have."""
 
 _CODES: dict[type[UserError], str] = {
     DiskFullError: "disk_full",
@@ -281,5 +285,5 @@ def _too_large(job: Job, part: str) -> str:
 
 
 def _for_artists(error: UserError) -> str:
-    """Its sentence, without the command line's dashes before the names of settings."""
-    return str(error).replace("--", "")
+    """Its sentence, without remedies that only the command line has, and its dashes before the names of settings."""
+    return _TYPED_ALONE.sub("", str(error)).replace("--", "")

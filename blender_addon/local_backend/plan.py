@@ -160,7 +160,10 @@ def _build(machine: Machine) -> tuple[str, str]:
     if machine.system not in ("linux", "windows") or machine.processor != "x86_64":
         raise CannotInstall(f"PyTorch is not made for {machine.system} on {machine.processor} in the tested version")
     if machine.card is None:
-        return "cpu", "No NVIDIA card was found, so the processor computes: fine for Draft and Standard."
+        return (
+            "cpu",
+            "No NVIDIA card was found, so the processor computes: minutes with the built-in model, hours with others.",
+        )
     lack = _lack(machine.card)
     return ("cpu", lack) if lack else ("cuda", "")
 

@@ -65,7 +65,7 @@ def test_alpha_a_mask_and_a_plain_background_say_the_same(tmp_path: Path, way: s
 def test_a_picture_that_says_nothing_of_its_object_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "busy.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)).save(path)
-    with pytest.raises(UserError, match=r"no alpha and no plain background; name a second picture with --mask"):
+    with pytest.raises(UserError, match=r"no alpha and no plain background; make what is around"):
         reference(start(path))
 
 

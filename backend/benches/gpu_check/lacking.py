@@ -21,7 +21,7 @@ def lacking(temporary: Path) -> Iterator[str]:
     if shutil.which("nvidia-smi") is None:
         yield "an NVIDIA card with its driver"
     elif _version("torch").endswith("+cpu"):
-        yield "torch with CUDA: python -m pip download torch --index-url https://download.pytorch.org/whl/cu128"
+        yield "torch with CUDA: python -m pip download torch==2.13.0 --index-url https://download.pytorch.org/whl/cu130"
     if importlib.util.find_spec("tinycudann") is None:
         yield (
             "tinycudann, without which the hash grid is plain torch: on a machine with nvcc python -m pip wheel "
