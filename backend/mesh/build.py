@@ -17,6 +17,11 @@ from backend.mesh.creases import shaded
 from backend.mesh.likeness import likened
 from backend.mesh.unwrap import unwrap
 
+DARKEST, BRIGHTEST = 30, 240
+"""Display values of base colours: those of what real things are made of lie between (Adobe's PBR guide, part 2). Pure
+black shows no light, and so no shape.
+"""
+
 MeshStage = Literal["surface", "cleaning", "unwrapping", "baking"]
 
 
@@ -42,7 +47,7 @@ def build(
     with stage("unwrapping"):
         layout = unwrap(mesh, settings.texture)
     with stage("baking"):
-        texture = bake(field, mesh, layout.uvs, settings.texture, device)
+        texture = bake(field, mesh, layout.uvs, settings.texture, device).clip(DARKEST, BRIGHTEST)
         asset = Asset(mesh, layout.uvs, texture, shaded(mesh, settings.shading))
         if reference is not None:
             asset = replace(asset, texture=likened(asset, reference))
