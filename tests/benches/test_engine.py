@@ -26,9 +26,10 @@ def test_a_step_is_compared_with_its_guidance_call() -> None:
 
 
 def test_what_is_timed_is_what_the_step_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With Perp-Neg a step asks for up to four predictions of each view, by where its cameras stand."""
+    """With Perp-Neg a step asks for up to four predictions of a view, by where its camera stands."""
     job, _ = planned(Request(engine.PROMPT, device="cpu"))
-    job = replace(job, view_mode="interpolated", perp_neg=True)
+    alone = replace(job.optimisation, views=1, joint_views=1)
+    job = replace(job, view_mode="interpolated", perp_neg=True, optimisation=alone)
     asked: list[tuple[int, int]] = []
     call = DiffusionGuidance._outputs
 
@@ -39,7 +40,7 @@ def test_what_is_timed_is_what_the_step_asks(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(DiffusionGuidance, "_outputs", outputs)
     engine.step_rows(job, load_guidance(job), steps=8)
     assert asked[::2] == asked[1::2]
-    assert {views for views, _ in asked} == {4}
+    assert {views for views, _ in asked} == {1}
     assert {texts for _, texts in asked} >= {3, 4}
 
 
