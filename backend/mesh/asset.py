@@ -10,6 +10,11 @@ from jaxtyping import Float32, Int32, UInt8
 
 from backend.mesh.names import ShadingName
 
+DARKEST, BRIGHTEST = 30, 240
+"""Display values of base colours: those of what real things are made of lie between (Adobe's PBR guide, part 2). Pure
+black shows no light, and so no shape.
+"""
+
 SMALLEST_AREA = 1e-10
 """Triangles of less than this many square metres are degenerate."""
 

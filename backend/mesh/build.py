@@ -10,17 +10,12 @@ import torch
 from backend.engine.fields import Field
 from backend.engine.reference import Reference
 from backend.mesh import surface
-from backend.mesh.asset import Asset, MeshSettings
+from backend.mesh.asset import BRIGHTEST, DARKEST, Asset, MeshSettings
 from backend.mesh.bake import bake
 from backend.mesh.clean import clean
 from backend.mesh.creases import shaded
 from backend.mesh.likeness import likened
 from backend.mesh.unwrap import unwrap
-
-DARKEST, BRIGHTEST = 30, 240
-"""Display values of base colours: those of what real things are made of lie between (Adobe's PBR guide, part 2). Pure
-black shows no light, and so no shape.
-"""
 
 MeshStage = Literal["surface", "cleaning", "unwrapping", "baking"]
 

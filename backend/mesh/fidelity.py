@@ -21,7 +21,7 @@ from backend.engine.painting import Painting
 from backend.engine.rendering import Rendering, render
 from backend.engine.shading import over
 from backend.mesh import raycast
-from backend.mesh.asset import SMALLEST_AREA, Asset, TriangleMesh
+from backend.mesh.asset import BRIGHTEST, DARKEST, SMALLEST_AREA, Asset, TriangleMesh
 from backend.mesh.clean import components
 
 BACKGROUND = 0.5
@@ -88,14 +88,20 @@ def _on_grey(pictures: Pictures) -> Float[Tensor, "B 3 H W"]:
 
 
 def to_field(asset: Asset, field: Field, device: torch.device) -> Fidelity:
-    """The mesh against the field's own renders, from eight sides. The field renders display colours on `device`."""
+    """The mesh against the field's own renders, in colours that a mesh may have, from eight sides.
+
+    The field renders display colours on `device`.
+    """
     cameras = ring(8, elevation_degrees=20)
     occupancy = Occupancy.of(field, 64, 0.1, device)
     with torch.no_grad():  # one view at a time: the samples of all of them are gigabytes
         views = [
             render(field, camera.to(device), _PIXELS, occupancy, step=0.02) for camera in raycast.one_by_one(cameras)
         ]
-    return compare(_together(views), raycast.render(asset, cameras, _PIXELS))
+    seen = _together(views)
+    darkest, brightest = (seen.opacity[:, None] * value / 255 for value in (DARKEST, BRIGHTEST))
+    natural = _Views(torch.minimum(torch.maximum(seen.colour, darkest), brightest), seen.opacity)
+    return compare(natural, raycast.render(asset, cameras, _PIXELS))
 
 
 def to_painting(asset: Asset, painting: Painting, device: torch.device) -> Fidelity:

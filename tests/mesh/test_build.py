@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backend.mesh.asset import MeshSettings
-from backend.mesh.build import BRIGHTEST, DARKEST, build
+from backend.mesh.asset import BRIGHTEST, DARKEST, MeshSettings
+from backend.mesh.build import build
 
 
 class Ball:
