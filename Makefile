@@ -48,8 +48,8 @@ compare: $(READY)
 	$(BIN)/python -m backend compare "$(PROMPT)" --preset $(PRESET) --out demo/compare
 
 test: CHOSEN := -m "not long"
-test: DURATION := ten minutes
-test-all: DURATION := a quarter of an hour
+test: DURATION := ten minutes to half an hour
+test-all: DURATION := a quarter of an hour or much longer
 test-all: $(BROWSER_READY)
 # A process for each core, each with one thread: most tests wait for other processes rather than for torch.
 test test-all: export OMP_NUM_THREADS := 1

@@ -55,6 +55,9 @@ _OF: Mapping[Beginning, tuple[str, ...]] = {
 }
 """What is measured of every run, and of each beginning besides."""
 
+_WORST = {"apart": NOTHING_SEEN, "box_iou": 0.0, "front_iou": 0.0, "front_psnr": 0.0}
+"""Of what comes of nothing; the others tell of the object itself."""
+
 _TOLD: Mapping[str, str] = {
     **{name: LABELS[name] for name in ("r_precision", "few", "grey")},
     "true_r_precision": "R-precision of the object itself",
@@ -103,17 +106,22 @@ def measured(
     truth = Truth.of(references, asked.name)
     prompt = _described(truth.entry, asked, net) if beginning == "paint" else run.prompt
     request = Request(
-        prompt, guidance=name, device=device, seed=run.seed, steps=run.steps, schedule=run.schedule,
-        paint_only=beginning == "paint", sketch=beginning == "sketch",
-    )  # fmt: skip
+        prompt,
+        guidance=name,
+        device=device,
+        seed=run.seed,
+        steps=run.steps,
+        schedule=run.schedule,
+        paint_only=beginning == "paint",
+        sketch=beginning == "sketch",
+    )
     clock = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="start-") as folder:
         try:
             job, _ = planned(replace(request, start=begun(beginning, truth.asset, Path(folder))))
             made = _made(job, guidance, Path(folder))
         except UserError as error:
-            worst = dict.fromkeys((*_ALL, *_OF[beginning]), 0.0)
-            worst |= {"apart": NOTHING_SEEN} if beginning == "paint" else {}
+            worst = dict.fromkeys(_ALL, 0.0) | {name: _WORST[name] for name in _OF[beginning] if name in _WORST}
             return Row(run, worst, failure=str(error)), measures.nothing_pictured().textured
         seconds = round(time.monotonic() - clock, 3)
         kept_to = _like_its_picture(job.start, made) if job.start and job.start.kind == "picture" else {}

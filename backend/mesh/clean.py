@@ -77,8 +77,7 @@ def significant(mesh: TriangleMesh) -> TriangleMesh:
     Cavities (parts of negative volume) and parts inside other parts cannot be seen.
     """
     count, part = components(mesh)
-    corners = mesh.vertices[mesh.triangles].astype(np.float64)
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    corners, cross = _crossed(mesh)
     area = np.bincount(part, np.linalg.norm(cross, axis=-1) / 2, count)
     volume = np.bincount(part, (cross * corners[:, 0]).sum(-1) / 6, count)
     kept: list[int] = []
@@ -95,21 +94,26 @@ def grounded(mesh: TriangleMesh) -> TriangleMesh:
     count, part = components(mesh)
     if count == 1:
         return mesh
-    corners = mesh.vertices[mesh.triangles].astype(np.float64)
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    area = np.bincount(part, np.linalg.norm(cross, axis=-1), count)
+    corners, cross = _crossed(mesh)
+    area = np.bincount(part, np.linalg.norm(cross, axis=-1) / 2, count)
     kept: list[int] = []
     for index in np.argsort(-area).tolist():
         small = bool(kept) and area[index] < _SUBSTANTIAL * area[kept[0]]
-        if not (small and _apart(corners[part == index], corners[np.isin(part, kept)])):
+        if not (small and _float_apart(corners[part == index], corners[np.isin(part, kept)])):
             kept.append(index)
     return _used(mesh.vertices, mesh.triangles[np.isin(part, kept)])
 
 
-def _apart(one: Float64[np.ndarray, "m 3 3"], others: Float64[np.ndarray, "n 3 3"]) -> bool:
+def _float_apart(one: Float64[np.ndarray, "m 3 3"], others: Float64[np.ndarray, "n 3 3"]) -> bool:
     """Whether all corners of one part are _FLOATING from all of the others."""
     nearest, _ = KDTree(others.reshape(-1, 3)).query(one.reshape(-1, 3), distance_upper_bound=_FLOATING)
     return bool(np.isinf(nearest).all())
+
+
+def _crossed(mesh: TriangleMesh) -> tuple[Float64[np.ndarray, "F 3 3"], Float64[np.ndarray, "F 3"]]:
+    """The corners of each triangle, and its normal, as long as twice its area."""
+    corners = mesh.vertices[mesh.triangles].astype(np.float64)
+    return corners, np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
 
 
 def components(mesh: TriangleMesh) -> tuple[int, Int[np.ndarray, " F"]]:
