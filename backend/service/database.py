@@ -9,7 +9,7 @@ from pathlib import Path
 from backend.errors import UserError
 from shared.errors import Storage
 
-SCHEMA = 2
+SCHEMA = 3
 
 _TABLES = """
 CREATE TABLE jobs (
@@ -72,7 +72,12 @@ CREATE VIEW needed_inputs AS
     WHERE jobs.state IN ('queued', 'running', 'cancelling');
 """
 
-_STEPS = (_TABLES, _INPUTS)
+_WAITING = """
+ALTER TABLE jobs ADD COLUMN model TEXT GENERATED ALWAYS AS (json_extract(request, '$.model')) VIRTUAL;
+CREATE INDEX jobs_waiting ON jobs (owner, model, number) WHERE state = 'queued';
+"""
+
+_STEPS = (_TABLES, _INPUTS, _WAITING)
 """What each schema has more than the one before it."""
 
 

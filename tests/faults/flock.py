@@ -9,9 +9,11 @@ import argparse
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 from nemesis import HERE, free_port
@@ -30,27 +32,39 @@ from shared.states import State
 BATCH = 8
 
 
-class Artist(threading.Thread):
-    """Submits jobs and follows them until all are done. late: seconds between each event and its arrival."""
+@dataclass
+class Artist:
+    """Submits jobs and follows them until all are done.
 
-    def __init__(self, pairing: Pairing, jobs: int) -> None:
-        super().__init__()
-        self.pairing, self.jobs = pairing, jobs
-        self.late: list[float] = []
-        self.done: Counter[str] = Counter()
+    Like the add-on, it asks for what is new between two submits, too. late: seconds between each event and its arrival.
+    """
 
-    def run(self) -> None:
-        client = Client(self.pairing, "tests", Patience(None))
-        cursor, live = client.news(None, 0, 0.0).cursor, 0
-        for first in range(0, self.jobs, BATCH):
-            ids = tuple(new_job_id() for _ in range(min(BATCH, self.jobs - first)))
-            client.submit(ids, Generation("a red mug"))
-        while len(self.done) < self.jobs:
-            news = client.news(cursor, live, 1.0)
-            self.late += [time.time() - event.at for event in news.events]
-            self.done.update(event.job for event in news.events if event.state == State.DONE)
-            cursor, live = news.cursor, news.live
-        client.close()
+    pairing: Pairing
+    jobs: int
+    late: list[float] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
+
+    def work(self) -> "Artist":
+        cursor, live = None, 0
+        with Client(self.pairing, "tests", Patience(None)) as client:
+            for first in range(0, self.jobs, BATCH):
+                cursor, live = self.listen(client, cursor, live, 0.0)
+                ids = tuple(new_job_id() for _ in range(min(BATCH, self.jobs - first)))
+                client.submit(ids, Generation("a red mug"))
+            while len(self.done) < self.jobs:
+                cursor, live = self.listen(client, cursor, live, 1.0)
+        return self
+
+    def listen(self, client: Client, cursor: int | None, live: int, wait: float) -> tuple[int, int]:
+        news = client.news(cursor, live, wait)
+        self.late += [time.time() - event.at for event in news.events]
+        self.done.update(event.job for event in news.events if event.state == State.DONE)
+        return news.cursor, news.live
+
+
+def at_once(artists: list[Artist]) -> list[Artist]:
+    with ThreadPoolExecutor(len(artists)) as threads:
+        return list(threads.map(Artist.work, artists))
 
 
 def main() -> int:
@@ -86,27 +100,31 @@ def main() -> int:
 
 
 def serve(folder: Path, jobs: int, clients: int) -> list[Artist]:
+    """What became of the artists, who work in a process of their own: theirs is not the time of the server's."""
     keys, port = KeyRing(folder / "keys"), free_port()
-    artists: list[Artist] = []
+    work: list[Future[list[Artist]]] = []
 
-    def ready(address: Address) -> None:
-        local = keys.read_local()
-        assert local
-        for index in range(clients):
-            pairing = Pairing("127.0.0.1", port, local.server_key, keys.pair(f"artist {index}"))
-            artists.append(Artist(pairing, jobs))
-            artists[-1].start()
+    with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
 
-    server.serve(
-        folder / "service",
-        keys,
-        Address("127.0.0.1", port),
-        lambda: RayExecutor("cuda", folder / "logs", (sys.executable, str(HERE / "flock_bridge.py")), Shelf().models),
-        "cuda",
-        ready,
-        lambda: bool(artists) and not any(artist.is_alive() for artist in artists),
-    )
-    return artists
+        def ready(address: Address) -> None:
+            local = keys.read_local()
+            assert local
+            keyed = [keys.pair(f"artist {index}") for index in range(clients)]
+            artists = [Artist(Pairing("127.0.0.1", port, local.server_key, key), jobs) for key in keyed]
+            work.append(elsewhere.submit(at_once, artists))
+
+        server.serve(
+            folder / "service",
+            keys,
+            Address("127.0.0.1", port),
+            lambda: RayExecutor(
+                "cuda", folder / "logs", (sys.executable, str(HERE / "flock_bridge.py")), Shelf().models
+            ),
+            "cuda",
+            ready,
+            lambda: bool(work) and work[0].done(),
+        )
+    return work[0].result()
 
 
 if __name__ == "__main__":

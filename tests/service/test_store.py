@@ -105,7 +105,7 @@ def test_unfinished_jobs_have_a_limit(store: Store, there: int, more: int, fits:
         for _ in range(JOBS_UNFINISHED + there):
             store._database.execute(
                 "INSERT INTO jobs (owner, id, batch, request, warnings, state, created)"
-                " VALUES (?, ?, '', '', '', ?, 0)",
+                " VALUES (?, ?, '', '{}', '[]', ?, 0)",
                 (ANA, new_job_id(), "queued"),
             )
     ids = [new_job_id() for _ in range(more)]
@@ -355,13 +355,19 @@ def test_a_full_disk_is_called_so() -> None:
     assert refusal.value.sentence == "the backend's disk is full"
 
 
-def test_a_folder_of_the_schema_before_is_taken_over(tmp_path: Path, clock: Any) -> None:
+_TO_SECOND = "DROP INDEX jobs_waiting; ALTER TABLE jobs DROP COLUMN model; PRAGMA user_version = 2;"
+_TO_FIRST = _TO_SECOND + "DROP VIEW needed_inputs; DROP TABLE inputs; PRAGMA user_version = 1;"
+
+
+@pytest.mark.parametrize("steps_back", [_TO_SECOND, _TO_FIRST])
+def test_a_folder_of_a_schema_before_is_taken_over(tmp_path: Path, clock: Any, steps_back: str) -> None:
     store = Store(tmp_path, clock)
     number = submitted(store)
-    store._database.executescript("DROP VIEW needed_inputs; DROP TABLE inputs; PRAGMA user_version = 1;")
+    store._database.executescript(steps_back)
     store.close()
     store = Store(tmp_path, clock)
     assert store.jobs.row(number).request == MUG
+    assert store.jobs.next_queued({MUG.model}) == store.jobs.row(number)
     assert store.inputs.path(ANA, Start("mesh", "ab" * 32, "Suzanne")) is None
     store.close()
 
