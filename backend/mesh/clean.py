@@ -18,6 +18,7 @@ from backend.errors import UserError
 from backend.mesh.asset import SMALLEST_AREA, TriangleMesh
 from backend.mesh.planes import flattened
 from backend.mesh.slivers import without_slivers
+from backend.mesh.triangles import areas, corners_of, crossed
 
 SIGNIFICANT = 0.01
 """Parts with less than this share of the largest part's area go: a ball of a tenth of the diameter stays."""
@@ -77,9 +78,9 @@ def significant(mesh: TriangleMesh) -> TriangleMesh:
     Cavities (parts of negative volume) and parts inside other parts cannot be seen.
     """
     count, part = components(mesh)
-    corners, cross = _crossed(mesh)
-    area = np.bincount(part, np.linalg.norm(cross, axis=-1) / 2, count)
-    volume = np.bincount(part, (cross * corners[:, 0]).sum(-1) / 6, count)
+    corners = corners_of(mesh)
+    area = np.bincount(part, areas(corners), count)
+    volume = np.bincount(part, (crossed(corners) * corners[:, 0]).sum(-1) / 3, count)
     kept: list[int] = []
     for index in sorted(np.flatnonzero(volume > 0).tolist(), key=lambda index: -area[index]):
         if kept and area[index] < SIGNIFICANT * area[kept[0]]:
@@ -94,8 +95,8 @@ def grounded(mesh: TriangleMesh) -> TriangleMesh:
     count, part = components(mesh)
     if count == 1:
         return mesh
-    corners, cross = _crossed(mesh)
-    area = np.bincount(part, np.linalg.norm(cross, axis=-1) / 2, count)
+    corners = corners_of(mesh)
+    area = np.bincount(part, areas(corners), count)
     kept: list[int] = []
     for index in np.argsort(-area).tolist():
         small = bool(kept) and area[index] < _SUBSTANTIAL * area[kept[0]]
@@ -108,12 +109,6 @@ def _float_apart(one: Float64[np.ndarray, "m 3 3"], others: Float64[np.ndarray, 
     """Whether all corners of one part are _FLOATING from all of the others."""
     nearest, _ = KDTree(others.reshape(-1, 3)).query(one.reshape(-1, 3), distance_upper_bound=_FLOATING)
     return bool(np.isinf(nearest).all())
-
-
-def _crossed(mesh: TriangleMesh) -> tuple[Float64[np.ndarray, "F 3 3"], Float64[np.ndarray, "F 3"]]:
-    """The corners of each triangle, and its normal, as long as twice its area."""
-    corners = mesh.vertices[mesh.triangles].astype(np.float64)
-    return corners, np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
 
 
 def components(mesh: TriangleMesh) -> tuple[int, Int[np.ndarray, " F"]]:
@@ -171,8 +166,7 @@ def _collapsed(mesh: TriangleMesh) -> TriangleMesh:
     for _ in range(_PASSES):
         triangles = _with_three_corners(triangles)
         corners = vertices[triangles].astype(np.float64)
-        cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        degenerate = np.linalg.norm(cross, axis=-1) / 2 < SMALLEST_AREA
+        degenerate = areas(corners) < SMALLEST_AREA
         if not degenerate.any():
             break
         sides = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=-1)[degenerate]

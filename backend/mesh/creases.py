@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from backend.mesh.asset import TriangleMesh
 from backend.mesh.names import ShadingName
+from backend.mesh.triangles import areas, corners_of, crossed, unit
 
 BETWEEN_FLAT, BESIDE_FLAT, ELSEWHERE = 32.0, 45.0, 60.0
 """Degrees from which on an angle is a crease: between two flat sides, at one, and where the surface is curved.
@@ -27,7 +28,8 @@ def shaded(mesh: TriangleMesh, shading: ShadingName) -> Float32[np.ndarray, "F 3
     "flat": those of the faces. "smooth": one at each vertex. "auto": smooth but for creases, for which flat sides need
     to turn less than curved ones. Seams do not count: vertices must be welded.
     """
-    normals, area = _faces(mesh)
+    corners = corners_of(mesh)
+    normals, area = unit(crossed(corners)), areas(corners)
     if shading == "flat":
         return normals[:, None].repeat(3, axis=1).astype(np.float32)
     beyond = opposite(mesh.triangles)
@@ -60,14 +62,6 @@ def creased(
     return cosine < least[flat[:, None].astype(int) + flat[other]]
 
 
-def _faces(mesh: TriangleMesh) -> tuple[Float64[np.ndarray, "F 3"], Float64[np.ndarray, " F"]]:
-    """Unit normals and areas."""
-    corners = mesh.vertices[mesh.triangles].astype(np.float64)
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    length = np.linalg.norm(cross, axis=-1)
-    return cross / np.maximum(length, np.finfo(np.float64).tiny)[:, None], length / 2
-
-
 def _flat(
     normals: Float64[np.ndarray, "F 3"], area: Float64[np.ndarray, " F"], beyond: Int64[np.ndarray, "F 3"]
 ) -> Bool[np.ndarray, " F"]:
@@ -96,13 +90,11 @@ def _by_fans(
     _, fan = connected_components(graph, directed=False)
     weighted = (_angles(mesh)[:, :, None] * normals[:, None]).reshape(-1, 3)
     sums = np.stack([np.bincount(fan, weighted[:, axis]) for axis in range(3)], axis=-1)
-    length = np.linalg.norm(sums, axis=-1, keepdims=True)
-    unit = sums / np.maximum(length, np.finfo(np.float64).tiny)
-    return unit[fan].reshape(-1, 3, 3).astype(np.float32)
+    return unit(sums)[fan].reshape(-1, 3, 3).astype(np.float32)
 
 
 def _angles(mesh: TriangleMesh) -> Float64[np.ndarray, "F 3"]:
     """Between the two sides that meet in each corner, in radians."""
-    corners = mesh.vertices[mesh.triangles].astype(np.float64)
+    corners = corners_of(mesh)
     forth, back = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
     return np.arctan2(np.linalg.norm(np.cross(forth, back), axis=-1), (forth * back).sum(axis=-1))

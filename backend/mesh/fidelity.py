@@ -23,6 +23,7 @@ from backend.engine.shading import over
 from backend.mesh import raycast
 from backend.mesh.asset import BRIGHTEST, DARKEST, SMALLEST_AREA, Asset, TriangleMesh
 from backend.mesh.clean import components
+from backend.mesh.triangles import areas, corners_of
 
 BACKGROUND = 0.5
 """Grey level behind both pictures: it is as far from dark objects as from bright ones."""
@@ -141,7 +142,7 @@ def topology(mesh: TriangleMesh) -> Topology:
         faces=len(start),
         watertight=len(start) > 0 and bool((times == 1).all()) and np.array_equal(forth, back),
         components=components(whole)[0],
-        degenerate=int((_areas(whole) < SMALLEST_AREA).sum()),
+        degenerate=int((areas(corners_of(whole)) < SMALLEST_AREA).sum()),
     )
 
 
@@ -187,14 +188,9 @@ def _scattered(
     mesh: TriangleMesh, count: int, generator: torch.Generator
 ) -> tuple[Int64[Tensor, " {count}"], Float64[Tensor, "{count} 3"]]:
     """Triangles, and barycentric weights in them."""
-    areas = torch.from_numpy(_areas(mesh)).cumsum(0)
+    upto = torch.from_numpy(areas(corners_of(mesh))).cumsum(0)
     pick, first, second = torch.rand(3, count, generator=generator, dtype=torch.float64)
-    triangle = torch.searchsorted(areas, pick * areas[-1]).clamp(max=len(areas) - 1)
+    triangle = torch.searchsorted(upto, pick * upto[-1]).clamp(max=len(upto) - 1)
     # The square root spreads points evenly over the triangle (Osada et al. 2002, eq. 1).
     root = first.sqrt()
     return triangle, torch.stack([1 - root, root * (1 - second), root * second], dim=-1)
-
-
-def _areas(mesh: TriangleMesh) -> Float64[np.ndarray, " F"]:
-    first, second, third = mesh.vertices[mesh.triangles].astype(np.float64).swapaxes(0, 1)
-    return np.linalg.norm(np.cross(second - first, third - first), axis=-1) / 2

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import trimesh
-from jaxtyping import Float32
+from jaxtyping import Float
 from PIL import Image
 from trimesh.exchange.gltf import export_glb
 from trimesh.visual import TextureVisuals
@@ -63,8 +63,8 @@ def read_glb(path: Path) -> tuple[Asset, dict[str, Any]]:
         recipe = _header(data)["asset"]["extras"][_RECIPE]
         (mesh,) = trimesh.load_scene(path, process=False).geometry.values()
         uv, image = mesh.visual.uv, mesh.visual.material.baseColorTexture
-        vertices, triangles = _z_up(mesh.vertices), np.asarray(mesh.faces, np.int32)
-        normals = _z_up(mesh.vertex_normals)[triangles]
+        vertices, triangles = z_up(mesh.vertices).astype(np.float32), np.asarray(mesh.faces, np.int32)
+        normals = z_up(mesh.vertex_normals).astype(np.float32)[triangles]
     except (ValueError, KeyError, IndexError, AttributeError, struct.error) as error:
         raise UserError(f"{path} is no mesh of this program, or it is damaged; generate it again") from error
     texture = np.asarray(image.convert("RGB"), np.uint8)
@@ -97,12 +97,14 @@ def _aim(tree: dict[str, Any], accessors: Iterable[int], target: int) -> None:
         tree["bufferViews"][tree["accessors"][accessor]["bufferView"]]["target"] = target
 
 
-def y_up(points: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "V 3"]:
-    return np.stack([points[:, 0], points[:, 2], -points[:, 1]], axis=-1)
+def y_up(points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+    """Points, or directions, as glTF has them, of ours."""
+    return np.stack([points[..., 0], points[..., 2], -points[..., 1]], axis=-1)
 
 
-def _z_up(points: np.ndarray) -> Float32[np.ndarray, "V 3"]:
-    return np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=-1).astype(np.float32)
+def z_up(points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+    """Ours, of those that a GLB file has."""
+    return np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
 
 
 def _header(data: bytes) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from backend.mesh.asset import TriangleMesh
 from backend.mesh.creases import opposite
+from backend.mesh.triangles import areas, corners_of, crossed, unit
 
 _SCALE = 0.05
 """Metres over which normals are averaged before faces are judged by them."""
@@ -83,18 +84,12 @@ def flattened(mesh: TriangleMesh) -> TriangleMesh:
 
 
 def _faces(mesh: TriangleMesh) -> _Faces:
-    corners = mesh.vertices[mesh.triangles].astype(np.float64)
-    scaled = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) / 2
-    area, beside = np.linalg.norm(scaled, axis=-1), opposite(mesh.triangles) // 3
-    normal = _unit(scaled)
+    corners = corners_of(mesh)
+    area, normal, beside = areas(corners), unit(crossed(corners)), opposite(mesh.triangles) // 3
     for _ in range(int(np.clip(_SCALE**2 / area.mean(), 1, 30))):  # as many times as faces, squared, are reached
         weighted = area[:, None] * normal
-        normal = _unit(weighted + weighted[beside].sum(axis=1))
+        normal = unit(weighted + weighted[beside].sum(axis=1))
     return _Faces(area, corners.mean(axis=1), normal, beside)
-
-
-def _unit(vectors: Float64[np.ndarray, "F 3"]) -> Float64[np.ndarray, "F 3"]:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.finfo(np.float64).tiny)
 
 
 def _flat_sides(faces: _Faces) -> tuple[Int64[np.ndarray, " F"], list[_Plane]]:

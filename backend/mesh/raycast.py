@@ -18,6 +18,7 @@ from torch import Tensor
 from backend.engine.cameras import Cameras
 from backend.engine.shading import Lights
 from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.triangles import corners_of, crossed, unit
 
 SUPERSAMPLING = 2
 """Rays per pixel and axis."""
@@ -131,10 +132,8 @@ def corner_normals(mesh: TriangleMesh) -> Float32[np.ndarray, "F 3 3"]:
     A corner's normal is the mean of the face normals around its vertex that lie within CREASE_DEGREES
     of its own face's, weighted by area. Vertices need not be welded: it goes by positions.
     """
-    corners = mesh.vertices[mesh.triangles].astype(np.float64)
-    scaled = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    length = np.linalg.norm(scaled, axis=-1, keepdims=True)
-    unit = scaled / np.maximum(length, np.finfo(np.float64).tiny)
+    scaled = crossed(corners_of(mesh))
+    normal = unit(scaled)
 
     vertex = welded(mesh).triangles.reshape(-1)
     order = np.argsort(vertex, kind="stable")
@@ -145,10 +144,9 @@ def corner_normals(mesh: TriangleMesh) -> Float32[np.ndarray, "F 3 3"]:
     corner = np.repeat(np.arange(len(vertex)), partners)
     nth = np.arange(len(corner)) - np.repeat(np.cumsum(partners) - partners, partners)
     face, other = corner // 3, order[first[vertex[corner]] + nth] // 3
-    alike = (unit[face] * unit[other]).sum(-1) >= np.cos(np.radians(CREASE_DEGREES))
+    alike = (normal[face] * normal[other]).sum(-1) >= np.cos(np.radians(CREASE_DEGREES))
     sums = np.stack([np.bincount(corner, alike * scaled[other, axis], len(vertex)) for axis in range(3)], axis=-1)
-    length = np.linalg.norm(sums, axis=-1, keepdims=True)
-    return (sums / np.maximum(length, np.finfo(np.float64).tiny)).reshape(-1, 3, 3).astype(np.float32)
+    return unit(sums).reshape(-1, 3, 3).astype(np.float32)
 
 
 def welded(mesh: TriangleMesh) -> TriangleMesh:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from backend.mesh.asset import SMALLEST_AREA, TriangleMesh
+from backend.mesh.triangles import areas, crossed
 
 SLENDEREST = 20.0
 """The most that `slenderness` may be. Lower, and more of the surface would change than anybody sees."""
@@ -40,7 +41,7 @@ def without_slivers(mesh: TriangleMesh) -> TriangleMesh:
 def slenderness(corners: Float64[np.ndarray, "F 3 3"]) -> Float64[np.ndarray, " F"]:
     """Longest side over the height above it: 1.15 where all sides are equal, infinite for degenerate triangles."""
     sides = np.roll(corners, -1, axis=1) - corners
-    area = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=-1) / 2
+    area = areas(corners)
     longest = (sides * sides).sum(axis=-1).max(axis=-1)
     return np.divide(longest, 2 * area, out=np.full(len(area), np.inf), where=area >= SMALLEST_AREA)
 
@@ -122,7 +123,7 @@ class _Surface:
         excess = _excess(new)
         if excess >= _excess(old):
             return None
-        before, after = (np.cross(part[:, 1] - part[:, 0], part[:, 2] - part[:, 0]) / 2 for part in (old, new))
+        before, after = crossed(old), crossed(new)
         if (after @ before.sum(axis=0) <= 0).any():
             return None  # seen along the patch's mean normal, a face would lie on its back
         origin = old[0, 0]  # the two have one rim, so any place will do; a near one keeps digits

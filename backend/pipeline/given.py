@@ -13,9 +13,11 @@ from jaxtyping import Bool, Float32, UInt8
 
 from backend.errors import UserError
 from backend.mesh.asset import Asset, TriangleMesh
+from backend.mesh.glb import z_up
 from backend.mesh.placement import Placement
 from backend.mesh.raycast import welded
 from backend.mesh.texels import rasterised
+from backend.mesh.triangles import areas, corners_of, unit
 from backend.mesh.unwrap import overlapping, unwrap
 from backend.prior import objects
 from backend.prior.objects import Part, Surface
@@ -61,7 +63,7 @@ def read(path: Path) -> Given:
     faces = sum(len(part.faces) for part, _ in parts)
     if faces > MOST_FACES:
         raise UserError(f"{path} has {faces:,} triangles; decimate it to {MOST_FACES:,} at most")
-    turned = _as_they_are if path.suffix.lower() in _Z_UP else _z_up
+    turned = _as_they_are if path.suffix.lower() in _Z_UP else z_up
     before = np.cumsum([0, *(len(part.vertices) for part, _ in parts)])
     vertices = turned(np.concatenate([trimesh.transform_points(part.vertices, matrix) for part, matrix in parts]))
     triangles = np.concatenate([part.faces + first for (part, _), first in zip(parts, before, strict=False)])
@@ -76,7 +78,7 @@ def read(path: Path) -> Given:
     return Given(
         mesh=mesh,
         uvs=_uvs(parts),
-        normals=turned(np.concatenate([_normals(*part) for part in parts]).reshape(-1, 3)).reshape(-1, 3, 3),
+        normals=turned(np.concatenate([_normals(*part) for part in parts])),
         surface=surface if surface.textures or not (surface.colours == 1).all() else None,
         picture=_picture(parts, surface),
     )
@@ -122,15 +124,10 @@ def _as_they_are(vectors: np.ndarray) -> np.ndarray:
     return vectors
 
 
-def _z_up(vectors: np.ndarray) -> np.ndarray:
-    return np.stack([vectors[:, 0], -vectors[:, 2], vectors[:, 1]], axis=-1)
-
-
 def _normals(part: trimesh.Trimesh, matrix: np.ndarray) -> Float32[np.ndarray, "F 3 3"]:
     """The file's own, or, where it has none, smooth ones."""
     turned = part.vertex_normals @ np.linalg.inv(matrix[:3, :3])
-    length = np.linalg.norm(turned, axis=-1, keepdims=True)
-    return (turned / np.maximum(length, np.finfo(np.float64).tiny))[part.faces].astype(np.float32)
+    return unit(turned)[part.faces].astype(np.float32)
 
 
 def _uvs(parts: list[Part]) -> Float32[np.ndarray, "F 3 2"] | None:
@@ -163,8 +160,7 @@ def _paintable(given: Given, uvs: Float32[np.ndarray, "F 3 2"], size: int) -> bo
     """Whether the texture coordinates lie on the picture and give enough of the surface a place of its own."""
     if uvs.min() < -_TOUCH or uvs.max() > 1 + _TOUCH:
         return False
-    corners = given.mesh.vertices[given.mesh.triangles].astype(np.float64)
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
+    area = areas(corners_of(given.mesh))
     along, beside = uvs[:, 1] - uvs[:, 0], uvs[:, 2] - uvs[:, 0]
     texels = np.abs(along[:, 0] * beside[:, 1] - along[:, 1] * beside[:, 0]) / 2 * size**2
     own = ~overlapping(uvs, size) & (texels > 0.01)

@@ -1,24 +1,15 @@
 """Exact meshes of the prior's objects: the ground truth that results are measured against."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from backend.mesh.asset import TriangleMesh
 from backend.mesh.marching import marching_cubes
 from backend.prior.shapes import Shape
 
 _PROJECTIONS = 6
-
-
-@dataclass(frozen=True)
-class TriangleMesh:
-    """V welded vertices and F triangles, counter-clockwise seen from outside."""
-
-    vertices: Float[Tensor, "V 3"]
-    triangles: Int[Tensor, "F 3"]
 
 
 def exact_mesh(shape: Shape, variation: Float[Tensor, " v"], resolution: int = 128) -> TriangleMesh:
@@ -35,8 +26,8 @@ def exact_mesh(shape: Shape, variation: Float[Tensor, " v"], resolution: int = 1
     spacing = (axis[1] - axis[0]).item()
     points = torch.from_numpy(vertices).float() * spacing + axis[0]
     # Marching takes large values for the inside; distances are large outside.
-    outwards = torch.from_numpy(triangles).flip(-1)
-    return TriangleMesh(onto_surface(shape, points, variation), outwards)
+    outwards = triangles[:, ::-1].astype(np.int32)
+    return TriangleMesh(onto_surface(shape, points, variation).numpy(), outwards)
 
 
 def onto_surface(shape: Shape, points: Float[Tensor, "V 3"], variation: Float[Tensor, " v"]) -> Float[Tensor, "V 3"]:

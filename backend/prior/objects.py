@@ -21,6 +21,7 @@ from trimesh.visual.texture import TextureVisuals
 
 from backend.errors import UserError
 from backend.mesh.asset import TriangleMesh
+from backend.mesh.glb import z_up
 from backend.mesh.raycast import Hits, sampled
 
 _LARGEST_TEXTURE = 256
@@ -109,8 +110,7 @@ def coloured(parts: list[Part], corners: np.ndarray, largest: int) -> Surface:
 
 def _upright(corners: np.ndarray) -> np.ndarray:
     """Corners (F, 3, 3) of glTF's world in ours, centred, the farthest one on the unit sphere."""
-    x, y, z = np.moveaxis(corners, -1, 0)
-    turned = np.stack([x, -z, y], axis=-1).reshape(-1, 3)
+    turned = z_up(corners).reshape(-1, 3)
     centred = turned - (turned.min(0) + turned.max(0)) / 2
     largest = np.linalg.norm(centred, axis=-1).max()
     return (centred / max(largest, 1e-9)).reshape(corners.shape).astype(np.float32)

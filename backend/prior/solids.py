@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backend.mesh.asset import TriangleMesh
 from backend.prior.catalogue import SOLIDS, Entry
 from backend.prior.materials import COLOURS, PATTERNS, contrast
 from backend.prior.meshes import exact_mesh
@@ -71,10 +70,11 @@ def surface(entry: Entry) -> Surface:
     colours = shape.natural or tuple(COLOURS)
     main = torch.tensor(COLOURS[colours[int(torch.randint(len(colours), (), generator=generator))]])
     made = exact_mesh(shape, variation, _RESOLUTION)
-    shades = _shades(shape, entry.pattern, made.vertices[made.triangles].mean(1), variation, main)
+    middles = torch.from_numpy(made.vertices[made.triangles].mean(1))
+    shades = _shades(shape, entry.pattern, middles, variation, main)
     count = len(shades)
     return Surface(
-        mesh=TriangleMesh(made.vertices.numpy(), made.triangles.int().numpy()),
+        mesh=made,
         colours=to_linear(shades)[:, None].expand(-1, 3, -1),
         uvs=torch.zeros(count, 3, 2),
         texture=torch.full((count,), -1),

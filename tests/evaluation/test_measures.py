@@ -58,8 +58,7 @@ def net() -> Judge:
 
 def exact(name: str) -> TriangleMesh:
     shape = next(shape for shape in SHAPES if shape.name == name)
-    mesh = exact_mesh(shape, torch.full((VARIATIONS,), 0.5), 64)
-    return TriangleMesh(mesh.vertices.numpy(), mesh.triangles.numpy().astype(np.int32))
+    return exact_mesh(shape, torch.full((VARIATIONS,), 0.5), 64)
 
 
 def coloured(mesh: TriangleMesh, colour: str) -> Asset:

@@ -33,8 +33,7 @@ def split(mesh: TriangleMesh) -> TriangleMesh:
 
 
 def sphere(resolution: int = 48) -> TriangleMesh:
-    exact = exact_mesh(SHAPES[0], torch.full((VARIATIONS,), 0.5), resolution)
-    return TriangleMesh(exact.vertices.numpy(), exact.triangles.numpy().astype(np.int32))
+    return exact_mesh(SHAPES[0], torch.full((VARIATIONS,), 0.5), resolution)
 
 
 def plain(mesh: TriangleMesh) -> Asset:
