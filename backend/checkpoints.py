@@ -6,7 +6,6 @@ name is complete unless the disk damaged it later; then the manifest tells, and 
 """
 
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -20,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from backend.files import to_disk
+from backend.files import sha256, to_disk
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ def write(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> None:
         full = os.strerror(errno.ENOSPC) in str(error)
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
     (partial / _FACTS).write_text(json.dumps(checkpoint.facts), "utf-8")
-    manifest = {name: _sha256(partial / name) for name in (_TENSORS, _FACTS)}
+    manifest = {name: sha256(partial / name) for name in (_TENSORS, _FACTS)}
     (partial / _MANIFEST).write_text(json.dumps(manifest), "utf-8")
     for path in (*partial.iterdir(), partial):
         to_disk(path)
@@ -100,7 +99,7 @@ def read(path: Path) -> Checkpoint:
     """Read one checkpoint folder. Raises CorruptCheckpointError if it is not as it was written."""
     try:
         manifest = json.loads((path / _MANIFEST).read_text("utf-8"))
-        damaged = [name for name in (_TENSORS, _FACTS) if manifest.get(name) != _sha256(path / name)]
+        damaged = [name for name in (_TENSORS, _FACTS) if manifest.get(name) != sha256(path / name)]
     except (OSError, ValueError, AttributeError) as error:
         raise CorruptCheckpointError(f"checkpoint {path} is incomplete ({error})") from error
     if damaged:
@@ -112,8 +111,3 @@ def read(path: Path) -> Checkpoint:
 def _newest_first(folder: Path) -> list[Path]:
     found = (path for path in folder.glob(f"{_PREFIX}*") if not path.name.endswith(_PARTIAL))
     return sorted(found, reverse=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

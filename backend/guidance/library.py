@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from backend import home
 from backend.errors import UserError
+from backend.files import sha256
 from backend.guidance import folders, foreign, mvdream, single_file
 from shared.limits import NAME_CHARACTERS
 
@@ -283,7 +284,5 @@ def _digest(folder: Path, files: list[Path]) -> str:
     """ "sha256:" and a digest over the names and contents of `files`."""
     whole = hashlib.sha256()
     for path in files:
-        with path.open("rb") as file:
-            inner = hashlib.file_digest(file, "sha256").hexdigest()
-        whole.update(f"{path.relative_to(folder).as_posix()} {inner}\n".encode())
+        whole.update(f"{path.relative_to(folder).as_posix()} {sha256(path)}\n".encode())
     return f"sha256:{whole.hexdigest()}"

@@ -1,6 +1,5 @@
 """What a job begins from, by what is in its file."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,6 +7,7 @@ from typing import Literal
 from PIL import Image, UnidentifiedImageError
 
 from backend.errors import OtherRunError, UserError
+from backend.files import sha256
 from backend.pipeline.request import Request
 
 StartKind = Literal["mesh", "picture"]
@@ -87,8 +87,7 @@ def digest(path: Path) -> str:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise UserError(f"{path} is larger than {MOST_BYTES >> 20} MiB; name a smaller file")
-        with path.open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return f"sha256:{sha256(path)}"
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); name another file") from error
 

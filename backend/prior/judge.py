@@ -7,7 +7,6 @@ whether the shape alone is right.
 Letters: B images, N nouns, S sectors of the turn around an object.
 """
 
-import hashlib
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from backend.engine.cameras import Cameras, ring
 from backend.errors import UserError
+from backend.files import sha256
 from backend.prior.lexicon import Lexicon
 
 SIZE = 64
@@ -143,8 +143,7 @@ def save(judge: Judge, folder: Path) -> None:
 
 def revision(folder: Path) -> str:
     """ "sha256:" and the digest of the weights: which judge it is."""
-    with (folder / _WEIGHTS).open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return f"sha256:{sha256(folder / _WEIGHTS)}"
 
 
 def load(folder: Path) -> Judge:

@@ -1,6 +1,5 @@
 """The engine as a worker uses it: tasks in, files and previews out. Only the worker's process imports this: torch."""
 
-import hashlib
 import json
 import logging
 import re
@@ -18,7 +17,7 @@ from backend.engine import schedules
 from backend.engine.fields import Field
 from backend.engine.names import SCHEDULES
 from backend.errors import DiskFullError, NotFiniteError, OtherRunError, OutOfMemoryError, UnwritableError, UserError
-from backend.files import is_full, to_disk
+from backend.files import is_full, sha256, to_disk
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.speed import flops_per_second
@@ -264,8 +263,7 @@ def _made(job: Job, out: Path, reporter: _Reporter) -> dict[str, Any]:
 
 
 def _result(path: Path) -> Result:
-    with path.open("rb") as file:
-        return Result(path.name, path, hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+    return Result(path.name, path, sha256(path), path.stat().st_size)
 
 
 def _sort(job: Job) -> tuple[Any, ...]:

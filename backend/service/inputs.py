@@ -4,11 +4,10 @@ A row comes before its file, which then grows; only when all of it is there, and
 begin from it. Nobody's inputs are shared with anybody, not even the same bytes.
 """
 
-import hashlib
 import sqlite3
 from pathlib import Path
 
-from backend.files import to_disk
+from backend.files import sha256, to_disk
 from backend.service import database
 from shared import inputs
 from shared.errors import Invalid, Spoilt, TooMuch, UnknownInput
@@ -119,10 +118,10 @@ class Inputs:
 
     def _complete(self, row: sqlite3.Row, path: Path) -> None:
         """All bytes are there: let jobs begin from them, or forget them, if they are not what was announced."""
-        with database.storage(), path.open("rb") as file:
-            beginning = file.read(BEGINNING_BYTES)
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with database.storage():
+            with path.open("rb") as file:
+                beginning = file.read(BEGINNING_BYTES)
+            digest = sha256(path)
         if digest != row["sha256"] or _size(path) != row["size"]:
             self._drop([row])
             raise Spoilt(f"the {row['sort']} arrived with other bytes than announced")

@@ -10,6 +10,7 @@ from trimesh.visual.material import PBRMaterial
 
 from backend.errors import UserError
 from backend.files import write_whole
+from backend.mesh.glb import y_up
 from shared import meshes
 from shared.inputs import PICTURE, Start
 from shared.meshes import Mesh
@@ -40,8 +41,8 @@ def prepared(start: Start, given: Path, folder: Path) -> tuple[Path, Path | None
 
 def _glb(mesh: Mesh) -> bytes:
     """The mesh as a GLB, which is y-up: triangles in their order, vertices split at the seams of the texture."""
-    x, y, z = np.asarray(mesh.vertices, np.float32).reshape(-1, 3).T
-    upright, corners = np.stack([x, z, -y], axis=-1), np.asarray(mesh.triangles, np.int64)
+    upright = y_up(np.asarray(mesh.vertices, np.float32).reshape(-1, 3))
+    corners = np.asarray(mesh.triangles, np.int64)
     visual = None
     if mesh.uvs is not None:
         uvs = np.asarray(mesh.uvs, np.float32).reshape(-1, 2)

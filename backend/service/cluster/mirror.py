@@ -1,12 +1,12 @@
 """The folder of one task, on the server's machine and where it is worked on."""
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from backend.files import sha256
 from backend.service.cluster import parcels
 from backend.service.cluster.machines import PostError
 from backend.service.cluster.parcels import Arrival, Entry
@@ -59,18 +59,10 @@ class Mirror:
         """The results where they lie here. Raises PostError if one is not as the worker wrote it."""
         here = tuple(replace(one, path=parcels.inside(self._folder, one.path.as_posix())) for one in results)
         for one in here:
-            if await asyncio.to_thread(_sha256, one.path) != one.sha256:
+            if not one.path.is_file() or await asyncio.to_thread(sha256, one.path) != one.sha256:
                 raise PostError(f"{one.name} did not arrive as the worker wrote it")
         return here
 
 
 def _offsets(entry: Entry) -> range:
     return range(0, max(entry.size, 1), parcels.PIECE_BYTES)
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None
