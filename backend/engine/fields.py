@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from backend.engine.regularisers import Ramp, total_variation
+from backend.engine.regularisers import Ramp
 
 BOUND = 1.0
 """Fields live in the cube [-BOUND, BOUND]^3; the object is inside the unit sphere."""
@@ -44,10 +44,6 @@ class TrainableField(Field, Protocol):
 
     def refine(self, progress: float) -> None:
         """Show the detail due at `progress` in [0, 1] of the run."""
-        ...
-
-    def roughness(self, generator: torch.Generator) -> Float[Tensor, ""]:
-        """How much neighbouring places differ: what the total-variation regulariser lowers."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]: ...
@@ -128,9 +124,6 @@ class GridField(nn.Module):
 
     def parameter_groups(self) -> Iterator[tuple[list[nn.Parameter], float]]:
         yield list(self.levels), 1.0
-
-    def roughness(self, generator: torch.Generator) -> Float[Tensor, ""]:
-        return total_variation(self.grid())
 
     def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         return self._density(x, self._learnt(x))

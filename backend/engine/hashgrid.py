@@ -24,9 +24,6 @@ PRIMES = (1, 2654435761, 805459861)
 HEADS_RATE = 0.1
 """The networks learn this much slower than the table, as in the published programs."""
 
-NEIGHBOUR, NEIGHBOURS = 0.02, 4096
-"""Over how many metres, and at how many points, roughness is measured."""
-
 
 @dataclass(frozen=True)
 class Level:
@@ -199,15 +196,6 @@ class HashGridField(nn.Module):
     def parameter_groups(self) -> Iterator[tuple[list[nn.Parameter], float]]:
         yield list(self.encoding.parameters()), 1.0
         yield [*self.density_head.parameters(), *self.colour_head.parameters()], HEADS_RATE
-
-    def roughness(self, generator: torch.Generator) -> Float[Tensor, ""]:
-        """Mean squared difference of what is learnt, over `NEIGHBOUR` metres, at random points of the cube."""
-        shape = (NEIGHBOURS, 3)
-        x = BOUND * (2 * torch.rand(shape, generator=generator, device=generator.device) - 1)
-        y = x + NEIGHBOUR * nn.functional.normalize(torch.randn(shape, generator=generator, device=x.device), dim=-1)
-        here, there = self._encoded(x), self._encoded(y)
-        pairs = ((head(here), head(there)) for head in (self.density_head, self.colour_head))
-        return torch.stack([(first - second).square().mean() for first, second in pairs]).sum()
 
     def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         return self._density(x, self._encoded(x))

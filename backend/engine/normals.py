@@ -1,4 +1,4 @@
-"""Normals of a field's visible surface, for light and for the orientation regulariser.
+"""Normals of a field's visible surface, for light and for what is asked of it.
 
 Letters: B views, n samples of a rendering, m of them at the surface.
 """
@@ -10,12 +10,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from backend.engine import regularisers
 from backend.engine.fields import DistanceField, Field
-from backend.engine.regularisers import orientation
 from backend.engine.rendering import Rendering, looked_up
 
 VISIBLE = 0.01
 """Samples that send a smaller share of their ray's light have no say in the normals."""
+
+
+REACH, BESIDE = 0.04, 0.04
+"""Metres: how far around a place its normal is measured, and how far beside it, along each axis, the next one."""
 
 
 @dataclass(frozen=True)
@@ -25,23 +29,32 @@ class Surface:
     index: Int[Tensor, " m"]
     normals: Float[Tensor, "m 3"]
 
-    def facing_away(self, rendering: Rendering) -> Float[Tensor, ""]:
-        """The orientation regulariser of these samples of `rendering`."""
-        directions = rendering.directions[rendering.samples.ray[self.index]]
-        return orientation(self.normals, directions, rendering.weights[self.index], len(rendering.opacity))
 
-
-def surface(field: Field, rendering: Rendering, reach: float = 0.04) -> Surface:
-    """Normals where the light of `rendering` comes from: differences of depth over a tetrahedron of size `reach`.
-
-    Differentiable in the field.
-    """
+def surface(field: Field, rendering: Rendering) -> Surface:
+    """Where the light of `rendering` comes from. Differentiable in the field."""
     index = (rendering.weights.detach() > VISIBLE).nonzero()[:, 0]
-    points = rendering.samples.points[index]
+    return Surface(index, normals_at(field, rendering.samples.points[index]))
+
+
+def normals_at(field: Field, points: Float[Tensor, "m 3"], reach: float = REACH) -> Float[Tensor, "m 3"]:
+    """Towards where there is less: by differences of depth over a tetrahedron of size `reach`."""
     corners = _corners(points.device)
     depth = looked_up(partial(_depth, field), (points + reach * corners[:, None]).flatten(0, 1)).unflatten(0, (4, -1))
     rise = torch.einsum("km,kd->md", depth, corners)
-    return Surface(index, -torch.nn.functional.normalize(rise, dim=-1))
+    return -torch.nn.functional.normalize(rise, dim=-1)
+
+
+def facing_away(seen: Surface, rendering: Rendering) -> Float[Tensor, ""]:
+    """The orientation regulariser of what is seen of `rendering`."""
+    directions = rendering.directions[rendering.samples.ray[seen.index]]
+    return regularisers.orientation(seen.normals, directions, rendering.weights[seen.index], len(rendering.opacity))
+
+
+def bending(field: Field, seen: Surface, rendering: Rendering, aside: Float[Tensor, "R 3"]) -> Float[Tensor, ""]:
+    """The regulariser of that name of what is seen of `rendering`. aside: normal draws, one for each ray."""
+    points = rendering.samples.points[seen.index] + BESIDE * aside[rendering.samples.ray[seen.index]]
+    beside = normals_at(field, points)
+    return regularisers.bending(seen.normals, beside, rendering.weights[seen.index], len(rendering.opacity))
 
 
 @cache

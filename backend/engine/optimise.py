@@ -143,6 +143,11 @@ class _Run:
     def _generator(self, purpose: str) -> torch.Generator:
         return generator(self.seed, self.step, purpose, self.guidance.device)
 
+    def _drawn(self, purpose: str, *shape: int) -> Float[Tensor, "V *shape"]:
+        """Normal draws for all views of the step, those that are looked at together or not."""
+        draws = self._generator(purpose)
+        return torch.randn((self.settings.views, *shape), generator=draws, device=draws.device)
+
     def advance(self) -> Progress:
         """Take one step."""
         settings, progress = self.settings, self.step / self.settings.steps
@@ -171,7 +176,7 @@ class _Run:
         """Add the gradient of some views to that of the step, of which they are `views`."""
         settings = self.settings
         shaded = settings.shading.active(progress)
-        normals = shaded or settings.regularisation.orientation.at(progress) != 0
+        normals = shaded or settings.regularisation.of_surface(progress)
         rendering, seen = self.scene.look(shots, progress, normals)
         colour = rendering.colour
         if shaded and seen is not None:
@@ -188,7 +193,7 @@ class _Run:
 
     def _step(self, clean: Float[Tensor, "B C h w"], shots: Shots, views: slice, t: int) -> Step:
         settings = self.settings
-        noise = torch.randn((settings.views, *clean.shape[1:]), generator=self._generator("noise"), device=clean.device)
+        noise = self._drawn("noise", *clean.shape[1:])
         told = shots.lighting.views(shots.cameras, settings.joint_views)
         return Step(
             self.guidance, clean, noise[views], t, shots.wishes, told, settings.cfg, self._generator, self.rival
@@ -222,10 +227,12 @@ class _Run:
         if weight := share * asked.entropy.at(progress):
             terms["entropy"] = weight * regularisers.entropy(rendering.opacity.where(sound[:, None, None], 0.0))
         if views.start == 0:
-            terms |= self.scene.terms(progress, self._generator("roughness"))
+            terms |= self.scene.terms(progress, self._generator("terms"))
             terms |= self._likeness(self.reference, progress) if self.reference else {}
-        if seen is not None and (weight := share * asked.orientation.at(progress)):
-            terms["orientation"] = weight * seen.facing_away(rendering.only(sound))
+        if seen is not None and asked.of_surface(progress):
+            aside = self._drawn("bending", size**2, 3)[views].flatten(0, 1)
+            found = self.scene.surface_terms(rendering.only(sound), seen, progress, aside)
+            terms |= {name: share * term for name, term in found.items()}
         return terms
 
     def _likeness(self, reference: Reference, progress: float) -> dict[str, Tensor]:

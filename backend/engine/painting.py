@@ -126,6 +126,12 @@ class Painting:
     def terms(self, progress: float, draws: torch.Generator) -> dict[str, Tensor]:
         return {}
 
+    def surface_terms(
+        self, rendering: Rendering, seen: Surface, progress: float, aside: Float[Tensor, "R 3"]
+    ) -> dict[str, Tensor]:
+        """None: the shape stays as it is."""
+        return {}
+
     def state(self) -> dict[str, Tensor]:
         return flat({"paint": self._paint.state_dict()})
 

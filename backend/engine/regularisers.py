@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_LEAST_TURN = 0.01
+
 
 @dataclass(frozen=True)
 class Ramp:
@@ -56,13 +58,19 @@ def orientation(
     return (opacities.detach() * away.square()).sum() / views
 
 
+def bending(
+    normals: Float[Tensor, "n 3"], beside: Float[Tensor, "n 3"], opacities: Float[Tensor, " n"], views: int
+) -> Float[Tensor, ""]:
+    """Visible surfaces go on as they are: opacity * |n - n'|, with n' the normal a little beside.
+
+    Not squared, as in total variation (Rudin, Osher and Fatemi 1992): a sharp edge costs no more than a round one,
+    dents and waves cost what they turn back and forth. What is seen is held fixed.
+    """
+    # Rounded off at 0, where the slope of a length has no direction.
+    turned = ((normals - beside).square().sum(-1) + _LEAST_TURN**2).sqrt()
+    return (opacities.detach() * turned).sum() / views
+
+
 def eikonal(slopes: Float[Tensor, "n 3"]) -> Float[Tensor, ""]:
     """(|g| - 1)^2, its mean: a distance grows by a metre per metre everywhere (arXiv 2002.10099, eq. 2)."""
     return (slopes.norm(dim=-1) - 1).square().mean()
-
-
-def total_variation(grid: Float[Tensor, "1 k G G G"]) -> Float[Tensor, ""]:
-    """Squared differences between neighbours, summed, divided by G: the same for a shape at any resolution."""
-    size = grid.shape[-1]
-    pairs = ((grid.narrow(axis, 1, size - 1), grid.narrow(axis, 0, size - 1)) for axis in (2, 3, 4))
-    return torch.stack([(later - earlier).square().sum() for later, earlier in pairs]).sum() / size

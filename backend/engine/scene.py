@@ -15,7 +15,7 @@ from backend.engine import regularisers
 from backend.engine.cameras import Cameras
 from backend.engine.fields import DistanceField, TrainableField
 from backend.engine.fitting import Target, shape_error
-from backend.engine.normals import Surface, surface
+from backend.engine.normals import Surface, bending, facing_away, surface
 from backend.engine.occupancy import Densities, Occupancy
 from backend.engine.rendering import Rendering, render
 from backend.engine.settings import Settings
@@ -46,6 +46,12 @@ class Scene(Protocol):
 
     def terms(self, progress: float, draws: torch.Generator) -> dict[str, Tensor]:
         """Weighted regularisers of the whole, which no view has a part in."""
+        ...
+
+    def surface_terms(
+        self, rendering: Rendering, seen: Surface, progress: float, aside: Float[Tensor, "R 3"]
+    ) -> dict[str, Tensor]:
+        """Weighted regularisers of what is seen of a surface. aside: normal draws, one for each ray."""
         ...
 
     def state(self) -> dict[str, Tensor]:
@@ -95,14 +101,23 @@ class Volume:
         return rendering, surface(self._field, rendering) if normals else None
 
     def terms(self, progress: float, draws: torch.Generator) -> dict[str, Tensor]:
-        asked = self._settings.regularisation
-        roughness, eikonal = asked.roughness.at(progress), asked.eikonal.at(progress)
-        found = {"roughness": roughness * self._field.roughness(draws)} if roughness else {}
-        if eikonal and isinstance(self._field, DistanceField):
-            found["eikonal"] = eikonal * regularisers.eikonal(self._field.slopes(draws))
+        found = {}
+        weight = self._settings.regularisation.eikonal.at(progress)
+        if weight and isinstance(self._field, DistanceField):
+            found["eikonal"] = weight * regularisers.eikonal(self._field.slopes(draws))
         if self._solid is not None:
             hold = self._settings.likeness.solid * (1 / self._settings.strength - 1)
             found["solid"] = hold * shape_error(self._field, self._solid.some(draws))
+        return found
+
+    def surface_terms(
+        self, rendering: Rendering, seen: Surface, progress: float, aside: Float[Tensor, "R 3"]
+    ) -> dict[str, Tensor]:
+        asked, found = self._settings.regularisation, {}
+        if weight := asked.orientation.at(progress):
+            found["orientation"] = weight * facing_away(seen, rendering)
+        if weight := asked.bending.at(progress):
+            found["bending"] = weight * bending(self._field, seen, rendering, aside)
         return found
 
     def state(self) -> dict[str, Tensor]:

@@ -37,8 +37,12 @@ class Regularisation:
     opacity: Ramp = field(default_factory=Ramp)
     entropy: Ramp = field(default_factory=Ramp)
     orientation: Ramp = field(default_factory=Ramp)
-    roughness: Ramp = field(default_factory=Ramp)
+    bending: Ramp = field(default_factory=Ramp)
     eikonal: Ramp = field(default_factory=Ramp)
+
+    def of_surface(self, progress: float) -> bool:
+        """Whether anything is asked of the visible surface at `progress` in [0, 1]."""
+        return any(ramp.at(progress) for ramp in (self.orientation, self.bending))
 
 
 @dataclass(frozen=True)

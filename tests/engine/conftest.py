@@ -121,9 +121,6 @@ class ColouredBall(nn.Module):
     def refine(self, progress: float) -> None:
         pass
 
-    def roughness(self, generator: torch.Generator) -> Float[Tensor, ""]:
-        return self.tint.square().sum()
-
     def parameter_groups(self) -> Iterator[tuple[list[nn.Parameter], float]]:
         yield [self.tint], 1.0
 

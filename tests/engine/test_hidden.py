@@ -32,7 +32,7 @@ def slopes(field: VoxelField, view: rendering.Rendering) -> Tensor:
     """Of a loss that asks each pixel for a colour of its own, and of what judges opacities and normals."""
     field.zero_grad()
     wanted = torch.linspace(0, 1, view.colour.numel()).reshape(view.colour.shape)
-    away = normals.surface(field, view).facing_away(view)
+    away = normals.facing_away(normals.surface(field, view), view)
     terms = [(view.colour - wanted).square().sum(), opacity(view.opacity), entropy(view.opacity), away]
     torch.stack(terms).sum().backward()
     assert field.levels[0].grad is not None

@@ -18,6 +18,7 @@ from backend.engine.names import RULES
 from backend.engine.optimise import Progress, Resumption, optimise
 from backend.engine.randomness import generator
 from backend.engine.regularisers import Ramp
+from backend.engine.scene import Volume
 from backend.engine.settings import Regularisation, Settings, Shading
 from backend.engine.shading import LightDistribution
 from backend.engine.shots import Prompts, groups
@@ -33,7 +34,7 @@ EVERYTHING = Settings(
     occupancy_resolution=8,
     shading=Shading(lambertian=0.5, textureless=0.3, begin=0.2),
     regularisation=Regularisation(
-        opacity=Ramp(0.01, 0.01), entropy=Ramp(0.0, 0.1), orientation=Ramp(0.1, 0.1), roughness=Ramp(1e-3, 1e-3)
+        opacity=Ramp(0.01, 0.01), entropy=Ramp(0.0, 0.1), orientation=Ramp(0.1, 0.1), bending=Ramp(0.1, 0.1)
     ),
 )
 
@@ -70,7 +71,7 @@ def test_progress_tells_of_every_step(gaussian: Callable[..., Guidance], no_prom
     assert [progress.step for progress in seen] == list(range(1, 10))
     assert all(progress.steps == 9 for progress in seen)
     assert all(later.t <= earlier.t for earlier, later in pairwise(seen))
-    assert set(seen[-1].losses) == {"guidance", "opacity", "entropy", "orientation", "roughness"}
+    assert set(seen[-1].losses) == {"guidance", "opacity", "entropy", "orientation", "bending"}
     views = seen[-1].render(ring(3, 20), 5)
     assert views.colour.shape == (3, 3, 5, 5)
     assert not views.colour.requires_grad
@@ -135,7 +136,7 @@ def test_a_view_that_is_not_finite_is_left_out_of_its_step_and_counted(
     for progress in optimise(field, guidance, no_prompts, EVERYTHING, seed=0):
         left_out.append(progress.left_out)
         fields.append(field.levels[0].detach().clone())
-        assert set(progress.losses) >= {"opacity", "orientation", "roughness"}
+        assert set(progress.losses) >= {"opacity", "orientation", "bending"}
         assert all(torch.isfinite(torch.tensor(value)) for value in progress.losses.values())
     assert left_out == [0, 0, 1, 1, 3, 3, 3, 3, 3]
     assert fields[-1].isfinite().all()
@@ -146,7 +147,9 @@ def test_a_view_that_is_not_finite_is_left_out_of_its_step_and_counted(
 def test_a_view_that_is_left_out_has_no_part_in_any_term(
     ball: Any, gaussian: Callable[..., Guidance], no_prompts: Prompts
 ) -> None:
-    asked = Regularisation(opacity=Ramp(1.0, 1.0), entropy=Ramp(1.0, 1.0), orientation=Ramp(1.0, 1.0))
+    asked = Regularisation(
+        opacity=Ramp(1.0, 1.0), entropy=Ramp(1.0, 1.0), orientation=Ramp(1.0, 1.0), bending=Ramp(1.0, 1.0)
+    )
     settings = replace(EVERYTHING, steps=1, views=3, shading=Shading(), regularisation=asked)
 
     def losses(spoilt: Sequence[int]) -> dict[str, float]:
@@ -155,7 +158,7 @@ def test_a_view_that_is_left_out_has_no_part_in_any_term(
 
     # Each term is a mean over views, so what each has by itself adds up to what all have.
     whole, alone = losses([]), [losses([other for other in range(3) if other != view]) for view in range(3)]
-    assert set(whole) == {"guidance", "opacity", "entropy", "orientation"}
+    assert set(whole) == {"guidance", "opacity", "entropy", "orientation", "bending"}
     entropy_of_nothing = 12**2 * 2 / 3 * (1e-4 - 1e-4 * torch.tensor(1e-4).log().item())
     for name, value in whole.items():
         nothing = 3 * entropy_of_nothing if name == "entropy" else 0.0
@@ -194,20 +197,25 @@ def test_a_resumed_run_goes_on_counting(gaussian: Callable[..., Guidance], no_pr
 
 
 def test_a_gradient_that_is_not_finite_leaves_the_field_as_it_is(
-    ball: Any, gaussian: Callable[..., Guidance], no_prompts: Prompts
+    ball: Any, gaussian: Callable[..., Guidance], no_prompts: Prompts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Square roots are finite at 0, their slope is not.
-    ball.roughness = lambda generator: (ball.tint - ball.tint.detach()).abs().sqrt().sum()
-    settings = replace(EVERYTHING, steps=40, shading=Shading(), regularisation=Regularisation(roughness=Ramp(1.0, 1.0)))
+    def terms(scene: Volume, progress: float, draws: torch.Generator) -> dict[str, Tensor]:
+        return {"eikonal": (ball.tint - ball.tint.detach()).abs().sqrt().sum()}
+
+    monkeypatch.setattr(Volume, "terms", terms)
+    settings = replace(EVERYTHING, steps=40, shading=Shading(), regularisation=Regularisation())
     with pytest.raises(NonFiniteError, match="the gradient is not finite at step 19"):
         last(optimise(ball, gaussian((0.5,) * 3), no_prompts, settings, seed=0))
     assert torch.equal(ball.tint.detach(), torch.full((3,), 0.5))
 
 
-def test_a_term_that_is_not_finite_is_named(ball: Any, gaussian: Callable[..., Guidance], no_prompts: Prompts) -> None:
-    ball.roughness = lambda generator: ball.tint.sum() * torch.nan
-    settings = replace(EVERYTHING, steps=40, regularisation=Regularisation(roughness=Ramp(1.0, 1.0)))
-    with pytest.raises(NonFiniteError, match="the roughness loss is not finite at step 19"):
+def test_a_term_that_is_not_finite_is_named(
+    ball: Any, gaussian: Callable[..., Guidance], no_prompts: Prompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Volume, "terms", lambda scene, progress, draws: {"eikonal": ball.tint.sum() * torch.nan})
+    settings = replace(EVERYTHING, steps=40, regularisation=Regularisation())
+    with pytest.raises(NonFiniteError, match="the eikonal loss is not finite at step 19"):
         last(optimise(ball, gaussian((0.5,) * 3), no_prompts, settings, seed=0))
     assert ball.tint.isfinite().all()
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from backend.engine.regularisers import Ramp, entropy, opacity, orientation, total_variation
+from backend.engine.regularisers import Ramp, bending, entropy, opacity, orientation
 
 
 @pytest.mark.parametrize(
@@ -94,35 +94,39 @@ def test_orientation_turns_surfaces_and_does_not_hide_them() -> None:
     assert opacities.grad is None
 
 
-@pytest.mark.parametrize("size", [2, 5, 17])
-@pytest.mark.parametrize("axis", [2, 3, 4])
-def test_total_variation_of_a_linear_ramp(size: int, axis: int) -> None:
-    # From 0 to 1 across the grid: (G - 1) G^2 differences of 1 / (G - 1) each, over G, make G / (G - 1).
-    shape = [1, 1, 1, 1, 1]
-    shape[axis] = size
-    grid = torch.linspace(0, 1, size).reshape(shape).expand(1, 2, size, size, size)
-    assert total_variation(grid).item() == pytest.approx(2 * size / (size - 1), rel=1e-4)
+def test_bending_is_the_length_of_the_turn_where_something_is_seen() -> None:
+    normals = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    beside = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.6, 0.8], [-1.0, 0.0, 0.0]])
+    opacities = torch.tensor([1.0, 0.5, 0.25])
+    expected = (0.5 * math.hypot(0.6, 0.2) + 0.25 * 2) / 2
+    assert bending(normals, beside, opacities, views=2).item() == pytest.approx(expected, abs=0.01)
 
 
-def test_total_variation_by_brute_force(generator: torch.Generator) -> None:
-    grid = torch.randn(1, 2, 3, 3, 3, generator=generator)
-    expected = 0.0
-    for k in range(2):
-        for cell in torch.cartesian_prod(*[torch.arange(3)] * 3).tolist():
-            for axis in range(3):
-                beside = [v + (i == axis) for i, v in enumerate(cell)]
-                if beside[axis] < 3:
-                    expected += (grid[0, k, *beside] - grid[0, k, *cell]).item() ** 2
-    assert total_variation(grid).item() == pytest.approx(expected / 3, rel=1e-5)
+def test_a_sharp_edge_bends_no_more_than_a_round_one_and_waves_do() -> None:
+    def total(degrees: list[float]) -> float:
+        turned = torch.deg2rad(torch.tensor(degrees))
+        normals = torch.stack([turned.cos(), turned.sin(), torch.zeros_like(turned)], dim=-1)
+        return bending(normals[1:], normals[:-1], torch.ones(len(degrees) - 1), 1).item()
+
+    sharp, rounded, wavy = total([0, 0, 0, 0, 40]), total([0, 10, 20, 30, 40]), total([0, 20, 0, 20, 40])
+    assert sharp == pytest.approx(rounded, rel=0.05)
+    assert wavy > 1.9 * rounded
 
 
-def test_total_variation_of_a_constant_is_nothing_and_pulls_a_spike_down() -> None:
-    grid = torch.full((1, 1, 5, 5, 5), 3.0)
-    assert total_variation(grid).item() == 0
-    grid[0, 0, 2, 2, 2] = 4.0
-    grid.requires_grad_()
-    total_variation(grid).backward()
-    assert grid.grad is not None
-    assert grid.grad[0, 0, 2, 2, 2].item() == pytest.approx(2 * 6 / 5)
-    assert grid.grad[0, 0, 2, 2, 1].item() == pytest.approx(-2 / 5)
-    assert grid.grad.sum().item() == pytest.approx(0, abs=1e-6)
+def test_bending_turns_both_normals_to_each_other_and_hides_nothing() -> None:
+    normals = torch.tensor([[0.0, 0.6, 0.8]], requires_grad=True)
+    beside = torch.tensor([[0.0, 0.0, 1.0]], requires_grad=True)
+    opacities = torch.tensor([0.5], requires_grad=True)
+    bending(normals, beside, 1 * opacities, 1).backward()
+    assert opacities.grad is None
+    assert normals.grad is not None
+    assert beside.grad is not None
+    torch.testing.assert_close(normals.grad, -beside.grad)
+    assert normals.grad[0, 1] > 0 > normals.grad[0, 2]
+
+
+def test_equal_normals_have_a_finite_slope() -> None:
+    normals = torch.tensor([[0.0, 0.0, 1.0]], requires_grad=True)
+    bending(normals, normals.detach().clone(), torch.ones(1), 1).backward()
+    assert normals.grad is not None
+    assert normals.grad.abs().max() == 0

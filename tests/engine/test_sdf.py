@@ -32,7 +32,7 @@ SETTINGS = Settings(
     occupancy_resolution=8,
     shading=Shading(lambertian=0.5, begin=0.2),
     regularisation=Regularisation(
-        opacity=Ramp(0.01, 0.01), orientation=Ramp(0.1, 0.1), roughness=Ramp(1e-3, 1e-3), eikonal=Ramp(1.0, 1.0)
+        opacity=Ramp(0.01, 0.01), orientation=Ramp(0.1, 0.1), bending=Ramp(0.1, 0.1), eikonal=Ramp(1.0, 1.0)
     ),
 )
 

@@ -22,7 +22,7 @@ LIT = Settings(
     occupancy_resolution=8,
     shading=Shading(lambertian=0.5, textureless=0.3, begin=0.0),
     regularisation=Regularisation(
-        opacity=Ramp(0.01, 0.01), entropy=Ramp(0.1, 0.1), orientation=Ramp(0.1, 0.1), roughness=Ramp(1e-3, 1e-3)
+        opacity=Ramp(0.01, 0.01), entropy=Ramp(0.1, 0.1), orientation=Ramp(0.1, 0.1), bending=Ramp(0.1, 0.1)
     ),
 )
 PLAIN = replace(LIT, shading=Shading(), regularisation=Regularisation())
