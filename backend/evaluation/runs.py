@@ -5,14 +5,17 @@ A run is named by what makes it: two of the same name are the same run.
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from backend.engine.names import ScheduleName
+from backend.engine.regularisers import Ramp
 from backend.engine.schedules import TimePrior
+from backend.engine.settings import Detail, Shading
 from backend.evaluation.prompts import Prompts
 from backend.pipeline.presets import PRESETS, preset
+from backend.pipeline.tuning import SMALL
 
 Suite = Literal["2d", "3d", "ablations", "presets", "starts"]
 SUITES: tuple[Suite, ...] = get_args(Suite)
@@ -22,7 +25,7 @@ BEGINNINGS: tuple[Beginning, ...] = get_args(Beginning)
 """What runs of "starts" begin from, which are their variants; see `beginnings`."""
 
 DEFAULT = "default"
-ABLATION_BUDGETS, ABLATION_SEEDS = (120, 300), 2
+ABLATION_BUDGETS, ABLATION_SEEDS = (120,), 1
 
 _COMMON = 40
 """Of the prompts that Standard is tried on, those that all presets are."""
@@ -58,6 +61,11 @@ ABLATIONS: Mapping[str, Variant] = {
     "cfg=15": Variant(request={"cfg": 15.0}),
     "views apart": Variant(optimisation={"joint_views": 1}),
     "no limit of depth": Variant(optimisation={"depth": None}),
+    "surfaces may bend": Variant(optimisation={"regularisation": replace(SMALL.regularisation, bending=Ramp())}),
+    "half of the views lit": Variant(optimisation={"shading": Shading(lambertian=0.5)}),
+    "half the pixels at first": Variant(optimisation={"detail": Detail(size=Ramp(0.5, 1.0))}),
+    "coarse samples at first": Variant(optimisation={"detail": Detail(spacing=Ramp(2.0, 1.0))}),
+    "close-ups at last": Variant(optimisation={"detail": Detail(frame=Ramp(1.0, 0.6, begin=0.5))}),
     "hashgrid": Variant(request={"field": "hashgrid"}),
     "sdf": Variant(request={"field": "sdf"}),
 }

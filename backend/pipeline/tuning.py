@@ -17,7 +17,7 @@ _NATIVE_TO_FOUR_TIMES = Detail(size=Ramp(1.0, 4.0))
 # leaves a chair empty, 8 and 10 do not; joint views put fewer wrong nouns before the right one; without a limited depth
 # chairs have no legs, and opacity that is asked for before the end takes them away again; entropy before it makes
 # meshes of another shape than their fields. A rival hardly learns in so few steps at 1e-4; 3e-3 and 1e-2 add little.
-_SMALL = Settings(
+SMALL = Settings(
     weight="one",
     final_rate=0.3,
     spacing=2 / 32,
@@ -26,7 +26,9 @@ _SMALL = Settings(
     joint_views=4,
     occupancy_threshold=0.01,
     depth=Ramp(3.0, 9.0, begin=0.75),
-    regularisation=Regularisation(opacity=Ramp(0.0, 0.1, begin=0.75), entropy=Ramp(0.0, 20.0, begin=0.8)),
+    regularisation=Regularisation(
+        opacity=Ramp(0.0, 0.1, begin=0.75), entropy=Ramp(0.0, 20.0, begin=0.8), bending=Ramp(0.0, 0.2, begin=0.5)
+    ),
 )
 
 _GROWING = Ramp(0.0, 0.1)
@@ -114,4 +116,4 @@ def _ground(small: bool, multi_view: bool) -> Settings:
     """What a kind of model has in common."""
     if multi_view:
         return _MULTI_VIEW
-    return _SMALL if small else _LARGE
+    return SMALL if small else _LARGE
