@@ -18,8 +18,8 @@ VISIBLE = 0.01
 """Samples that send a smaller share of their ray's light have no say in the normals."""
 
 
-REACH, BESIDE = 0.04, 0.04
-"""Metres: how far around a place its normal is measured, and how far beside it, along each axis, the next one."""
+REACH = 0.04
+"""Metres: how far around a place its normal is measured."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,6 @@ def facing_away(seen: Surface, rendering: Rendering) -> Float[Tensor, ""]:
     """The orientation regulariser of what is seen of `rendering`."""
     directions = rendering.directions[rendering.samples.ray[seen.index]]
     return regularisers.orientation(seen.normals, directions, rendering.weights[seen.index], len(rendering.opacity))
-
-
-def bending(field: Field, seen: Surface, rendering: Rendering, aside: Float[Tensor, "R 3"]) -> Float[Tensor, ""]:
-    """The regulariser of that name of what is seen of `rendering`. aside: normal draws, one for each ray."""
-    points = rendering.samples.points[seen.index] + BESIDE * aside[rendering.samples.ray[seen.index]]
-    beside = normals_at(field, points)
-    return regularisers.bending(seen.normals, beside, rendering.weights[seen.index], len(rendering.opacity))
 
 
 @cache

@@ -230,7 +230,7 @@ class _Run:
             terms |= self.scene.terms(progress, self._generator("terms"))
             terms |= self._likeness(self.reference, progress) if self.reference else {}
         if seen is not None and asked.of_surface(progress):
-            aside = self._drawn("bending", size**2, 3)[views].flatten(0, 1)
+            aside = self._drawn("aside", size**2, 3)[views].flatten(0, 1)
             found = self.scene.surface_terms(rendering.only(sound), seen, progress, aside)
             terms |= {name: share * term for name, term in found.items()}
         return terms

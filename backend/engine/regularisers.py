@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_LEAST_TURN = 0.01
+_LEAST_CHANGE = 0.01
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ def orientation(
     return (opacities.detach() * away.square()).sum() / views
 
 
-def bending(
-    normals: Float[Tensor, "n 3"], beside: Float[Tensor, "n 3"], opacities: Float[Tensor, " n"], views: int
+def variation(
+    here: Float[Tensor, "n c"], beside: Float[Tensor, "n c"], opacities: Float[Tensor, " n"], views: int
 ) -> Float[Tensor, ""]:
-    """Visible surfaces go on as they are: opacity * |n - n'|, with n' the normal a little beside.
+    """Visible surfaces go on as they are: opacity * |x - x'|, with x' what is a little beside.
 
     Not squared, as in total variation (Rudin, Osher and Fatemi 1992): a sharp edge costs no more than a round one,
-    dents and waves cost what they turn back and forth. What is seen is held fixed.
+    waves cost what they go back and forth. What is seen is held fixed.
     """
     # Rounded off at 0, where the slope of a length has no direction.
-    turned = ((normals - beside).square().sum(-1) + _LEAST_TURN**2).sqrt()
-    return (opacities.detach() * turned).sum() / views
+    changed = ((here - beside).square().sum(-1) + _LEAST_CHANGE**2).sqrt()
+    return (opacities.detach() * changed).sum() / views
 
 
 def eikonal(slopes: Float[Tensor, "n 3"]) -> Float[Tensor, ""]:

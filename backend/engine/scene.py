@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from backend.checkpoints import flat, under
 from backend.engine import regularisers
 from backend.engine.cameras import Cameras
+from backend.engine.evenness import bending, patches
 from backend.engine.fields import DistanceField, TrainableField
 from backend.engine.fitting import Target, shape_error
-from backend.engine.normals import Surface, bending, facing_away, surface
+from backend.engine.normals import Surface, facing_away, surface
 from backend.engine.occupancy import Densities, Occupancy
 from backend.engine.rendering import Rendering, render
 from backend.engine.settings import Settings
@@ -118,6 +119,8 @@ class Volume:
             found["orientation"] = weight * facing_away(seen, rendering)
         if weight := asked.bending.at(progress):
             found["bending"] = weight * bending(self._field, seen, rendering, aside)
+        if weight := asked.patches.at(progress):
+            found["patches"] = weight * patches(self._field, seen, rendering, aside)
         return found
 
     def state(self) -> dict[str, Tensor]:

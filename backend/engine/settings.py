@@ -32,17 +32,21 @@ class Shading:
 
 @dataclass(frozen=True)
 class Regularisation:
-    """Weights of the regularisers over the run; see `regularisers` for what each one asks, eikonal of an sdf alone."""
+    """Weights of the regularisers over the run; see `regularisers` and `evenness` for what each one asks.
+
+    eikonal: of an sdf alone.
+    """
 
     opacity: Ramp = field(default_factory=Ramp)
     entropy: Ramp = field(default_factory=Ramp)
     orientation: Ramp = field(default_factory=Ramp)
     bending: Ramp = field(default_factory=Ramp)
+    patches: Ramp = field(default_factory=Ramp)
     eikonal: Ramp = field(default_factory=Ramp)
 
     def of_surface(self, progress: float) -> bool:
         """Whether anything is asked of the visible surface at `progress` in [0, 1]."""
-        return any(ramp.at(progress) for ramp in (self.orientation, self.bending))
+        return any(ramp.at(progress) for ramp in (self.orientation, self.bending, self.patches))
 
 
 @dataclass(frozen=True)

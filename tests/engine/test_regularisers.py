@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from backend.engine.regularisers import Ramp, bending, entropy, opacity, orientation
+from backend.engine.regularisers import Ramp, entropy, opacity, orientation, variation
 
 
 @pytest.mark.parametrize(
@@ -94,30 +94,30 @@ def test_orientation_turns_surfaces_and_does_not_hide_them() -> None:
     assert opacities.grad is None
 
 
-def test_bending_is_the_length_of_the_turn_where_something_is_seen() -> None:
+def test_variation_is_the_length_of_the_change_where_something_is_seen() -> None:
     normals = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
     beside = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.6, 0.8], [-1.0, 0.0, 0.0]])
     opacities = torch.tensor([1.0, 0.5, 0.25])
     expected = (0.5 * math.hypot(0.6, 0.2) + 0.25 * 2) / 2
-    assert bending(normals, beside, opacities, views=2).item() == pytest.approx(expected, abs=0.01)
+    assert variation(normals, beside, opacities, views=2).item() == pytest.approx(expected, abs=0.01)
 
 
-def test_a_sharp_edge_bends_no_more_than_a_round_one_and_waves_do() -> None:
+def test_a_sharp_edge_varies_no_more_than_a_round_one_and_waves_do() -> None:
     def total(degrees: list[float]) -> float:
         turned = torch.deg2rad(torch.tensor(degrees))
         normals = torch.stack([turned.cos(), turned.sin(), torch.zeros_like(turned)], dim=-1)
-        return bending(normals[1:], normals[:-1], torch.ones(len(degrees) - 1), 1).item()
+        return variation(normals[1:], normals[:-1], torch.ones(len(degrees) - 1), 1).item()
 
     sharp, rounded, wavy = total([0, 0, 0, 0, 40]), total([0, 10, 20, 30, 40]), total([0, 20, 0, 20, 40])
     assert sharp == pytest.approx(rounded, rel=0.05)
     assert wavy > 1.9 * rounded
 
 
-def test_bending_turns_both_normals_to_each_other_and_hides_nothing() -> None:
+def test_variation_draws_both_to_each_other_and_hides_nothing() -> None:
     normals = torch.tensor([[0.0, 0.6, 0.8]], requires_grad=True)
     beside = torch.tensor([[0.0, 0.0, 1.0]], requires_grad=True)
     opacities = torch.tensor([0.5], requires_grad=True)
-    bending(normals, beside, 1 * opacities, 1).backward()
+    variation(normals, beside, 1 * opacities, 1).backward()
     assert opacities.grad is None
     assert normals.grad is not None
     assert beside.grad is not None
@@ -127,6 +127,6 @@ def test_bending_turns_both_normals_to_each_other_and_hides_nothing() -> None:
 
 def test_equal_normals_have_a_finite_slope() -> None:
     normals = torch.tensor([[0.0, 0.0, 1.0]], requires_grad=True)
-    bending(normals, normals.detach().clone(), torch.ones(1), 1).backward()
+    variation(normals, normals.detach().clone(), torch.ones(1), 1).backward()
     assert normals.grad is not None
     assert normals.grad.abs().max() == 0

@@ -1,11 +1,12 @@
-"""Normals of a fresh field, a soft ball: all look away from its middle."""
+"""Normals and colours of a fresh field, a soft grey ball: all normals look away from its middle."""
 
 import pytest
 import torch
 
 from backend.engine.cameras import ring
+from backend.engine.evenness import BESIDE, bending, patches
 from backend.engine.fields import VoxelField
-from backend.engine.normals import BESIDE, bending, normals_at, surface
+from backend.engine.normals import normals_at, surface
 from backend.engine.occupancy import Occupancy
 from backend.engine.rendering import Rendering, render
 
@@ -58,3 +59,22 @@ def test_a_wavy_ball_bends_more_and_is_smoothed(generator: torch.Generator) -> N
         bent(wavy).backward()
         optimiser.step()
     assert bent(wavy) < (before + smooth) / 2
+
+
+def test_one_colour_has_no_patches_and_spots_go(generator: torch.Generator) -> None:
+    def spotted(field: VoxelField) -> torch.Tensor:
+        view = seen(field)
+        return patches(field, surface(field, view), view, aside)
+
+    field, aside = ball(), torch.randn(2 * PIXELS**2, 3, generator=generator)
+    view = seen(field)
+    visible = view.weights[surface(field, view).index].sum().item() / 2
+    assert spotted(field).item() == pytest.approx(0.01 * visible, rel=1e-3)
+    with torch.no_grad():
+        field.levels[1][:, 1:].add_(4 * torch.randn(3, 8, 8, 8, generator=generator))
+    before = spotted(field)
+    assert before > 0.03 * visible
+    before.backward()
+    assert field.levels[1].grad is not None
+    assert field.levels[1].grad[:, 1:].abs().max() > 0
+    assert field.levels[1].grad[:, 0].abs().max() == 0  # what is seen is held fixed

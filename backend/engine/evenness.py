@@ -1,0 +1,32 @@
+"""How evenly a visible surface goes on: its normals and its colours where they are seen, and a little beside.
+
+Letters: R rays, m samples at the surface.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from backend.engine.fields import Field
+from backend.engine.normals import Surface, normals_at
+from backend.engine.regularisers import variation
+from backend.engine.rendering import Rendering, looked_up
+
+BESIDE = 0.04
+"""Metres, along each axis: how far beside."""
+
+
+def bending(field: Field, seen: Surface, rendering: Rendering, aside: Float[Tensor, "R 3"]) -> Float[Tensor, ""]:
+    """By how much the normals differ: what dents and waves have. aside: normal draws, one for each ray."""
+    beside = normals_at(field, _beside(seen, rendering, aside))
+    return variation(seen.normals, beside, rendering.weights[seen.index], len(rendering.opacity))
+
+
+def patches(field: Field, seen: Surface, rendering: Rendering, aside: Float[Tensor, "R 3"]) -> Float[Tensor, ""]:
+    """By how much the colours differ: what spots have that nothing asked for. aside: normal draws, one for each ray."""
+    here = looked_up(field.colour, rendering.samples.points[seen.index])
+    there = looked_up(field.colour, _beside(seen, rendering, aside))
+    return variation(here, there, rendering.weights[seen.index], len(rendering.opacity))
+
+
+def _beside(seen: Surface, rendering: Rendering, aside: Float[Tensor, "R 3"]) -> Float[Tensor, "m 3"]:
+    return rendering.samples.points[seen.index] + BESIDE * aside[rendering.samples.ray[seen.index]]
