@@ -54,7 +54,7 @@ def test_the_report_tells_what_was_done(made: Path) -> None:
     assert set(report["seconds"]) == set(PARTS)
     assert set(report["step_seconds"]) == {"optimising"}
     assert 0 < report["step_seconds"]["optimising"] < report["seconds"]["optimising"]
-    assert set(report["losses"]) == {"guidance", "opacity", "entropy"}
+    assert set(report["losses"]) == {"guidance", "opacity", "entropy", "bending"}
     assert 0 < report["faces"] <= SMALL.faces
     assert report["watertight"] is True
     assert report["degenerate"] == 0

@@ -46,7 +46,7 @@ def test_views_that_are_not_finite_are_left_out_and_told_of(tmp_path: Path, monk
             generate(small_job(), tmp_path, resume=False)
     report = generate(small_job(), tmp_path, resume=True)  # of which no step is left
     assert report.remedies == {"views_at_once": None, "left_out": 3}
-    assert set(report.losses) == {"guidance", "opacity", "entropy"}
+    assert set(report.losses) == {"guidance", "opacity", "entropy", "bending"}
     assert Remedies(**report.remedies).notes() == ["views left out because their numbers were not finite: 3"]
 
 
