@@ -62,6 +62,9 @@ ABLATIONS: Mapping[str, Variant] = {
     "views apart": Variant(optimisation={"joint_views": 1}),
     "no limit of depth": Variant(optimisation={"depth": None}),
     "surfaces may bend": Variant(optimisation={"regularisation": replace(SMALL.regularisation, bending=Ramp())}),
+    "even colours": Variant(
+        optimisation={"regularisation": replace(SMALL.regularisation, patches=Ramp(0.0, 1.0, begin=0.5))}
+    ),
     "half of the views lit": Variant(optimisation={"shading": Shading(lambertian=0.5)}),
     "half the pixels at first": Variant(optimisation={"detail": Detail(size=Ramp(0.5, 1.0))}),
     "coarse samples at first": Variant(optimisation={"detail": Detail(spacing=Ramp(2.0, 1.0))}),
