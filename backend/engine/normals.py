@@ -17,7 +17,6 @@ from backend.engine.rendering import Rendering, looked_up
 VISIBLE = 0.01
 """Samples that send a smaller share of their ray's light have no say in the normals."""
 
-
 REACH = 0.04
 """Metres: how far around a place its normal is measured."""
 
@@ -36,10 +35,10 @@ def surface(field: Field, rendering: Rendering) -> Surface:
     return Surface(index, normals_at(field, rendering.samples.points[index]))
 
 
-def normals_at(field: Field, points: Float[Tensor, "m 3"], reach: float = REACH) -> Float[Tensor, "m 3"]:
-    """Towards where there is less: by differences of depth over a tetrahedron of size `reach`."""
+def normals_at(field: Field, points: Float[Tensor, "m 3"]) -> Float[Tensor, "m 3"]:
+    """Towards where there is less: by differences of depth over a tetrahedron of size REACH."""
     corners = _corners(points.device)
-    depth = looked_up(partial(_depth, field), (points + reach * corners[:, None]).flatten(0, 1)).unflatten(0, (4, -1))
+    depth = looked_up(partial(_depth, field), (points + REACH * corners[:, None]).flatten(0, 1)).unflatten(0, (4, -1))
     rise = torch.einsum("km,kd->md", depth, corners)
     return -torch.nn.functional.normalize(rise, dim=-1)
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _LEAST_CHANGE = 0.01
+"""Lengths well below it count by their squares."""
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class RayExecutor:
         self._bell = Bell()
         self._begin = partial(Child[News], command, kind, log_folder, self._bell.ring, understood)
         self._models = models
-        self._ours: frozenset[tuple[str, str]] = frozenset()
+        self._ours = self._known()  # read now, when nobody waits: their digests take longer than a tick may
         self._bridge: Child[News] | None = None
         self._joined = False
         self._due = -math.inf  # when to start a bridge; while it has not joined, when to give it up
@@ -126,7 +126,7 @@ class RayExecutor:
 
     def poll(self, now: float) -> list[Update]:
         self._bell.hush()
-        self._ours = frozenset((model.name, model.revision) for model in self._models())
+        self._ours = self._known()
         updates = [update for news in (self._bridge.take() if self._bridge else []) for update in self._hear(news, now)]
         if self._bridge is None and now >= self._due:
             self._join(now)
@@ -169,6 +169,9 @@ class RayExecutor:
                 }
                 return [news]
         return []
+
+    def _known(self) -> frozenset[tuple[str, str]]:
+        return frozenset((model.name, model.revision) for model in self._models())
 
     def _join(self, now: float) -> None:
         self._joined, self._due = False, now + JOIN_SECONDS
