@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from backend.engine import regularisers
 from backend.engine.fields import DistanceField, Field
 from backend.engine.rendering import Rendering, looked_up
 
@@ -41,12 +40,6 @@ def normals_at(field: Field, points: Float[Tensor, "m 3"]) -> Float[Tensor, "m 3
     depth = looked_up(partial(_depth, field), (points + REACH * corners[:, None]).flatten(0, 1)).unflatten(0, (4, -1))
     rise = torch.einsum("km,kd->md", depth, corners)
     return -torch.nn.functional.normalize(rise, dim=-1)
-
-
-def facing_away(seen: Surface, rendering: Rendering) -> Float[Tensor, ""]:
-    """The orientation regulariser of what is seen of `rendering`."""
-    directions = rendering.directions[rendering.samples.ray[seen.index]]
-    return regularisers.orientation(seen.normals, directions, rendering.weights[seen.index], len(rendering.opacity))
 
 
 @cache

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from backend.checkpoints import flat, under
 from backend.engine import regularisers
 from backend.engine.cameras import Cameras
-from backend.engine.evenness import bending, patches
 from backend.engine.fields import DistanceField, TrainableField
 from backend.engine.fitting import Target, shape_error
-from backend.engine.normals import Surface, facing_away, surface
+from backend.engine.normals import Surface, surface
 from backend.engine.occupancy import Densities, Occupancy
 from backend.engine.rendering import Rendering, render
 from backend.engine.settings import Settings
 from backend.engine.shots import Shots
+from backend.engine.surface_terms import bending, facing_away, patches
 
 
 @runtime_checkable

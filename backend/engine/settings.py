@@ -32,7 +32,7 @@ class Shading:
 
 @dataclass(frozen=True)
 class Regularisation:
-    """Weights of the regularisers over the run; see `regularisers` and `evenness` for what each one asks.
+    """Weights of the regularisers over the run; see `regularisers` and `surface_terms` for what each one asks.
 
     eikonal: of an sdf alone.
     """

@@ -10,6 +10,7 @@ from backend.engine.fields import VoxelField
 from backend.engine.hashgrid import HashGridConfig, HashGridField
 from backend.engine.regularisers import entropy, opacity
 from backend.engine.rendering import Occupancy, render
+from backend.engine.surface_terms import facing_away
 
 EVERYWHERE = Occupancy(torch.ones(8, 8, 8, dtype=torch.bool))
 
@@ -32,7 +33,7 @@ def slopes(field: VoxelField, view: rendering.Rendering) -> Tensor:
     """Of a loss that asks each pixel for a colour of its own, and of what judges opacities and normals."""
     field.zero_grad()
     wanted = torch.linspace(0, 1, view.colour.numel()).reshape(view.colour.shape)
-    away = normals.facing_away(normals.surface(field, view), view)
+    away = facing_away(normals.surface(field, view), view)
     terms = [(view.colour - wanted).square().sum(), opacity(view.opacity), entropy(view.opacity), away]
     torch.stack(terms).sum().backward()
     assert field.levels[0].grad is not None

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from backend.engine.cameras import ring
-from backend.engine.evenness import BESIDE, bending, patches
 from backend.engine.fields import VoxelField
 from backend.engine.normals import normals_at, surface
 from backend.engine.occupancy import Occupancy
 from backend.engine.rendering import Rendering, render
+from backend.engine.surface_terms import BESIDE, bending, patches
 
 EVERYWHERE = Occupancy(torch.ones(8, 8, 8, dtype=torch.bool))
 PIXELS = 12

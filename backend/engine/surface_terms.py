@@ -1,4 +1,4 @@
-"""How evenly a visible surface goes on: its normals and its colours where they are seen, and a little beside.
+"""What is asked of a visible surface: that it faces the camera, and that its normals and colours go on evenly.
 
 Letters: R rays, m samples at the surface.
 """
@@ -8,11 +8,17 @@ from torch import Tensor
 
 from backend.engine.fields import Field
 from backend.engine.normals import Surface, normals_at
-from backend.engine.regularisers import variation
+from backend.engine.regularisers import orientation, variation
 from backend.engine.rendering import Rendering, looked_up
 
 BESIDE = 0.04
-"""Metres, along each axis: how far beside."""
+"""Metres, along each axis: how far beside a place it is compared with."""
+
+
+def facing_away(seen: Surface, rendering: Rendering) -> Float[Tensor, ""]:
+    """By how much it faces away from the camera; see `orientation`."""
+    directions = rendering.directions[rendering.samples.ray[seen.index]]
+    return orientation(seen.normals, directions, rendering.weights[seen.index], len(rendering.opacity))
 
 
 def bending(field: Field, seen: Surface, rendering: Rendering, aside: Float[Tensor, "R 3"]) -> Float[Tensor, ""]:
