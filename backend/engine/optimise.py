@@ -21,8 +21,8 @@ from backend.engine.fitting import Target
 from backend.engine.normals import Surface, normal_image
 from backend.engine.outcome import Look, read
 from backend.engine.randomness import generator
-from backend.engine.reference import Reference
-from backend.engine.rendering import Rendering, stratified
+from backend.engine.reference import Portrait
+from backend.engine.rendering import Rendering
 from backend.engine.rules import vsd
 from backend.engine.rules.choice import by_view, rule
 from backend.engine.rules.step import Step
@@ -68,19 +68,19 @@ def optimise(
     resume: Resumption | None = None,
     rival: Rival | None = None,
     views_at_once: int | None = None,
-    reference: Reference | None = None,
+    portrait: Portrait | None = None,
     solid: Target | None = None,
 ) -> Iterator[Progress]:
     """Optimise `field` in place, yielding after every step. The caller may stop at any time.
 
     `field` has to be as new, even when resumed, and so has `rival`, which the rule vsd wants and which is trained, too.
     views_at_once: how many views are rendered and judged before what that takes is freed, or None for all of a step;
-    the gradient is the same but for rounding. reference: a picture that the field is to look like from its camera.
-    solid: what it was fitted to, near which it is held. Views with numbers that are not finite have no part in their
-    step, and the field is never spoilt; raises NonFiniteError where that happens all the time.
+    the gradient is the same but for rounding. portrait: a picture that the field is to look like, as new as well.
+    solid: what the field was fitted to, near which it is held. Views with numbers that are not finite have no part in
+    their step, and the field is never spoilt; raises NonFiniteError where that happens all the time.
     """
-    scene = Volume(field, settings, guidance.device, solid)
-    return run(scene, guidance, prompts, settings, seed, resume, rival, views_at_once, reference)
+    scene = Volume(field, settings, guidance.device, guidance.size, solid, portrait)
+    return run(scene, guidance, prompts, settings, seed, resume, rival, views_at_once)
 
 
 def run(
@@ -92,10 +92,9 @@ def run(
     resume: Resumption | None = None,
     rival: Rival | None = None,
     views_at_once: int | None = None,
-    reference: Reference | None = None,
 ) -> Iterator[Progress]:
     """Optimise what `scene` shows, as `optimise` does a field."""
-    going = _Run(scene, guidance, prompts, settings, seed, rival, views_at_once, reference)
+    going = _Run(scene, guidance, prompts, settings, seed, rival, views_at_once)
     if resume is not None:
         going.restore(resume)
     while going.step < settings.steps:
@@ -114,10 +113,9 @@ class _Run:
         seed: int,
         rival: Rival | None,
         views_at_once: int | None,
-        reference: Reference | None,
     ) -> None:
         self.scene, self.guidance, self.prompts, self.rival = scene, guidance, prompts, rival
-        self.settings, self.seed, self.views_at_once, self.reference = settings, seed, views_at_once, reference
+        self.settings, self.seed, self.views_at_once = settings, seed, views_at_once
         self.schedule = schedules.make(
             settings.schedule,
             guidance.abar,
@@ -228,22 +226,11 @@ class _Run:
             terms["entropy"] = weight * regularisers.entropy(rendering.opacity.where(sound[:, None, None], 0.0))
         if views.start == 0:
             terms |= self.scene.terms(progress, self._generator("terms"))
-            terms |= self._likeness(self.reference, progress) if self.reference else {}
         if seen is not None and asked.of_surface(progress):
             aside = self._drawn("aside", size**2, 3)[views].flatten(0, 1)
             found = self.scene.surface_terms(rendering.only(sound), seen, progress, aside)
             terms |= {name: share * term for name, term in found.items()}
         return terms
-
-    def _likeness(self, reference: Reference, progress: float) -> dict[str, Tensor]:
-        """The weighted terms of the picture that the object is to look like."""
-        native, asked = self.guidance.size, self.settings.likeness
-        size = max(asked.pixels, self.settings.detail.pixels(native, progress))
-        offsets = stratified(1, size, self._generator("reference"))
-        seen = self.scene.render(reference.camera, size, progress, offsets)
-        share = (native / size) ** 2
-        weights = {"silhouette": asked.silhouette, "colour": asked.colour}
-        return {name: share * weights[name] * term for name, term in reference.terms(seen).items()}
 
     def _descend(self, progress: float) -> None:
         """One step of Adam."""

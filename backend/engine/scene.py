@@ -17,10 +17,14 @@ from backend.engine.fields import DistanceField, TrainableField
 from backend.engine.fitting import Target, shape_error
 from backend.engine.normals import Surface, surface
 from backend.engine.occupancy import Densities, Occupancy
-from backend.engine.rendering import Rendering, render
+from backend.engine.reference import Portrait
+from backend.engine.rendering import Rendering, render, stratified
 from backend.engine.settings import Settings
 from backend.engine.shots import Shots
 from backend.engine.surface_terms import bending, facing_away, patches
+
+_MATTER = 5.0
+"""Per metre: what is denser, and a little room around it, is where a picture has a say."""
 
 
 @runtime_checkable
@@ -67,16 +71,24 @@ class Scene(Protocol):
 class Volume:
     """The `Scene` of a field, marched through where occupancy cells say that something is.
 
-    solid: what the field started as, near which it is held, the less the more strength there is.
+    pixels: a side of the pictures that the model is shown. solid: what the field started as, near which it is held, the
+    less the more strength there is. portrait: a picture that it is to look like.
     """
 
     densities: Densities
     occupancy: Occupancy
 
     def __init__(
-        self, field: TrainableField, settings: Settings, device: torch.device, solid: Target | None = None
+        self,
+        field: TrainableField,
+        settings: Settings,
+        device: torch.device,
+        pixels: int,
+        solid: Target | None = None,
+        portrait: Portrait | None = None,
     ) -> None:
-        self._field, self._settings, self._device, self._solid = field, settings, device, solid
+        self._field, self._settings, self._device, self._pixels = field, settings, device, pixels
+        self._solid, self._portrait = solid, portrait
 
     def parameter_groups(self) -> Iterator[tuple[list[nn.Parameter], float]]:
         return self._field.parameter_groups()
@@ -109,7 +121,23 @@ class Volume:
         if self._solid is not None:
             hold = self._settings.likeness.solid * (1 / self._settings.strength - 1)
             found["solid"] = hold * shape_error(self._field, self._solid.some(draws))
+        growth = self._settings.likeness.growth.at(progress)
+        if growth and self._portrait is not None:
+            found |= {name: growth * term for name, term in self._likeness(self._portrait, progress, draws).items()}
         return found
+
+    def _likeness(self, portrait: Portrait, progress: float, draws: torch.Generator) -> dict[str, Tensor]:
+        """How far the field is from looking like the picture, by as many pixels as the model is shown.
+
+        Where nothing is near, nothing is asked for: it would come as pieces that hang anywhere before the object.
+        """
+        asked = self._settings.likeness
+        size = max(asked.pixels, self._settings.detail.pixels(self._pixels, progress))
+        near, spacing = self.densities.occupancy(_MATTER), self._settings.spacing_at(progress)
+        seen = render(self._field, portrait.camera, size, near, spacing, stratified(1, size, draws))
+        share = (self._pixels / size) ** 2
+        weights = {"silhouette": asked.silhouette, "colour": asked.colour}
+        return {name: share * weights[name] * term for name, term in portrait.terms(seen).items()}
 
     def surface_terms(
         self, rendering: Rendering, seen: Surface, progress: float, aside: Float[Tensor, "R 3"]
@@ -124,10 +152,14 @@ class Volume:
         return found
 
     def state(self) -> dict[str, Tensor]:
-        return {**flat({"field": self._field.state_dict()}), "densities": self.densities.highest}
+        portrait = {} if self._portrait is None else self._portrait.state()
+        groups = flat({"field": self._field.state_dict(), "portrait": portrait})
+        return {**groups, "densities": self.densities.highest}
 
     def restore(self, state: dict[str, Tensor], progress: float) -> None:
         self._field.refine(progress)
         self._field.load_state_dict(under("field", state))
+        if self._portrait is not None:
+            self._portrait.restore(under("portrait", state))
         self.densities = Densities(state["densities"])
         self.occupancy = self.densities.occupancy(self._settings.occupancy_threshold)

@@ -49,15 +49,20 @@ class Regularisation:
         return any(ramp.at(progress) for ramp in (self.orientation, self.bending, self.patches))
 
 
+_LATER = Ramp(0.0, 1.0, begin=0.3, finish=0.6)
+
+
 @dataclass(frozen=True)
 class Likeness:
     """Weights of what is given besides words: a picture, see `reference`, or a solid, see `scene.Volume`.
 
-    pixels: the side at which a picture is looked at, at least: thin parts vanish from one as small as a model's.
+    silhouette, colour: of a picture, both times `growth`: the words come first, see `Portrait`. pixels: the side at
+    which a picture is looked at, at least: thin parts vanish from one as small as a model's.
     """
 
-    silhouette: float = 300.0
-    colour: float = 100.0
+    silhouette: float = 100.0
+    colour: float = 30.0
+    growth: Ramp = _LATER
     solid: float = 2000.0
     pixels: int = 128
 

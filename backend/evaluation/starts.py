@@ -17,6 +17,7 @@ from jaxtyping import Float
 from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 
+from backend.engine.reference import Reference
 from backend.errors import UserError
 from backend.evaluation import measures, statistics
 from backend.evaluation.beginnings import begun, boxes
@@ -35,10 +36,8 @@ from backend.pipeline.asking import asked as asked_of
 from backend.pipeline.generate import stages_of
 from backend.pipeline.given import as_asset, read
 from backend.pipeline.job import Job, planned
-from backend.pipeline.picture import reference
 from backend.pipeline.request import Request
 from backend.pipeline.stages import Desk, Work, needed
-from backend.pipeline.start import Start
 from backend.prior.catalogue import Entry
 from backend.prior.judge import Judge, judging_views
 from backend.prior.lexicon import Understanding
@@ -119,12 +118,12 @@ def measured(
     with tempfile.TemporaryDirectory(prefix="start-") as folder:
         try:
             job, _ = planned(replace(request, start=begun(beginning, truth.asset, Path(folder))))
-            made = _made(job, guidance, Path(folder))
+            made, wanted = _made(job, guidance, Path(folder))
         except UserError as error:
             worst = dict.fromkeys(_ALL, 0.0) | {name: _WORST[name] for name in _OF[beginning] if name in _WORST}
             return Row(run, worst, failure=str(error)), measures.nothing_pictured().textured
         seconds = round(time.monotonic() - clock, 3)
-        kept_to = _like_its_picture(job.start, made) if job.start and job.start.kind == "picture" else {}
+    kept_to = _like_its_picture(wanted, made) if wanted else {}
     pictures = measures.mesh_pictures(made)
     found, features = measures.of_object(net, pictures, made.mesh, asked, references=None)
     found |= {"own_f_score": _f_score(made, truth)} | kept_to
@@ -146,13 +145,13 @@ def _described(entry: Entry, asked: Understanding, net: Judge) -> str:
     return asked.name
 
 
-def _made(job: Job, guidance: DiffusionGuidance, folder: Path) -> Asset:
-    """What comes of a job, inside the unit sphere."""
+def _made(job: Job, guidance: DiffusionGuidance, folder: Path) -> tuple[Asset, Reference | None]:
+    """What comes of a job, inside the unit sphere, and the picture that it was to look like."""
     desk, work = Desk(job.recipe(), folder, {}, lambda status: None), Work()
     for stage in stages_of(job, guidance, asked_of(job, guidance)):
         work = stage.carry_out(work, desk)
     asset = needed(work.asset)
-    return work.placement.inwards(asset) if work.placement else asset
+    return work.placement.inwards(asset) if work.placement else asset, work.reference
 
 
 def _in_sphere(asset: Asset) -> Asset:
@@ -193,9 +192,8 @@ def _like_its_boxes(made: Asset, truth: Truth) -> float:
     return compare(first, second).silhouette_iou
 
 
-def _like_its_picture(start: Start, made: Asset) -> dict[str, float]:
+def _like_its_picture(wanted: Reference, made: Asset) -> dict[str, float]:
     """How like the picture, or the sketch, the object is from where that is seen."""
-    wanted = reference(start)
     likeness = compare(wanted.pictured(_PIXELS), raycast.render(made, wanted.camera, _PIXELS))
     found = {"front_iou": likeness.silhouette_iou}
     return found if wanted.colour is None else found | {"front_psnr": min(likeness.psnr, LIKE_ENOUGH)}

@@ -47,8 +47,8 @@ def stages_of(job: Job, guidance: DiffusionGuidance, texts: ViewPrompts) -> tupl
         seen = reference(start) if start.kind == "picture" else None
     if job.paint_only:
         return Opening(needed(given), job.mesh.texture), Colouring(job, job.optimisation, guidance, texts)
-    stages = Shape(job, guidance, texts, given, seen), Meshing(job.mesh, guidance.device, seen)
-    return (*stages, Colouring(job, job.painting, guidance, texts, seen)) if job.painting else stages
+    stages = Shape(job, guidance, texts, given, seen), Meshing(job.mesh, guidance.device)
+    return (*stages, Colouring(job, job.painting, guidance, texts)) if job.painting else stages
 
 
 def generate(job: Job, out: Path, resume: bool, listen: Listener = lambda status: None) -> Report:

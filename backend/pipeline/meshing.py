@@ -5,7 +5,6 @@ from typing import ClassVar, get_args
 
 import torch
 
-from backend.engine.reference import Reference
 from backend.mesh.asset import MeshSettings
 from backend.mesh.build import MeshStage, build
 from backend.pipeline.stages import Desk, Work, needed
@@ -13,16 +12,15 @@ from backend.pipeline.stages import Desk, Work, needed
 
 @dataclass(frozen=True)
 class Meshing:
-    """See `stages.Stage`. Raises UserError if there is no object in the field. reference: a picture of it, kept to."""
+    """See `stages.Stage`. Raises UserError if there is no object in the field."""
 
     settings: MeshSettings
     device: torch.device
-    reference: Reference | None = None
 
     parts: ClassVar[tuple[str, ...]] = get_args(MeshStage)
 
     def carry_out(self, work: Work, desk: Desk) -> Work:
-        asset, notes = build(needed(work.field), self.settings, self.device, desk.part, self.reference)
+        asset, notes = build(needed(work.field), self.settings, self.device, desk.part, work.reference)
         if work.placement:
             asset = work.placement.outwards(asset)
         return replace(work, asset=asset, notes=(*work.notes, *notes))

@@ -10,7 +10,6 @@ from jaxtyping import Bool
 from backend.engine.optimise import Resumption, run
 from backend.engine.painting import Paint, Painting
 from backend.engine.randomness import generator, stage_seed
-from backend.engine.reference import Reference
 from backend.engine.settings import Settings
 from backend.guidance import memory
 from backend.guidance.diffusion import DiffusionGuidance
@@ -47,14 +46,13 @@ class Opening:
 class Colouring:
     """See `stages.Stage`: colours of the mesh that there is. settings: of their optimisation.
 
-    reference: a picture that has the last word where its camera sees the surface.
+    A picture that the job began from has the last word where its camera sees the surface.
     """
 
     job: Job
     settings: Settings
     guidance: DiffusionGuidance
     texts: ViewPrompts
-    reference: Reference | None = None
 
     parts: ClassVar[tuple[str, ...]] = ("painting", "colouring")
 
@@ -69,8 +67,8 @@ class Colouring:
             desk.optimised(strokes)
         with desk.part(colouring):
             texture = strokes.canvas.painted(strokes.paint.on, self.job.mesh.texture)
-            if self.reference is not None:
-                texture = likened(replace(inside, texture=texture), self.reference)
+            if work.reference is not None:
+                texture = likened(replace(inside, texture=texture), work.reference)
         return replace(work, asset=replace(asset, texture=texture), painting=strokes.scene)
 
 

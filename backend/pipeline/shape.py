@@ -15,7 +15,7 @@ from backend.engine.latents import displayed
 from backend.engine.names import FieldName
 from backend.engine.optimise import Resumption, optimise
 from backend.engine.randomness import generator, stage_seed
-from backend.engine.reference import Reference
+from backend.engine.reference import Portrait, Reference
 from backend.engine.regularisers import Ramp
 from backend.engine.rules.choice import by_view
 from backend.engine.sdf import SdfField, Sharpening
@@ -65,7 +65,9 @@ class Shape:
     def carry_out(self, work: Work, desk: Desk) -> Work:
         with desk.part(OPTIMISING):
             optimisation = desk.optimised(self)
-        return replace(work, field=optimisation.shown(), placement=self.given.placement if self.given else None)
+        placement = self.given.placement if self.given else None
+        reference = optimisation.portrait.reference.to(torch.device("cpu")) if optimisation.portrait else None
+        return replace(work, field=optimisation.shown(), placement=placement, reference=reference)
 
     def begin(self, views_at_once: int | None = None, resume: Resumption | None = None) -> Optimisation:
         seed = stage_seed(self.job.seed, self.name)
@@ -78,9 +80,9 @@ class Shape:
         rival = None
         if settings.rule == "vsd":
             rival = LoraRival(model, generator(seed, 0, "rival"), settings.rival_rate)
-        reference = self.reference.to(device) if self.reference else None
-        steps = optimise(field, model, self.texts, settings, seed, resume, rival, views_at_once, reference, solid)
-        return Optimisation(steps, partial(displayed, field, self.guidance))
+        portrait = Portrait(self.reference.to(device)) if self.reference else None
+        steps = optimise(field, model, self.texts, settings, seed, resume, rival, views_at_once, portrait, solid)
+        return Optimisation(steps, partial(displayed, field, self.guidance), portrait)
 
 
 def fitting(

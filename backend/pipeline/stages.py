@@ -19,6 +19,7 @@ from backend.engine.fields import Field
 from backend.engine.finite import NonFiniteError
 from backend.engine.optimise import Progress, Resumption
 from backend.engine.painting import Painting
+from backend.engine.reference import Portrait, Reference
 from backend.errors import NotFiniteError
 from backend.mesh.asset import Asset
 from backend.mesh.placement import Placement
@@ -30,12 +31,13 @@ from backend.pipeline.remedies import Remedies, fewer_views
 class Work:
     """What the stages of a job have made so far; None: nothing yet.
 
-    field: the shape, in display colours. asset: where the artist's own mesh lies, if the job began from one; placement:
-    what moves it into the unit sphere. painting: its colours, if they were painted. notes: sentences for the artist,
-    what did not go as planned.
+    field: the shape, in display colours. reference: the picture that it was to look like, if the job began from one.
+    asset: where the artist's own mesh lies, if the job began from one; placement: what moves it into the unit sphere.
+    painting: its colours, if they were painted. notes: sentences for the artist, what did not go as planned.
     """
 
     field: Field | None = None
+    reference: Reference | None = None
     asset: Asset | None = None
     placement: Placement | None = None
     painting: Painting | None = None
@@ -69,10 +71,11 @@ Listener = Callable[[Status], None]
 
 @dataclass(frozen=True)
 class Optimisation:
-    """One that was begun. shown: what `steps` have made so far, see `Status`."""
+    """One that was begun. shown: what `steps` have made so far, see `Status`. portrait: what they keep to, if any."""
 
     steps: Iterator[Progress]
     shown: Callable[[], Field]
+    portrait: Portrait | None = None
 
 
 @runtime_checkable

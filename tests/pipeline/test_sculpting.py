@@ -95,7 +95,7 @@ def test_a_field_is_held_near_its_solid_the_more_the_less_strength_there_is() ->
     ball = Target(points, points.norm(dim=-1) - 0.5)
 
     def hold(strength: float) -> float:
-        scene = Volume(as_new("voxel", 3, 0, CPU), Settings(strength=strength), CPU, ball)
+        scene = Volume(as_new("voxel", 3, 0, CPU), Settings(strength=strength), CPU, 8, ball)
         return scene.terms(0.0, torch.Generator().manual_seed(0))["solid"].item()
 
     assert hold(1.0) == 0
