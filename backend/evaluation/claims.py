@@ -20,10 +20,11 @@ LABELS = {
     "facing": "facing right",
     "janus": "a front on both sides",
     "colour": "CIEDE2000 from the colour asked for",
+    "sharpness": "detail finer than 8 pixels, doublings of that of true objects",
     "clip": "R-precision by CLIP",
 }
-"""The measures, in the order of the tables; see `measures`. All are from 0 to 1 but "colour", and of all but that and
-"janus" more is better.
+"""The measures, in the order of the tables; see `measures`. All are from 0 to 1 but "colour" and "sharpness", which are
+best at 0, and of all others but "janus" more is better.
 """
 
 QUALITY = ("r_precision", "confidence", "f_score", "grey")

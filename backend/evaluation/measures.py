@@ -8,6 +8,8 @@ import base64
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,11 +22,12 @@ from backend.engine.occupancy import Occupancy
 from backend.engine.rendering import render
 from backend.engine.shading import Lights, over
 from backend.errors import UserError
+from backend.evaluation.detail import fine_detail, sharpness
 from backend.evaluation.references import References
 from backend.mesh import raycast
 from backend.mesh import surface as extraction
 from backend.mesh.asset import Asset, TriangleMesh
-from backend.prior import measured_colour
+from backend.prior import layers, measured_colour, objects
 from backend.prior.judge import EIGHTH, FEW, Judge, judging_views, ranks
 from backend.prior.lexicon import Understanding
 
@@ -35,8 +38,8 @@ _PIXELS = 64
 _SPACING = 0.03
 
 F_SCORES = ("f_score", "f_score_loose")
-OF_MESHES = ("r_precision", "few", "confidence", "grey", "facing", "colour", *F_SCORES)
-"""The measures of exported meshes. Some lack the last four, see `of_object`."""
+OF_MESHES = ("r_precision", "few", "confidence", "grey", "facing", "colour", "sharpness", *F_SCORES)
+"""The measures of exported meshes. Some lack the last five, see `of_object`."""
 
 _FRONT, _BACK = 0, 4
 """Sectors of the judge."""
@@ -134,7 +137,7 @@ def of_object(
     """All measures of an object, and how the judge sees it. mesh: None if it has no surface.
 
     Of an object without a front nothing is said of that, nor of the colour where none was asked for, nor of the shape
-    without a true one.
+    and of the detail without a true one.
     """
     seen = judged(net, pictures.textured, asked)
     found = {**seen.measures, "grey": judged(net, pictures.grey, asked).measures["r_precision"]}
@@ -144,6 +147,8 @@ def of_object(
         found["colour"] = colour_apart(pictures, asked.colour)
     if references and (scores := references.f_scores(mesh, asked.name)):
         found |= zip(F_SCORES, scores, strict=True)
+        true = [_true_detail(file) for file in references.alike(asked.name)]
+        found["sharpness"] = sharpness(fine_detail(pictures.textured), sum(true) / len(true))
     return found, seen.features
 
 
@@ -168,6 +173,16 @@ def mesh_pictures(asset: Asset) -> Pictures:
     lit = raycast.render(asset, cameras, _PIXELS, lights)
     grey = raycast.render(asset, cameras, _PIXELS, lights, plain=torch.full((count, 3), GREY))
     return _pictured(lit.colour, grey.colour, raycast.render(asset, cameras, _PIXELS).colour, lit.opacity)
+
+
+@cache  # runs of a prompt want the same
+def _true_detail(file: Path) -> float:
+    """The fine detail of a true object, seen as `mesh_pictures` sees others."""
+    cameras = judging_views()
+    count = len(cameras.azimuth)
+    lights = Lights(torch.tensor([[0.0, 0.0, 1.0]]).expand(count, -1), torch.full((count,), AMBIENT))
+    seen = layers.cast(objects.read(file), cameras, _PIXELS)
+    return fine_detail(seen.lit(lights, torch.full((count, 3), BACKGROUND)))
 
 
 def nothing_pictured() -> Pictures:

@@ -13,6 +13,7 @@ from backend.engine.finite import NonFiniteError
 from backend.errors import UserError
 from backend.evaluation import measures
 from backend.evaluation.clip import Clip
+from backend.evaluation.detail import BLURRED
 from backend.evaluation.references import References
 from backend.evaluation.rows import Row
 from backend.evaluation.runs import Run
@@ -70,7 +71,7 @@ def _of_mesh(
     try:
         asset, _ = build(field, job.mesh, device, lambda stage: nullcontext())
     except UserError:
-        worst = dict.fromkeys(measures.OF_MESHES, 0.0) | {"colour": measures.NOTHING_SEEN}
+        worst = dict.fromkeys(measures.OF_MESHES, 0.0) | {"colour": measures.NOTHING_SEEN, "sharpness": BLURRED}
         found = {name: value for name, value in worst.items() if name in of_field}
     else:
         found = measures.of_mesh(asset, net, asked, references)

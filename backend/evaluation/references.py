@@ -51,6 +51,10 @@ class References:
             f'{self.folder} holds no "{noun}", which is to be begun from; name a folder that has all objects'
         )
 
+    def alike(self, noun: str) -> list[Path]:
+        """The files of all objects called so."""
+        return [self.folder / entry.file for entry in self.entries if entry.noun == noun]
+
     def f_scores(self, mesh: TriangleMesh | None, noun: str) -> tuple[float, float] | None:
         """The F-scores within F_THRESHOLD and F_LOOSE, each against the object called `noun` that matches best.
 
