@@ -25,6 +25,8 @@ READING = f"""## How to read this
   that is called the same; objects are about 1.6 m across. One that has a front is taken as it stands, any other in the
   best of four turns. That is little more than a pixel of the built-in model, 0.035 m, so it tells how true to
   proportion a shape is, and within {F_LOOSE} m whether it lacks parts or has too many.
+- Detail finer than 8 pixels of 64, where true objects were given: the variance of grey values by so short waves, in
+  doublings of that of the objects called the same. 0 is as much, -1 half of it; outlines count as well.
 - What an object begins from is made of the first true one that is called so; nothing of it has a colour word. CIEDE2000
   from its colours: over all pixels of the judging views where both are seen, without light; of their mean, as if all
   of the object had that one colour. PSNR: over the pixels that either shows, on gray. F-score against the object: both
