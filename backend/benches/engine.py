@@ -129,15 +129,19 @@ def object_rows(name: str, device: str) -> list[Row]:
 def cold_rows(name: str, device: str) -> list[Row]:
     """Seconds from starting the command to a whole mesh.glb."""
     with tempfile.TemporaryDirectory() as out:
-        options = ["--preset", name, "--device", device, "--out", out]
         begun = time.perf_counter()
-        command = [*program.command("backend"), "generate", PROMPT, *options]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603  # our own
+        process = commanded(["--preset", name, "--device", device], Path(out))
         while not (Path(out) / MESH).exists() and process.poll() is None:
             time.sleep(0.02)
         seconds = time.perf_counter() - begun
         failed = process.wait() != 0
     return [(f"{name}: from cold command to mesh.glb", "failed" if failed else f"{seconds:.1f} s")]
+
+
+def commanded(options: Sequence[str], out: Path) -> subprocess.Popen[bytes]:
+    """A process of its own that makes an object into `out`."""
+    command = [*program.command("backend"), "generate", PROMPT, *options, "--out", str(out)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603  # our own
 
 
 def mesh_rows() -> list[Row]:

@@ -1,6 +1,6 @@
 """dreamtime bench: what this machine can do, as the table in the README."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -77,9 +77,10 @@ def _service_measurements() -> Iterator[Callable[[], list[Row]]]:
     yield device_rows
 
 
-def _measurements(device: str) -> Iterator[Callable[[], list[Row]]]:
+def _measurements(device: str) -> Iterator[Callable[[], Iterable[Row]]]:
     """Everything, each when its turn comes: memory last, for it only grows."""
     from backend.benches import engine as measure
+    from backend.benches.starts import start_rows
     from backend.pipeline.asking import load_guidance
     from backend.pipeline.job import planned
     from backend.pipeline.request import Request
@@ -91,6 +92,7 @@ def _measurements(device: str) -> Iterator[Callable[[], list[Row]]]:
     for preset in ("draft", "standard"):
         yield partial(measure.object_rows, preset, device)
         yield partial(measure.cold_rows, preset, device)
+    yield partial(start_rows, "draft", device)
     yield measure.mesh_rows
     yield lambda: [measure.memory_row()]
     yield measure.stable_diffusion_rows
