@@ -10,6 +10,7 @@ from backend.evaluation.gallery import kept, marks_for, save, shown, table
 from backend.evaluation.prompts import TRIED, Prompts
 from backend.evaluation.references import References
 from backend.guidance import library
+from backend.mesh.glb import read_glb
 from backend.pipeline.request import Request
 from backend.pipeline.results import MESH
 from backend.prior import judge
@@ -47,7 +48,8 @@ def gallery(count: int, objects: Path | None, out: Path, resume: bool, **options
             request = Request(prompt, **options)  # type: ignore[arg-type]  # its fields
             found.append(marks_for(request, net, references, _folder(out, prompt)))
             save(found, out / _MARKS)
-    save_sheet(torch.cat([shown(_folder(out, prompt) / MESH) for prompt in prompts]), out / _SHEET, _COLUMNS, zoom=1)
+    made = [read_glb(_folder(out, prompt) / MESH)[0] for prompt in prompts]
+    save_sheet(torch.cat([shown(asset) for asset in made]), out / _SHEET, _COLUMNS, zoom=1)
     click.echo(table(found))
     wrong = [marks.prompt for marks in found if not marks.first]
     click.echo(f"not recognised: {', '.join(wrong) or 'none'}")

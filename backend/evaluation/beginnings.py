@@ -7,16 +7,20 @@ from pathlib import Path
 import numpy as np
 import torch
 import trimesh
+from jaxtyping import Float
 from PIL import Image
 from scipy import ndimage
+from torch import Tensor
 from trimesh.exchange.gltf import export_glb
 
 from backend.engine.cameras import ring
+from backend.evaluation.gallery import SHEET_PIXELS, shown
 from backend.evaluation.runs import Beginning
 from backend.mesh import raycast
 from backend.mesh.asset import Asset, TriangleMesh
 from backend.mesh.fidelity import on_surface
 from backend.mesh.glb import y_up
+from backend.pipeline.given import as_asset, read
 
 VERSION = 1
 """Of what is made here: rows of another one are not added to."""
@@ -24,11 +28,24 @@ VERSION = 1
 _PIXELS = 512
 _LINE = 4  # pixels of a sketch's outline
 _SLICES, _POINTS = 4, 20_000
+_TEXELS = 64
 
 
 def begun(beginning: Beginning, asset: Asset, folder: Path) -> Path | None:
     """A file in `folder` to begin from, made of `asset`, or None for a run that begins from nothing."""
     return _MADE[beginning](asset, folder) if beginning in _MADE else None
+
+
+def pictured(start: Path | None, asset: Asset) -> Float[Tensor, "3 H W"]:
+    """What a run begins from, or `asset` where that is nothing, as `gallery.shown` shows objects from aside."""
+    if start is None:
+        return shown(asset)[1]
+    if start.suffix == ".png":
+        drawn = Image.open(start).convert("RGBA").resize((SHEET_PIXELS, SHEET_PIXELS))
+        white = Image.new("RGBA", drawn.size, "white")
+        return torch.from_numpy(np.array(Image.alpha_composite(white, drawn).convert("RGB"))).permute(2, 0, 1) / 255
+    given = read(start)
+    return shown(given.placement.inwards(as_asset(given, _TEXELS)[0]))[1]
 
 
 def boxes(mesh: TriangleMesh) -> TriangleMesh:

@@ -19,6 +19,7 @@ from backend.errors import UserError
 from backend.evaluation.measures import of_mesh
 from backend.evaluation.references import F_LOOSE, F_THRESHOLD, References
 from backend.files import write_whole
+from backend.mesh.asset import Asset
 from backend.mesh.glb import read_glb
 from backend.mesh.pictures import lit
 from backend.pipeline.generate import generate
@@ -81,15 +82,15 @@ def marks_for(request: Request, judge: Judge, references: References | None, out
     )
 
 
-def shown(mesh: Path) -> Float[Tensor, "2 3 H W"]:
-    """Two views of a written mesh for the sheet, in soft light: from the front, and from above and aside."""
+def shown(asset: Asset) -> Float[Tensor, "2 3 H W"]:
+    """Two views of an object for a sheet, in soft light: from the front, and from above and aside."""
     cameras = framing(
         azimuth=torch.tensor([0.0, math.radians(35)]),
         elevation=torch.tensor([math.radians(8), math.radians(35)]),
         fov=torch.full((2,), math.radians(40)),
         margin=torch.full((2,), 1.05),
     )
-    return lit(read_glb(mesh)[0], cameras, SHEET_PIXELS)
+    return lit(asset, cameras, SHEET_PIXELS)
 
 
 def table(all_marks: Sequence[Marks]) -> str:

@@ -112,9 +112,19 @@ def sheet(runs: Sequence[Run], pictures: Mapping[Run, Path], columns: int, path:
     save_sheet(filled, path, columns, zoom=max(1, 96 // filled.shape[-1]))
 
 
+def strips(pictures: Sequence[Path], columns: int, path: Path) -> None:
+    """Pictures of one size as one, `columns` to a row."""
+    tiles = torch.stack([_read(picture) for picture in pictures])
+    save_sheet(tiles, path, columns, zoom=1)
+
+
 def _first_view(path: Path) -> Float[Tensor, "3 H H"]:
-    strip = torch.from_numpy(np.asarray(Image.open(path).convert("RGB"), np.float32).copy()) / 255
-    return strip[:, : len(strip)].permute(2, 0, 1)
+    strip = _read(path)
+    return strip[..., : strip.shape[1]]
+
+
+def _read(path: Path) -> Float[Tensor, "3 H W"]:
+    return torch.from_numpy(np.asarray(Image.open(path).convert("RGB"), np.float32).copy()).permute(2, 0, 1) / 255
 
 
 def seeds_of(prompts: Sequence[str], seeds: Sequence[int], steps: int) -> list[Run]:

@@ -65,7 +65,8 @@ def write(found: Found, machine: str) -> dict[str, list[Finding]]:
     parts += [_gradients(found)] if found.gradients else []
     parts += [_ablations(found)] if found.rows["ablations"] else []
     parts += [presets.section(found.rows["presets"], _settings(found, "presets"))] if found.rows["presets"] else []
-    parts += [starts.section(found.rows["starts"], _defaults(found, "starts"))] if found.rows["starts"] else []
+    if found.rows["starts"]:
+        parts.append(starts.section(found.rows["starts"], _defaults(found, "starts"), found.folder))
     (found.folder / MARKDOWN).write_text("\n\n".join([*parts, READING]) + "\n", "utf-8")
     (found.folder / JSON).write_text(json.dumps(_as_json(found, answers), indent=1) + "\n", "utf-8")
     return answers

@@ -19,13 +19,14 @@ from torch import Tensor
 
 from backend.engine.reference import Reference
 from backend.errors import UserError
-from backend.evaluation import measures, statistics
-from backend.evaluation.beginnings import begun, boxes
+from backend.evaluation import measures, plots, statistics
+from backend.evaluation.beginnings import begun, boxes, pictured
 from backend.evaluation.claims import LABELS
+from backend.evaluation.gallery import shown
 from backend.evaluation.measures import NOTHING_SEEN, Pictures
 from backend.evaluation.references import F_THRESHOLD, References, turned
 from backend.evaluation.rows import Row
-from backend.evaluation.runs import BEGINNINGS, Beginning, Run
+from backend.evaluation.runs import BEGINNINGS, Beginning, Run, picture_of
 from backend.evaluation.tables import brackets, table
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.mesh import raycast
@@ -96,8 +97,10 @@ def check(references: References | None, asked: Sequence[Understanding]) -> None
 
 def measured(
     run: Run, name: str, device: str, guidance: DiffusionGuidance, net: Judge, references: References
-) -> tuple[Row, Float[Tensor, "V 3 H W"]]:
-    """Carry out a run, measure its result and show it. name, device: of the model, as a request has them.
+) -> tuple[Row, Float[Tensor, "3 3 H W"]]:
+    """Carry out a run and measure its result. name, device: of the model, as a request has them.
+
+    Shown is what it begins from, see `beginnings.pictured`, and what it comes to, see `gallery.shown`.
 
     Of what is refused on the way, such as an outline without a width, nothing comes: it has the worst measures.
     """
@@ -117,11 +120,14 @@ def measured(
     clock = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="start-") as folder:
         try:
-            job, _ = planned(replace(request, start=begun(beginning, truth.asset, Path(folder))))
+            start = begun(beginning, truth.asset, Path(folder))
+            first = pictured(start, truth.asset)
+            job, _ = planned(replace(request, start=start))
             made, wanted = _made(job, guidance, Path(folder))
         except UserError as error:
             worst = dict.fromkeys(_ALL, 0.0) | {name: _WORST[name] for name in _OF[beginning] if name in _WORST}
-            return Row(run, worst, failure=str(error)), measures.nothing_pictured().textured
+            nothing = torch.full((2, *first.shape), measures.BACKGROUND)
+            return Row(run, worst, failure=str(error)), torch.cat([first[None], nothing])
         seconds = round(time.monotonic() - clock, 3)
     kept_to = _like_its_picture(wanted, made) if wanted else {}
     pictures = measures.mesh_pictures(made)
@@ -131,14 +137,14 @@ def measured(
         found |= _like_its_colours(pictures, measures.mesh_pictures(truth.asset), net, asked)
     if beginning in ("nothing", "blockout"):
         found["box_iou"] = _like_its_boxes(made if job.start else _in_sphere(made), truth)
-    return Row(run, found, seconds, tuple(features.tolist())), pictures.textured
+    return Row(run, found, seconds, tuple(features.tolist())), torch.cat([first[None], shown(made)])
 
 
 def _described(entry: Entry, asked: Understanding, net: Judge) -> str:
-    """The object's own description, where that is understood as the same kind of thing; or its kind."""
+    """The object's own description, where that is understood as one of the words for it; or its kind."""
     for phrase in entry.phrases:
         try:
-            if net.lexicon.knows(phrase).name == asked.name:
+            if net.lexicon.knows(phrase).name in entry.names:
                 return phrase
         except UserError:
             continue
@@ -199,8 +205,8 @@ def _like_its_picture(wanted: Reference, made: Asset) -> dict[str, float]:
     return found if wanted.colour is None else found | {"front_psnr": min(likeness.psnr, LIKE_ENOUGH)}
 
 
-def section(rows: Sequence[Row], settings: str) -> str:
-    """What "starts" rows say. settings: what all of them were made with, in words."""
+def section(rows: Sequence[Row], settings: str, folder: Path) -> str:
+    """What "starts" rows say, and show, where their pictures are still in `folder`. settings: of all, in words."""
     tried = {name: [row for row in rows if row.run.variant == name] for name in BEGINNINGS}
     every_way = set.intersection(*({row.run.prompt for row in made} for made in tried.values() if made))
     common = {name: [row for row in made if row.run.prompt in every_way] for name, made in tried.items()}
@@ -213,8 +219,21 @@ def section(rows: Sequence[Row], settings: str) -> str:
             f"outline of that. Common prompts are those that were begun in every way. {settings}",
             table(("begun from", "prompts", *_TOLD.values()), [*_lines("common", common), *_lines("all", tried)]),
             f"Nothing came of: {', '.join(failed) or 'none'}.",
+            *_sheet(common, folder),
         ]
     )
+
+
+def _sheet(common: Mapping[Beginning, Sequence[Row]], folder: Path) -> Iterator[str]:
+    """A row for each prompt, and in it for each beginning what it is, and two views of what came of it."""
+    prompts = dict.fromkeys(row.run.prompt for rows in common.values() for row in rows)
+    runs = [row.run for prompt in prompts for rows in common.values() for row in rows if row.run.prompt == prompt]
+    pictures, path = [picture_of(run, folder) for run in runs], folder / "starts-sheet.png"
+    if pictures and all(picture.exists() for picture in pictures):
+        plots.strips(pictures, len(runs) // len(prompts), path)
+    if path.exists():  # a clone has the sheet, but not what it shows
+        told = ", ".join(name for name, rows in common.items() if rows)
+        yield f"Begun from {told}; each shown before what came of it:\n\n![sheet]({path.name})"
 
 
 def _lines(told: str, made: Mapping[Beginning, Sequence[Row]]) -> Iterator[Sequence[str]]:

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 import trimesh
+from PIL import Image
 
 from backend.engine.cameras import ring
 from backend.engine.reference import Reference
@@ -15,7 +17,7 @@ from backend.errors import UserError
 from backend.evaluation import starts
 from backend.evaluation.beginnings import begun, boxes
 from backend.evaluation.references import References
-from backend.evaluation.runs import BEGINNINGS, Beginning, Run
+from backend.evaluation.runs import BEGINNINGS, Beginning, Run, picture_of
 from backend.evaluation.starts import Truth, check
 from backend.guidance import library
 from backend.guidance.diffusion import DiffusionGuidance
@@ -29,6 +31,7 @@ from backend.pipeline.request import Request
 from backend.pipeline.start import Start, digest
 from backend.prior import catalogue, judge
 from backend.prior.judge import Judge
+from backend.prior.pictures import save_sheet
 
 FRONT = ring(1, elevation_degrees=0)
 RED, BLUE = [200, 30, 30, 255], [30, 30, 200, 255]
@@ -143,7 +146,7 @@ def test_a_run_begins_from_what_it_is_named_after(
     run = Run("starts", beginning, "time_prior", 2, "a mug", 0)
     row, pictures = starts.measured(run, "builtin", "cpu", guidance, net, references)
     assert (row.run, row.failure) == (run, "")
-    assert pictures.shape[:2] == (8, 3)
+    assert pictures.shape[:2] == (3, 3)
     (request,) = asked
     assert request.prompt == ("a red mug" if beginning == "paint" else "a mug")
     assert (request.start is None) == (beginning == "nothing")
@@ -197,17 +200,26 @@ def test_where_nothing_comes_of_it_everything_is_missed_and_the_suite_goes_on(
     assert "open" in row.failure, "so thin an outline is taken for lines"
     assert set(row.measures) == {*starts._ALL, "front_iou"}
     assert not any(row.measures.values())
-    assert pictures.shape[:2] == (8, 3)
-    assert pictures.min() == pictures.max()
+    assert pictures.shape[:2] == (3, 3)
+    assert pictures[1:].min() == pictures[1:].max(), "nothing came of it"
+    assert pictures[0].min() < 0.5 < pictures[0].max(), "the sketch is shown before it"
 
 
-def test_the_section_compares_like_with_like_and_names_what_failed() -> None:
+def test_the_section_compares_like_with_like_and_names_what_failed(tmp_path: Path) -> None:
     def row(beginning: Beginning, prompt: str, score: float, failure: str = "") -> starts.Row:
         return starts.Row(Run("starts", beginning, "time_prior", 2, prompt, 0), {"few": score}, failure=failure)
 
     rows = [row(name, prompt, 1.0) for prompt in ("a mug", "a bowl") for name in BEGINNINGS]
     rows.append(row("paint", "a fox", 0.0, "no such fox"))
-    text = starts.section(rows, "So made.")
+    text = starts.section(rows, "So made.", tmp_path)
     assert "| paint | common 2 |  | 1.000 (1.000 to 1.000) |" in text
     assert "| paint | all 3 |  | 0.667 (" in text
     assert "a fox (paint: no such fox)" in text
+    assert "sheet" not in text, "there are no pictures"
+    for run in [row.run for row in rows[:-1]]:
+        place = BEGINNINGS.index(cast(Beginning, run.variant))
+        save_sheet(torch.full((3, 3, 4, 4), place / 4), picture_of(run, tmp_path), columns=3, zoom=1)
+    assert "![sheet](starts-sheet.png)" in starts.section(rows, "So made.", tmp_path)
+    shown = np.asarray(Image.open(tmp_path / "starts-sheet.png"))
+    assert shown.shape == (2 * 4, len(BEGINNINGS) * 3 * 4, 3)
+    assert [shown[6, 12 * place, 0] for place in range(len(BEGINNINGS))] == [0, 64, 128, 191, 255]
