@@ -55,13 +55,22 @@ def fit(field: TrainableField, target: Target, rate: float, seed: int, steps: in
         field.refine(0.0)  # which may hold it within its bounds
 
 
-def shape_error(field: TrainableField, target: Target) -> Float[Tensor, ""]:
-    """How far the field is from the solid, a mean over points: of squared distances, or in nats of what is opaque."""
+def shape_error(field: TrainableField, target: Target, inside: float = 1.0) -> Float[Tensor, ""]:
+    """How far the field is from the solid, a mean over points: of squared distances, or in nats of what is opaque.
+
+    inside: what a point within the solid weighs; one outside weighs 1.
+    """
+    weights = torch.where(target.distance < 0, inside, 1.0)
+    return (weights * _errors(field, target)).mean()
+
+
+def _errors(field: TrainableField, target: Target) -> Float[Tensor, " n"]:
     if isinstance(field, DistanceField):
         far = target.distance.clamp(-_FAR, _FAR)
-        return ((field.distance(target.points).clamp(-_FAR, _FAR) - far) / _FAR).square().mean()
+        return ((field.distance(target.points).clamp(-_FAR, _FAR) - far) / _FAR).square()
     clear = (-field.density(target.points) * _LENGTH).exp().clamp(1e-4, 1 - 1e-4)
-    return torch.nn.functional.binary_cross_entropy(clear, torch.sigmoid(target.distance / _SOFT))
+    wanted = torch.sigmoid(target.distance / _SOFT)
+    return torch.nn.functional.binary_cross_entropy(clear, wanted, reduction="none")
 
 
 def _colour_error(field: TrainableField, target: Target) -> Float[Tensor, ""]:

@@ -119,8 +119,9 @@ class Volume:
         if weight and isinstance(self._field, DistanceField):
             found["eikonal"] = weight * regularisers.eikonal(self._field.slopes(draws))
         if self._solid is not None:
-            hold = self._settings.likeness.solid * (1 / self._settings.strength - 1)
-            found["solid"] = hold * shape_error(self._field, self._solid.some(draws))
+            asked = self._settings.likeness
+            hold = asked.solid * (1 / self._settings.strength - 1)
+            found["solid"] = hold * shape_error(self._field, self._solid.some(draws), asked.inside)
         growth = self._settings.likeness.growth.at(progress)
         if growth and self._portrait is not None:
             found |= {name: growth * term for name, term in self._likeness(self._portrait, progress, draws).items()}

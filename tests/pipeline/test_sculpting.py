@@ -11,7 +11,7 @@ import torch
 import trimesh
 
 from backend.engine.fields import TrainableField
-from backend.engine.fitting import Target, fit
+from backend.engine.fitting import Target, fit, shape_error
 from backend.engine.hashgrid import HashGridConfig, HashGridField
 from backend.engine.names import FieldName
 from backend.engine.regularisers import Ramp
@@ -101,6 +101,17 @@ def test_a_field_is_held_near_its_solid_the_more_the_less_strength_there_is() ->
     assert hold(1.0) == 0
     assert 0 < hold(0.8) < hold(0.5) < hold(0.2)
     assert hold(0.2) == pytest.approx(4 * hold(0.5))
+
+
+@pytest.mark.parametrize("kind", ["voxel", "sdf"])
+def test_what_is_carved_away_weighs_less_than_what_is_added(kind: FieldName) -> None:
+    field, axis = new(kind)(), torch.linspace(-1, 1, 20)
+    points = torch.cartesian_prod(axis, axis, axis)
+    distance = points.norm(dim=-1) - 0.7
+    for within, ratio in ((True, 0.1), (False, 1.0)):
+        part = (distance < 0) == within
+        some = Target(points[part], distance[part])
+        assert shape_error(field, some, inside=0.1).item() == pytest.approx(ratio * shape_error(field, some).item())
 
 
 def test_a_job_begins_at_the_mesh_with_less_noise_and_ends_in_its_place(blockout: Path, tmp_path: Path) -> None:
