@@ -98,7 +98,7 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     latent, takes_views = folders.is_latent(model.folder), folders.takes_views(model.folder)
     chosen = replace(preset(request.preset, small, device.type, latent, multi_view), **_overrides(request))
     tuning = tuned(chosen, small, takes_views, multi_view)
-    optimisation, colours = _optimisations(request, tuning.optimisation, start)
+    optimisation, colours = _optimisations(request, tuning.optimisation, chosen.paint_cfg, start)
     job = Job(
         prompt=request.prompt,
         negative=request.negative,
@@ -123,12 +123,14 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     return job, warnings
 
 
-def _optimisations(request: Request, tuned: Settings, start: Start | None) -> tuple[Settings, Settings]:
+def _optimisations(
+    request: Request, tuned: Settings, paint_cfg: float, start: Start | None
+) -> tuple[Settings, Settings]:
     """That of the first stage, and that of colours which are made once more."""
     optimisation = tuned if request.rule is None else replace(tuned, rule=cast(RuleName, request.rule))
     if request.latent_field:  # the channels of latents are no colours, so light means nothing to them
         optimisation = replace(optimisation, shading=Shading())
-    colours = painting(optimisation)
+    colours = painting(optimisation, paint_cfg)
     if start is not None and start.kind == "mesh":
         optimisation = replace(colours if request.paint_only else _shaped(optimisation), strength=start.strength)
     return optimisation, replace(colours, strength=_AGAIN)
@@ -151,7 +153,8 @@ def _shaped(optimisation: Settings) -> Settings:
 def _overrides(request: Request) -> dict[str, Any]:
     """What the request says otherwise than the preset."""
     names = ("steps", "schedule", "field", "cfg", "faces", "texture", "paint")
-    return {name: value for name in names if (value := getattr(request, name)) is not None}
+    found = {name: value for name in names if (value := getattr(request, name)) is not None}
+    return found if request.cfg is None else found | {"paint_cfg": request.cfg}
 
 
 def chosen_device(name: str) -> torch.device:

@@ -17,12 +17,14 @@ PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 class Preset:
     """What a preset's name stands for. resolution, faces, texture: see `MeshSettings`.
 
-    views: of a step. perp_neg: whether a large model is told views apart by Perp-Neg, too (see `guided.perp_neg`).
-    paint: whether the colours of the finished mesh are made once more; off until it is measured to help.
+    paint_cfg: of colours that are painted on a mesh. views: of a step. perp_neg: whether a large model is told views
+    apart by Perp-Neg, too (see `guided.perp_neg`). paint: whether the colours of the finished mesh are made once more;
+    off until it is measured to help.
     """
 
     steps: int
     cfg: float
+    paint_cfg: float
     field: FieldName
     resolution: int
     faces: int
@@ -35,6 +37,7 @@ class Preset:
 
 _SMALL_STEPS = {"draft": 120, "standard": 300, "high": 800}
 _SMALL_CFG = 8.0
+_SMALL_PAINT_CFG = 4.0
 _LARGE_STEPS = {"draft": 1_000, "standard": 5_000, "high": 10_000}
 _LATENT_CFG = 100.0
 _PIXEL_CFG = 20.0
@@ -53,9 +56,11 @@ def preset(name: str, small: bool, device: str, latent: bool = True, multi_view:
     small: for a model like the built-in one, which was taught a vocabulary of its own, not for a large one. latent:
     whether a large one diffuses latents. multi_view: whether it draws rigs of views (see `folders.is_multi_view`).
     """
+    cfg = _SMALL_CFG if small else _LATENT_CFG if latent else _PIXEL_CFG
     chosen = Preset(
         steps=(_SMALL_STEPS if small else _LARGE_STEPS)[name],
-        cfg=_SMALL_CFG if small else _LATENT_CFG if latent else _PIXEL_CFG,
+        cfg=cfg,
+        paint_cfg=_SMALL_PAINT_CFG if small else cfg,
         # In plain torch the hash grid takes gigabytes for the views of a step, and more for those of a finished mesh.
         field="voxel" if small or device != "cuda" else "hashgrid",
         resolution=_RESOLUTION[name],
@@ -63,7 +68,9 @@ def preset(name: str, small: bool, device: str, latent: bool = True, multi_view:
         texture=_TEXTURE[name],
     )
     if multi_view:
-        return replace(chosen, steps=_MULTI_VIEW_STEPS[name], cfg=_MULTI_VIEW_CFG, schedule="window")
+        return replace(
+            chosen, steps=_MULTI_VIEW_STEPS[name], cfg=_MULTI_VIEW_CFG, paint_cfg=_MULTI_VIEW_CFG, schedule="window"
+        )
     if name == "draft" and not small:  # with Stable Diffusion 1.5 8 PFLOP; by four views and Perp-Neg it would be 22
         return replace(chosen, views=2, perp_neg=False)
     return chosen

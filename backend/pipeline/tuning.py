@@ -105,10 +105,11 @@ def tuned(chosen: Preset, small: bool, takes_views: bool = False, multi_view: bo
     return Tuning(optimisation, view_mode="interpolated", perp_neg=chosen.perp_neg)
 
 
-def painting(shape: Settings) -> Settings:
-    """How colours are painted on a mesh, where its shape would be optimised as `shape` says."""
+def painting(shape: Settings, cfg: float) -> Settings:
+    """How colours are painted on a mesh by `cfg`, where its shape would be optimised as `shape` says."""
     return replace(
         shape,
+        cfg=cfg,
         learning_rate=_LEARNING_RATES["hashgrid"],
         regularisation=Regularisation(),
         depth=None,

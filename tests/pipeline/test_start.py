@@ -10,6 +10,7 @@ from PIL import Image
 from backend.errors import OtherRunError, UserError
 from backend.pipeline import start
 from backend.pipeline.job import planned
+from backend.pipeline.presets import preset
 from backend.pipeline.request import Request
 from backend.pipeline.start import Start, digest, start_of
 from tests.pipeline.things import picture, save
@@ -53,6 +54,16 @@ def test_a_recipe_knows_the_start_by_its_digest_and_no_path(mesh: Path, tmp_path
     assert (recipe["strength"], recipe["paint_only"]) == (0.25, True)
     assert job.optimisation.strength == 0.25
     assert str(tmp_path) not in str(recipe)
+
+
+def test_colours_have_a_cfg_of_their_own_unless_one_is_asked_for(mesh: Path) -> None:
+    chosen = preset("standard", small=True, device="cpu")
+    given, after = replace(MUG, start=mesh, paint_only=True), replace(MUG, paint=True)
+    assert planned(given)[0].optimisation.cfg == chosen.paint_cfg < chosen.cfg
+    assert planned(replace(given, cfg=6))[0].optimisation.cfg == 6
+    job, _ = planned(after)
+    assert job.painting is not None
+    assert (job.optimisation.cfg, job.painting.cfg) == (chosen.cfg, chosen.paint_cfg)
 
 
 @pytest.mark.parametrize(
