@@ -60,6 +60,21 @@ def test_texture_coordinates_without_room_to_paint_are_replaced_and_it_is_said(t
     assert asset.texture.std() > 10 or factor == 0.0  # its colours came along
 
 
+@pytest.mark.parametrize(("count", "kept"), [(2, True), (3, False), (6, False)])
+def test_two_copies_that_share_one_layout_keep_it_and_more_do_not(tmp_path: Path, count: int, kept: bool) -> None:
+    """As Blender's primitives do when they are joined, and mirrored halves."""
+    vertices, triangles, uvs = box()
+    several = save(
+        tmp_path / "boxes.glb",
+        vertices=np.concatenate([np.add(vertices, (5 * copy, 0, 0)) for copy in range(count)]),
+        triangles=np.concatenate([triangles + copy * len(vertices) for copy in range(count)]),
+        uvs=np.tile(uvs, (count, 1)),
+    )
+    asset, notes = as_asset(read(several), 256)
+    assert (notes == []) == kept
+    assert kept or not overlapping(asset.uvs, 256).any()
+
+
 def test_a_mesh_without_texture_coordinates_gets_some(tmp_path: Path) -> None:
     found = read(save(tmp_path / "box.glb", textured=False))
     assert (found.uvs, found.surface, found.picture) == (None, None, None)
