@@ -48,7 +48,7 @@ def gallery(count: int, objects: Path | None, out: Path, resume: bool, **options
             request = Request(prompt, **options)  # type: ignore[arg-type]  # its fields
             found.append(marks_for(request, net, references, _folder(out, prompt)))
             save(found, out / _MARKS)
-    made = [read_glb(_folder(out, prompt) / MESH)[0] for prompt in prompts]
+    made = (read_glb(_folder(out, prompt) / MESH)[0] for prompt in prompts)
     save_sheet(torch.cat([shown(asset) for asset in made]), out / _SHEET, _COLUMNS, zoom=1)
     click.echo(table(found))
     wrong = [marks.prompt for marks in found if not marks.first]

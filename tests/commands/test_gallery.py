@@ -24,7 +24,8 @@ def test_a_gallery_goes_on_where_it_stopped(
                      degenerate=0, watertight=True, seconds=1.0)  # fmt: skip
 
     monkeypatch.setattr("backend.commands.gallery.marks_for", marks_for)
-    monkeypatch.setattr("backend.commands.gallery.shown", lambda mesh: torch.zeros(2, 3, 8, 8))
+    monkeypatch.setattr("backend.commands.gallery.read_glb", lambda mesh: (mesh, {}))
+    monkeypatch.setattr("backend.commands.gallery.shown", lambda asset: torch.zeros(2, 3, 8, 8))
     options = ["gallery", "--prompts", "3", "--out", str(tmp_path)]
     with pytest.raises(MemoryError):
         main([*options, "--resume"])  # of nothing, too: it may have been stopped before its first object was done
