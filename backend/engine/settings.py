@@ -52,16 +52,17 @@ class Regularisation:
 _LATER = Ramp(0.0, 1.0, begin=0.3, finish=0.6)
 
 
-# Of six kinds of objects as four boxes each (Draft, strength 0.5, seed 0), none was named among the first five with
-# solid = 2000 and inside = 1, all with 1000 and 0.02, four of them first, as many as from nothing. With 200 and 1 three
-# are first; with 200 and 0.1, of five of them, four first, but hardly more of the boxes is left than from nothing.
+# Of six kinds of objects as four boxes each (Draft, strength 0.5, seed 0), all were named among the first five with
+# solid = 1000 and inside = 0.02, four of them first, as many as from nothing. With 2000 and 1, of four of them, none
+# was among the first five; with 200 and 1 three of the six were first; with 200 and 0.1, of five, four were, but hardly
+# more of the boxes was left than from nothing.
 @dataclass(frozen=True)
 class Likeness:
     """Weights of what is given besides words: a picture, see `reference`, or a solid, see `scene.Volume`.
 
-    silhouette, colour: of a picture, both times `growth`: the words come first, see `Portrait`. pixels: the side at
-    which a picture is looked at, at least: thin parts vanish from one as small as a model's. inside: what a
-    point within the solid weighs, where one outside weighs 1: of a blockout may be carved away what is too much.
+    silhouette, colour: of a picture, both times `growth`: the words come first, see `Portrait`. inside: what a point
+    within the solid weighs, where one outside weighs 1: of a blockout may be carved away what is too much. pixels: the
+    side at which a picture is looked at, at least: thin parts vanish from one as small as a model's.
     """
 
     silhouette: float = 100.0

@@ -39,7 +39,7 @@ _SMALL_STEPS = {"draft": 120, "standard": 300, "high": 800}
 _SMALL_CFG = 8.0
 _SMALL_PAINT_CFG = 4.0
 """Of 8, 4 and 2, on eight meshes with their own descriptions (Draft, seed 0): all eight come nearer to their true
-colours with 4 than with 8, in the mean by 0.86 CIEDE2000 of 11.3. Seven come nearer still with 2, but what is to have
+colours with 4 than with 8, in the mean by 0.85 CIEDE2000 of 11.3. Seven come nearer still with 2, but what is to have
 several colours has them less apart: a roof is as brown as its walls.
 """
 _LARGE_STEPS = {"draft": 1_000, "standard": 5_000, "high": 10_000}
