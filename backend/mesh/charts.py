@@ -5,6 +5,7 @@ Reads an .npz of positions (V, 3), triangles (F, 3), piece (F,) and settings fro
 Imports nothing of the rest: it starts in a moment.
 """
 
+import ctypes
 import io
 import os
 import sys
@@ -23,6 +24,7 @@ def unwrapped(
     atlas as it comes out, which may be larger than asked for.
     """
     atlas = xatlas.Atlas()
+    _keep_for_good(atlas)
     faces_of = [np.flatnonzero(piece == index) for index in range(piece.max() + 1)]
     for faces in faces_of:
         used, corners = np.unique(triangles[faces], return_inverse=True)
@@ -38,6 +40,15 @@ def unwrapped(
         # xatlas divides by width and height; one scale for both keeps texels square.
         uvs[faces] = (coordinates * (np.array([atlas.width, atlas.height], np.float32) / size))[corners]
     return uvs
+
+
+def _keep_for_good(atlas: xatlas.Atlas) -> None:
+    """Let the atlas end with the process alone.
+
+    Its destructor wakes each of its threads and waits for it to end; one that was just about to wait for work does not
+    hear that, and both wait for ever: of some tens of thousands of atlases it happened to one.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(atlas))
 
 
 def main() -> None:

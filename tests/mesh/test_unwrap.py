@@ -240,6 +240,23 @@ def test_what_xatlas_prints_goes_to_the_log(
     np.testing.assert_array_equal(found, uvs)
 
 
+_NEVER_DONE = """
+import runpy, time, xatlas
+class Atlas(xatlas.Atlas):
+    def __del__(self):
+        time.sleep(600)
+xatlas.Atlas = Atlas
+runpy.run_path({charts!r}, run_name="__main__")
+"""
+
+
+def test_an_atlas_whose_threads_do_not_end_holds_nothing_up(
+    uvs: Float32[np.ndarray, "F 3 2"], instead: Instead
+) -> None:
+    instead(_NEVER_DONE.format(charts=charts.__file__))
+    np.testing.assert_array_equal(charted(MESH, SIZE), uvs)
+
+
 def test_the_child_imports_nothing_heavy() -> None:
     code = "import runpy, sys; runpy.run_path(sys.argv[1]); print('torch' in sys.modules, 'backend' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code, charts.__file__], capture_output=True, text=True, check=True)
