@@ -18,10 +18,17 @@ from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_o
 from backend.pipeline.remedies import trouble
 from backend.pipeline.request import RANGES
 from backend.pipeline.results import prepare_folder
+from shared.prompts import tidied
 
 _COMPARED = tuple(name for name in SCHEDULES if name != "window")  # that one is MVDream's, not the paper's
-_OF_ALL: tuple[Suite, ...] = ("2d", "3d", "ablations", "presets")
+_OF_ALL: tuple[Suite, ...] = tuple(suite for suite in SUITES if suite != "starts")
+_COUNT = click.IntRange(1, COMPARED)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+def _prompts(given: str) -> int | tuple[str, ...]:
+    """How many of the drawn ones; or others, as they stand in the lines of a file."""
+    return int(_COUNT.convert(int(given), None, None)) if given.isdecimal() else _lines(Path(given))
 
 
 @click.command()
@@ -32,7 +39,14 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
     show_default=True,
     help="The next four are of 2d and 3d; the others have their own. all: but for starts, which needs --objects.",
 )
-@click.option("--prompts", type=click.IntRange(1, COMPARED), default=COMPARED, show_default=True)
+@click.option(
+    "--prompts",
+    type=_prompts,
+    metavar="NUMBER|FILE",
+    default=str(COMPARED),
+    show_default=True,
+    help="How many of what is drawn from all that the built-in model knows; or a file of your own, one to a line.",
+)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many for each prompt.")
 @click.option("--schedules", default=",".join(_COMPARED), show_default=True, help="Their names, with commas.")
 @click.option("--budgets", default="30,60,120", show_default=True, help="Numbers of steps, with commas.")
@@ -62,7 +76,7 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def evaluate(
     suite: str,
-    prompts: int,
+    prompts: int | tuple[str, ...],
     seeds: int,
     schedules: str,
     budgets: str,
@@ -90,14 +104,15 @@ def evaluate(
     with trouble(out):
         if not report_only:
             prepare_folder(out)
-            bench = prepared(guidance, device, clip, objects)
+            count, own = (prompts, ()) if isinstance(prompts, int) else (len(prompts), prompts)
+            bench = prepared(guidance, device, clip, objects, own)
             suites = _OF_ALL if suite == "all" else (cast(Suite, suite),)
             # What would be refused is refused now, not in hours.
             for name in suites:
                 check(bench, name)
             kept = {name: Rows(out, name, facts_of(bench, name), resume) for name in suites}
             for name, rows in kept.items():
-                runs = planned_runs(name, bench.asked, prompts, seeds, names, steps, bench.small)
+                runs = planned_runs(name, bench.asked, count, seeds, names, steps, bench.small)
                 _follow(name, carried_out(bench, runs, rows, out), len(runs))
                 if name == "2d":
                     _follow("gradients", all_gradients(bench, out), GRADIENT_PROMPTS)
@@ -126,6 +141,17 @@ def _follow(what: str, doing: Iterator[object], total: int) -> None:
     with tqdm(doing, total=total, desc=what) as bar:
         for now in bar:
             bar.set_postfix_str(str(now))
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is no number of prompts, nor a text file that can be read: {error}") from error
+    found = tuple(dict.fromkeys(line for raw in text.splitlines() if (line := tidied(raw))))
+    if not found:
+        raise UserError(f"{path} holds no prompts: write one to a line")
+    return found
 
 
 def _schedules(text: str) -> list[ScheduleName]:

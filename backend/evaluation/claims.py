@@ -27,7 +27,7 @@ LABELS = {
 best at 0, and of all others but "janus" more is better.
 """
 
-QUALITY = ("r_precision", "confidence", "f_score", "grey")
+QUALITY = ("r_precision", "confidence", "f_score", "grey", "clip")
 """What a claim of quality is put to. A suite without one of them, like images without shape, goes without."""
 
 KINDS: dict[Kind, str] = {"features": "how the judge sees them", "cells": "their shapes"}
@@ -77,9 +77,9 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     largest = max((row.run.steps for row in rows), default=0)
     ended = [[row for row in group if row.run.steps == largest] for group in (prior, uniform)]
     return [
-        *_quality("At equal budget time_prior is better than uniform", prior, uniform),
-        *_quality(f"After {largest} steps time_prior is better than uniform", *ended),
-        *_quality("At equal budget time_prior is better than linear, which does not increase either", prior, linear),
+        *quality("At equal budget time_prior is better than uniform", prior, uniform),
+        *quality(f"After {largest} steps time_prior is better than uniform", *ended),
+        *quality("At equal budget time_prior is better than linear, which does not increase either", prior, linear),
         *_convergence("time_prior", prior, uniform),
         *_convergence("For comparison, uniform", uniform, uniform),
         *_diversity(
@@ -90,7 +90,8 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     ]
 
 
-def _quality(claim: str, first: Sequence[Row], second: Sequence[Row]) -> list[Finding]:
+def quality(claim: str, first: Sequence[Row], second: Sequence[Row]) -> list[Finding]:
+    """Whether the first rows are better than the second, in each measure of QUALITY that they have."""
     made = []
     for name in QUALITY:
         values = statistics.measured(first, name)

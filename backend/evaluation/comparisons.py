@@ -18,15 +18,18 @@ def against(groups: Mapping[str, Sequence[Row]], base: str) -> Pairs:
     return {name: (rows, groups.get(base, ())) for name, rows in groups.items() if name != base}
 
 
-def compared(pairs: Pairs, plot: Path) -> str:
-    """The first rows minus the second ones, by name: a table, with how many pairs there are, and a plot of quality."""
+def compared(pairs: Pairs, plot: Path, names: Sequence[str] = QUALITY) -> str:
+    """The first rows minus the second ones, by name: a table, with how many pairs there are, and a plot of quality.
+
+    names: of the measures in the table.
+    """
     differences = {
         measure: {
             name: difference
             for name, (first, second) in pairs.items()
             if (difference := _difference(first, second, measure)) is not None
         }
-        for measure in (*QUALITY, *KINDS)
+        for measure in (*names, *KINDS)
     }
     found = {measure: by_name for measure, by_name in differences.items() if by_name}
     if not found:

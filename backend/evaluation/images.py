@@ -16,15 +16,13 @@ from backend.engine.cameras import ring
 from backend.engine.randomness import generator
 from backend.engine.rules.choice import rule
 from backend.engine.rules.step import Step
-from backend.evaluation import measures
-from backend.evaluation.clip import Clip
+from backend.evaluation.jury import Jury
 from backend.evaluation.rows import Row
 from backend.evaluation.runs import Run
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.interface import Wishes
 from backend.guidance.views import Views
 from backend.pipeline.job import Job
-from backend.prior.judge import Judge
 
 LEARNING_RATE = 0.05
 """Adam's, for display values in [0, 1]. At 60 steps and ten prompts, of 0.02, 0.05 and 0.1 the only one with which both
@@ -80,13 +78,9 @@ def from_the_front(guidance: DiffusionGuidance, count: int) -> Views:
     return Views.unlit(ring(1, _ELEVATION).tiled(count).to(guidance.device))
 
 
-def measured(
-    job: Job, run: Run, guidance: DiffusionGuidance, net: Judge, clip: Clip | None
-) -> tuple[Row, Float[Tensor, "1 3 H W"]]:
+def measured(job: Job, run: Run, guidance: DiffusionGuidance, jury: Jury) -> tuple[Row, Float[Tensor, "1 3 H W"]]:
     """Carry out a run, measure its image and show it."""
     begun = time.monotonic()
     image, failure = optimised(job, guidance)
     seconds = round(time.monotonic() - begun, 3)
-    judged = measures.judged(net, image, net.lexicon.knows(job.prompt))
-    found = {**judged.measures, **({"clip": clip.precision(image, job.prompt)} if clip else {})}
-    return Row(run, found, seconds, tuple(judged.features.tolist()), failure=failure), image
+    return Row(run, jury.of_image(image, job.prompt), seconds, jury.features(image), failure=failure), image

@@ -6,7 +6,6 @@ The same measures serve fields, written meshes and single pictures. Letters: V v
 
 import base64
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,8 +37,8 @@ _PIXELS = 64
 _SPACING = 0.03
 
 F_SCORES = ("f_score", "f_score_loose")
-OF_MESHES = ("r_precision", "few", "confidence", "grey", "facing", "colour", "sharpness", *F_SCORES)
-"""The measures of exported meshes. Some lack the last five, see `of_object`."""
+OF_MESHES = ("r_precision", "few", "confidence", "grey", "facing", "colour", "sharpness", *F_SCORES, "clip")
+"""The measures of exported meshes. Some lack some of the last six, see `of_object`."""
 
 _FRONT, _BACK = 0, 4
 """Sectors of the judge."""
@@ -65,17 +64,9 @@ class Pictures:
     covered: Bool[Tensor, "V H W"]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """measures: by name, each from 0 to 1. features: how the judge sees it, unit length."""
-
-    measures: Mapping[str, float]
-    features: Float[Tensor, " f"]
-
-
 @torch.no_grad()
-def judged(net: Judge, textured: Float[Tensor, "V 3 H W"], asked: Understanding) -> Judged:
-    """Judge pictures of one object, which belong together.
+def judged(net: Judge, textured: Float[Tensor, "V 3 H W"], asked: Understanding) -> dict[str, float]:
+    """Judge pictures of one object, which belong together: measures by name, each from 0 to 1.
 
     r_precision: whether of all nouns a right one scores highest, all pictures together; see `Lexicon.right`. few:
     whether one is among the first FEW. view_precision: the share of pictures of which the first is true. confidence:
@@ -83,13 +74,18 @@ def judged(net: Judge, textured: Float[Tensor, "V 3 H W"], asked: Understanding)
     """
     nouns, right = net(textured).nouns, _right(net, asked)
     together = ranks(nouns.mean(0, keepdim=True), right)
-    measures = {
+    return {
         "r_precision": (together < 1).float().item(),
         "few": (together < FEW).float().item(),
         "view_precision": (ranks(nouns, right.expand(len(nouns), -1)) < 1).float().mean().item(),
         "confidence": nouns[:, right[0]].exp().sum(-1).mean().item(),
     }
-    return Judged(measures, torch.nn.functional.normalize(net.features(textured).mean(0), dim=0))
+
+
+@torch.no_grad()
+def features(net: Judge, textured: Float[Tensor, "V 3 H W"]) -> Float[Tensor, " f"]:
+    """How the judge sees pictures of one object, all together; unit length."""
+    return torch.nn.functional.normalize(net.features(textured).mean(0), dim=0)
 
 
 def _right(net: Judge, asked: Understanding) -> Bool[Tensor, "1 N"]:
@@ -133,14 +129,14 @@ def colour_apart(pictures: Pictures, word: str) -> float:
 
 def of_object(
     net: Judge, pictures: Pictures, mesh: TriangleMesh | None, asked: Understanding, references: References | None
-) -> tuple[dict[str, float], Float[Tensor, " f"]]:
-    """All measures of an object, and how the judge sees it. mesh: None if it has no surface.
+) -> dict[str, float]:
+    """All measures of an object, by name. mesh: None if it has no surface.
 
     Of an object without a front nothing is said of that, nor of the colour where none was asked for, nor of the shape
     and of the detail without a true one.
     """
-    seen = judged(net, pictures.textured, asked)
-    found = {**seen.measures, "grey": judged(net, pictures.grey, asked).measures["r_precision"]}
+    found = judged(net, pictures.textured, asked)
+    found["grey"] = judged(net, pictures.grey, asked)["r_precision"]
     if has_front(net, asked):
         found |= {"facing": facing(net, pictures.textured), "janus": janus(net, pictures.textured)}
     if asked.colour:
@@ -149,7 +145,7 @@ def of_object(
         found |= zip(F_SCORES, scores, strict=True)
         true = [_true_detail(file) for file in references.alike(asked.name)]
         found["sharpness"] = sharpness(fine_detail(pictures.textured), sum(true) / len(true))
-    return found, seen.features
+    return found
 
 
 def field_pictures(field: Field, device: torch.device) -> Pictures:
@@ -226,7 +222,7 @@ def solid(field: Field, device: torch.device) -> Solid | None:
 
 def of_mesh(asset: Asset, net: Judge, asked: Understanding, references: References | None) -> dict[str, float]:
     """What an exported mesh scores in each of OF_MESHES that it has."""
-    found, _ = of_object(net, mesh_pictures(asset), asset.mesh, asked, references)
+    found = of_object(net, mesh_pictures(asset), asset.mesh, asked, references)
     return {name: found[name] for name in OF_MESHES if name in found}
 
 

@@ -1,6 +1,7 @@
 """What is asked for: objects drawn by a fixed seed from all that the built-in model knows, half of them in a colour."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -14,7 +15,7 @@ TRIED, COMPARED, TUNING, STARTED = 120, 24, 12, 20
 
 @dataclass(frozen=True)
 class Prompts:
-    """No object is in two of them: presets are judged and schedules compared on others than settings are chosen on.
+    """Presets are judged and schedules compared on others than settings are chosen on: as drawn, none shares an object.
 
     starts: what is begun from true objects, each in its own colours; no simple solids.
     """
@@ -23,6 +24,11 @@ class Prompts:
     compared: tuple[str, ...]
     tuning: tuple[str, ...]
     starts: tuple[str, ...]
+
+    @classmethod
+    def own(cls, prompts: Sequence[str]) -> "Prompts":
+        """The same prompts for everything."""
+        return cls(*(tuple(prompts),) * 4)
 
     @classmethod
     def drawn(cls, lexicon: Lexicon) -> "Prompts":

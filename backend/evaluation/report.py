@@ -10,14 +10,14 @@ from typing import Any
 
 from backend.engine.names import SCHEDULES
 from backend.errors import UserError
-from backend.evaluation import claims, comparisons, gradients, plots, presets, rows, starts, statistics
+from backend.evaluation import claims, comparisons, gradients, plots, presets, rows, starts, statistics, variants
 from backend.evaluation.claims import KINDS, LABELS, Finding, of_schedule
 from backend.evaluation.comparisons import Pairs
 from backend.evaluation.gradients import Gradients
 from backend.evaluation.measures import OF_MESHES
 from backend.evaluation.reading import READING
 from backend.evaluation.rows import Row
-from backend.evaluation.runs import DEFAULT, SUITES, Suite, picture_of
+from backend.evaluation.runs import SUITES, Suite, picture_of
 from backend.evaluation.statistics import Interval
 from backend.evaluation.tables import brackets, table
 
@@ -25,8 +25,8 @@ MARKDOWN, JSON = "report.md", "report.json"
 
 _TITLES: Mapping[Suite, str] = {"2d": "Images", "3d": "Objects"}
 _PLOTTED: Mapping[Suite, tuple[str, ...]] = {
-    "2d": ("r_precision", "confidence"),
-    "3d": ("r_precision", "view_precision", "confidence", "grey", "f_score"),
+    "2d": ("r_precision", "confidence", "clip"),
+    "3d": ("r_precision", "view_precision", "confidence", "grey", "f_score", "clip"),
 }
 _OMITTED: Mapping[Suite, tuple[str, ...]] = {"2d": ("view_precision",), "3d": ()}
 """What is left out: an image has one view."""
@@ -63,7 +63,9 @@ def write(found: Found, machine: str) -> dict[str, list[Finding]]:
     parts = [_head(found, machine), *([_sentences(answers)] if answers else [])]
     parts += [_schedules(found, suite) for suite in _TITLES if found.rows[suite]]
     parts += [_gradients(found)] if found.gradients else []
-    parts += [_ablations(found)] if found.rows["ablations"] else []
+    for suite in variants.TITLES:
+        if found.rows[suite]:
+            parts.append(variants.section(suite, found.rows[suite], _settings(found, suite), found.folder))
     parts += [presets.section(found.rows["presets"], _settings(found, "presets"))] if found.rows["presets"] else []
     if found.rows["starts"]:
         parts.append(starts.section(found.rows["starts"], _defaults(found, "starts"), found.folder))
@@ -76,6 +78,9 @@ def _answers(found: Found) -> dict[str, list[Finding]]:
     answers = {title: claims.findings(found.rows[suite]) for suite, title in _TITLES.items() if found.rows[suite]}
     if found.gradients:
         answers["The gradient"] = [claims.frequency(found.gradients)]
+    for suite in ("rules", "parts"):
+        if found.rows[suite]:
+            answers[variants.TITLES[suite]] = variants.findings(suite, found.rows[suite])
     return answers
 
 
@@ -268,15 +273,3 @@ def _gradients(found: Found) -> str:
 
 def _mean_at(found: Found, name: str, index: int) -> float:
     return sum(getattr(one, name)[index] for one in found.gradients) / len(found.gradients)
-
-
-def _ablations(found: Found) -> str:
-    parts = ["## Changes to the defaults", f"time_prior, changed, minus time_prior. {_settings(found, 'ablations')}"]
-    for steps in sorted({row.run.steps for row in found.rows["ablations"]}):
-        group = [row for row in found.rows["ablations"] if row.run.steps == steps]
-        names = sorted({row.run.variant for row in group})
-        variants = {name: [row for row in group if row.run.variant == name] for name in names}
-        pairs = comparisons.against(variants, DEFAULT)
-        compared = comparisons.compared(pairs, found.folder / f"ablations-{steps}.png")
-        parts.append(f"After {steps} steps:\n\n{compared}")
-    return "\n\n".join(parts)

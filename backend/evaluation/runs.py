@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from backend.engine.names import ScheduleName
+from backend.engine.names import RULES, ScheduleName
 from backend.engine.regularisers import Ramp
 from backend.engine.schedules import TimePrior
 from backend.engine.settings import Detail, Shading
@@ -17,7 +17,7 @@ from backend.evaluation.prompts import Prompts
 from backend.pipeline.presets import PRESETS, preset
 from backend.pipeline.tuning import SMALL
 
-Suite = Literal["2d", "3d", "ablations", "presets", "starts"]
+Suite = Literal["2d", "3d", "rules", "parts", "ablations", "presets", "starts"]
 SUITES: tuple[Suite, ...] = get_args(Suite)
 
 Beginning = Literal["nothing", "paint", "blockout", "picture", "sketch"]
@@ -25,7 +25,12 @@ BEGINNINGS: tuple[Beginning, ...] = get_args(Beginning)
 """What runs of "starts" begin from, which are their variants; see `beginnings`."""
 
 DEFAULT = "default"
-ABLATION_BUDGETS, ABLATION_SEEDS = (120,), 1
+STEPS = 120
+"""Of every run whose variant is compared with the defaults."""
+
+_ABLATION_SEEDS, _SEEDS = 1, 2
+_FEW_PROMPTS = 12
+"""Those on which parts, and what takes long, are compared."""
 
 _COMMON = 40
 """Of the prompts that Standard is tried on, those that all presets are."""
@@ -74,9 +79,20 @@ ABLATIONS: Mapping[str, Variant] = {
 }
 """One change each to time_prior as it comes."""
 
+RULED: Mapping[str, Variant] = {name: Variant(request={"rule": name}) for name in RULES if name != SMALL.rule}
+"""Another rule for the gradient."""
+
+PARTS: Mapping[str, Variant] = {
+    **{name: ABLATIONS[name] for name in ("sdf", "views apart", "half the pixels at first")},
+    "painted": Variant(request={"paint": True}),
+}
+"""Parts of the way to an object that may be there or not, or be others."""
+
 VARIANTS: Mapping[str, Variant] = {
     DEFAULT: Variant(),
     **ABLATIONS,
+    **RULED,
+    **PARTS,
     **{name: Variant(request={"preset": name}) for name in PRESETS},
 }
 
@@ -119,14 +135,12 @@ def planned_runs(
                 for steps in budgets
                 for schedule in _shuffled(schedules, f"{prompt} {steps} {seed}")
             ]
+        case "rules":
+            return list(_rules(asked, small))
+        case "parts":
+            return _varied(suite, asked.compared[:_FEW_PROMPTS], (DEFAULT, *PARTS), _SEEDS)
         case "ablations":
-            return [
-                Run(suite, variant, "time_prior", steps, prompt, seed)
-                for seed in range(ABLATION_SEEDS)
-                for steps in ABLATION_BUDGETS
-                for prompt in asked.tuning
-                for variant in (DEFAULT, *ABLATIONS)
-            ]
+            return _varied(suite, asked.tuning, (DEFAULT, *ABLATIONS), _ABLATION_SEEDS)
         case "presets":
             return list(_presets(asked, small))
         case "starts":
@@ -137,6 +151,28 @@ def planned_runs(
                 for beginning in BEGINNINGS
                 if index < _BLOCKED_OUT or beginning not in ("blockout", "sketch")
             ]
+
+
+def _varied(suite: Suite, prompts: Sequence[str], variants: Sequence[str], seeds: int) -> list[Run]:
+    return [
+        Run(suite, variant, "time_prior", STEPS, prompt, seed)
+        for seed in range(seeds)
+        for prompt in prompts
+        for variant in variants
+    ]
+
+
+def _rules(asked: Prompts, small: bool) -> Iterator[Run]:
+    """All rules on the same prompts, but vsd on few, and there by uniform timesteps, too.
+
+    A small model was not taught the words that the bridge needs.
+    """
+    others = [rule for rule in RULED if rule != "vsd" and not (small and rule == "bridge")]
+    for run in _varied("rules", asked.compared, (DEFAULT, *others), _SEEDS):
+        yield run
+        if run.variant == DEFAULT and run.prompt in asked.compared[:_FEW_PROMPTS]:
+            yield replace(run, variant="vsd")
+            yield replace(run, variant="vsd", schedule="uniform")
 
 
 def _shuffled(schedules: Sequence[ScheduleName], key: str) -> list[ScheduleName]:
@@ -153,10 +189,10 @@ def _presets(asked: Prompts, small: bool) -> Iterator[Run]:
 
 
 def meshed(runs: Sequence[Run]) -> set[Run]:
-    """The runs whose field is also made a mesh: all presets, and of "3d" a random _MESHES."""
+    """The runs whose field is also made a mesh: all parts and presets, and of "3d" a random _MESHES."""
     fields = [run for run in runs if run.suite == "3d"]
     drawn = random.Random(0).sample(fields, min(_MESHES, len(fields)))
-    return {*drawn, *(run for run in runs if run.suite == "presets")}
+    return {*drawn, *(run for run in runs if run.suite in ("parts", "presets"))}
 
 
 def picture_of(run: Run, folder: Path) -> Path:

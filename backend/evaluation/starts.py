@@ -131,13 +131,14 @@ def measured(
         seconds = round(time.monotonic() - clock, 3)
     kept_to = _like_its_picture(wanted, made) if wanted else {}
     pictures = measures.mesh_pictures(made)
-    found, features = measures.of_object(net, pictures, made.mesh, asked, references=None)
+    found = measures.of_object(net, pictures, made.mesh, asked, references=None)
     found |= {"own_f_score": _f_score(made, truth)} | kept_to
     if beginning == "paint":
         found |= _like_its_colours(pictures, measures.mesh_pictures(truth.asset), net, asked)
     if beginning in ("nothing", "blockout"):
         found["box_iou"] = _like_its_boxes(made if job.start else _in_sphere(made), truth)
-    return Row(run, found, seconds, tuple(features.tolist())), torch.cat([first[None], shown(made)])
+    features = tuple(measures.features(net, pictures.textured).tolist())
+    return Row(run, found, seconds, features), torch.cat([first[None], shown(made)])
 
 
 def _described(entry: Entry, asked: Understanding, net: Judge) -> str:
@@ -184,7 +185,7 @@ def _like_its_colours(made: Pictures, true: Pictures, net: Judge, asked: Underst
     ours, theirs = (of.unlit.permute(0, 2, 3, 1)[seen].numpy() for of in (made, true))
     mean = np.broadcast_to(theirs.mean(0), theirs.shape)
     return {
-        "true_r_precision": measures.judged(net, true.textured, asked).measures["r_precision"],
+        "true_r_precision": measures.judged(net, true.textured, asked)["r_precision"],
         "apart": float(deltaE_ciede2000(rgb2lab(ours), rgb2lab(theirs)).mean()),
         "plain_apart": float(deltaE_ciede2000(rgb2lab(mean), rgb2lab(theirs)).mean()),
     }

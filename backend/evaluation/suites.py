@@ -11,6 +11,7 @@ from torch import Tensor
 
 from backend.evaluation import beginnings, gradients, images, objects, starts
 from backend.evaluation.clip import Clip
+from backend.evaluation.jury import Jury
 from backend.evaluation.prompts import Prompts
 from backend.evaluation.references import F_LOOSE, F_THRESHOLD, References
 from backend.evaluation.rows import Row, Rows
@@ -21,7 +22,6 @@ from backend.pipeline.asking import load_guidance
 from backend.pipeline.job import Job, planned, versions
 from backend.pipeline.request import Request
 from backend.prior import judge, words
-from backend.prior.judge import Judge
 from backend.prior.pictures import save_sheet
 
 GRADIENT_PROMPTS, _HALF_MADE = 8, 20
@@ -29,8 +29,7 @@ GRADIENT_PROMPTS, _HALF_MADE = 8, 20
 
 @dataclass(frozen=True)
 class Bench:
-    """What all runs share. name, device: as a request names them. clip: None if CLIP is not to judge as well.
-    references: None if shapes are not to be measured.
+    """What all runs share. name, device: as a request names them.
 
     facts: what the figures of every suite depend on, see `facts_of`. small: whether the model's presets are those of
     a small one, see `presets.preset`.
@@ -39,35 +38,37 @@ class Bench:
     name: str
     device: str
     guidance: DiffusionGuidance
-    net: Judge
-    clip: Clip | None
-    references: References | None
+    jury: Jury
     asked: Prompts
     small: bool
     facts: dict[str, Any]
 
 
-def prepared(name: str, device: str, clip: Path | None, objects: Path | None = None) -> Bench:
-    """Load the models. objects: a folder of true shapes. Raises UserError."""
+def prepared(name: str, device: str, clip: Path | None, objects: Path | None = None, own: Sequence[str] = ()) -> Bench:
+    """Load the models. objects: a folder of true shapes. own: what to ask for instead of what is drawn.
+
+    Raises UserError.
+    """
     net = judge.load(library.builtin().folder)
-    asked = Prompts.drawn(net.lexicon)
+    asked = Prompts.own(own) if own else Prompts.drawn(net.lexicon)
     job, _ = planned(Request(asked.compared[0], guidance=name, device=device))
     chooser = Clip(clip, sorted({*asked.presets, *asked.compared, *asked.tuning})) if clip else None
-    references = References.of(objects) if objects else None
+    jury = Jury(net, chooser, References.of(objects) if objects else None)
+    for prompt in own:
+        jury.check(prompt)
+        planned(Request(prompt, guidance=name, device=device))
     return Bench(
         name=name,
         device=device,
         guidance=load_guidance(job),
-        net=net,
-        clip=chooser,
-        references=references,
+        jury=jury,
         asked=asked,
         small=words.of(job.model.folder) is not None,
-        facts=_facts(job, clip, references),
+        facts=_facts(job, clip, jury.references, own),
     )
 
 
-def _facts(job: Job, clip: Path | None, references: References | None) -> dict[str, Any]:
+def _facts(job: Job, clip: Path | None, references: References | None, own: Sequence[str]) -> dict[str, Any]:
     varied = ("steps", "schedule")
     facts = {
         "model": job.model.name,
@@ -77,6 +78,7 @@ def _facts(job: Job, clip: Path | None, references: References | None) -> dict[s
         "judge": judge.revision(library.builtin().folder),
         "clip": clip.name if clip else None,
         "objects": references.revision if references else None,
+        "prompts": list(own) or None,  # CLIP chooses among them
         "field": job.field,
         "view_mode": job.view_mode,
         "perp_neg": job.perp_neg,
@@ -89,7 +91,7 @@ def _facts(job: Job, clip: Path | None, references: References | None) -> dict[s
 def check(bench: Bench, suite: Suite) -> None:
     """Raise UserError if a suite lacks what it is made of."""
     if suite == "starts":
-        starts.check(bench.references, [bench.net.lexicon.knows(prompt) for prompt in bench.asked.starts])
+        starts.check(bench.jury.references, [bench.jury.net.lexicon.knows(prompt) for prompt in bench.asked.starts])
 
 
 def facts_of(bench: Bench, what: Suite | Literal["gradients"]) -> dict[str, Any]:
@@ -130,12 +132,13 @@ def job_of(run: Run, guidance: str, device: str) -> Job:
 
 def _carried_out(bench: Bench, run: Run, mesh: bool) -> tuple[Row, Float[Tensor, "V 3 H W"]]:
     if run.suite == "starts":
-        assert bench.references is not None  # noqa: S101 for mypy: `check` asked for it
-        return starts.measured(run, bench.name, bench.device, bench.guidance, bench.net, bench.references)
+        net, references = bench.jury.net, bench.jury.references
+        assert references is not None  # noqa: S101 for mypy: `check` asked for it
+        return starts.measured(run, bench.name, bench.device, bench.guidance, net, references)
     job = job_of(run, bench.name, bench.device)
     if run.suite == "2d":
-        return images.measured(job, run, bench.guidance, bench.net, bench.clip)
-    return objects.measured(job, run, bench.guidance, bench.net, bench.clip, bench.references, mesh)
+        return images.measured(job, run, bench.guidance, bench.jury)
+    return objects.measured(job, run, bench.guidance, bench.jury, mesh)
 
 
 def all_gradients(bench: Bench, folder: Path) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The evaluation from the command line, whole, on tiny budgets."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -84,8 +85,25 @@ def test_the_whole_path_and_on_from_where_it_stopped(
     assert (tmp_path / report.MARKDOWN).exists()
 
 
+def test_prompts_of_ones_own_are_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.evaluation.runs._MESHES", 0)
+    asked = tmp_path / "asked.txt"
+    asked.write_text("a red fox\n\n  a  mug \na red fox\n")
+    options = ["--prompts", str(asked), *TINY[2:], "--suite", "3d", "--out", str(tmp_path / "out")]
+    assert main(["evaluate", *options]) == 0
+    made = rows.read(rows.path_of(tmp_path / "out", "3d"))
+    assert len(made) == 8
+    assert {run.prompt for run in made} == {"a red fox", "a mug"}
+    asked.write_text("a red fox\n")
+    capsys.readouterr()
+    assert main(["evaluate", *options, "--resume"]) == 2
+    assert "(prompts differ)" in capsys.readouterr().err, "CLIP would choose among others"
+
+
 def test_an_ablation_and_a_preset_are_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.evaluation.runs.ABLATION_BUDGETS", (2,))
+    monkeypatch.setattr("backend.evaluation.runs.STEPS", 2)
     bench = prepared("builtin", "cpu", None)
     runs = [
         run
@@ -99,6 +117,19 @@ def test_an_ablation_and_a_preset_are_carried_out(tmp_path: Path, monkeypatch: p
     assert len({json.dumps(asdict(row)["features"]) for row in made.values()}) == 3
 
 
+@pytest.mark.long
+def test_a_mesh_is_painted_where_that_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.evaluation.runs.STEPS", 40)
+    bench = prepared("builtin", "cpu", None)
+    runs = [run for run in planned_runs("parts", bench.asked, 1, 1, (), ()) if run.variant in (DEFAULT, "painted")][:2]
+    kept = Rows(tmp_path, "parts", facts_of(bench, "parts"), resume=False)
+    assert list(carried_out(bench, runs, kept, tmp_path)) == runs
+    made = {run.variant: row for run, row in kept.read().items()}
+    assert made["painted"].measures["confidence"] == made[DEFAULT].measures["confidence"], "the field is the same"
+    assert made["painted"].measures["mesh_grey"] == made[DEFAULT].measures["mesh_grey"]
+    assert made["painted"].measures["mesh_confidence"] != made[DEFAULT].measures["mesh_confidence"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -107,6 +138,8 @@ def test_an_ablation_and_a_preset_are_carried_out(tmp_path: Path, monkeypatch: p
         (["--budgets", "0"], "a budget is 1 to 1,000,000 steps"),
         (["--budgets", "60,2000000"], "a budget is 1 to 1,000,000 steps"),
         (["--prompts", "99"], "1<=x<=24"),
+        (["--prompts", "nowhere.txt"], "nowhere.txt is no number of prompts, nor a text file that can be read"),
+        (["--prompts", os.devnull], "holds no prompts: write one to a line"),
         (["--guidance", "nowhere"], "nowhere"),
         (["--report-only"], "holds no rows"),
     ],

@@ -85,10 +85,10 @@ class Ball:
 
 def test_all_views_are_judged_together_and_each_by_itself() -> None:
     seen = [{"mug": 0.9, "bowl": 0.1}] * 3 + [{"mug": 0.3, "bowl": 0.7}]
-    found = judged(Told(seen), VIEWS[:4], LEXICON.knows("a mug")).measures
+    found = judged(Told(seen), VIEWS[:4], LEXICON.knows("a mug"))
     assert (found["r_precision"], found["view_precision"]) == (1, 0.75)
     assert found["confidence"] == pytest.approx((3 * 0.9 + 0.3) / 4)
-    other = judged(Told(seen), VIEWS[:4], LEXICON.knows("a bowl")).measures
+    other = judged(Told(seen), VIEWS[:4], LEXICON.knows("a bowl"))
     assert (other["r_precision"], other["few"], other["view_precision"]) == (0, 1, 0.25)
 
 
@@ -96,13 +96,13 @@ def test_the_first_five_are_five() -> None:
     shares = dict(
         zip(("bowl", "cube", "donut", "house", "mug", "tree"), (0.3, 0.2, 0.15, 0.1, 0.05, 0.02), strict=True)
     )
-    few = [judged(Told([shares]), VIEWS[:1], LEXICON.knows(f"a {noun}")).measures["few"] for noun in shares]
+    few = [judged(Told([shares]), VIEWS[:1], LEXICON.knows(f"a {noun}"))["few"] for noun in shares]
     assert few == [1, 1, 1, 1, 1, 0]
 
 
 def test_what_an_object_may_be_called_as_well_is_right() -> None:
     seen = [{"chair": 0.6, "armchair": 0.3, "mug": 0.1}]
-    found = judged(Told(seen), VIEWS[:1], LEXICON.knows("an armchair")).measures
+    found = judged(Told(seen), VIEWS[:1], LEXICON.knows("an armchair"))
     assert found["r_precision"] == 1
     assert found["confidence"] == pytest.approx(0.9)
 
@@ -138,12 +138,11 @@ def test_the_colour_is_that_of_most_of_what_is_seen() -> None:
 
 def test_an_object_lacks_what_it_cannot_be_measured_by() -> None:
     pictures = Pictures(VIEWS, VIEWS, VIEWS, torch.ones(SECTORS, 8, 8, dtype=torch.bool))
-    found, features = measures.of_object(Told([{"mug": 1.0}] * SECTORS), pictures, None, LEXICON.knows("a mug"), None)
+    judge = Told([{"mug": 1.0}] * SECTORS)
+    found = measures.of_object(judge, pictures, None, LEXICON.knows("a mug"), None)
     assert found.keys() == {"r_precision", "few", "view_precision", "confidence", "grey"}
-    assert features.norm() == pytest.approx(1)
-    chair, _ = measures.of_object(
-        Told([{"chair": 1.0}] * SECTORS), pictures, None, LEXICON.knows("a black chair"), None
-    )
+    assert measures.features(judge, VIEWS).norm() == pytest.approx(1)
+    chair = measures.of_object(Told([{"chair": 1.0}] * SECTORS), pictures, None, LEXICON.knows("a black chair"), None)
     assert chair.keys() - found.keys() == {"facing", "janus", "colour"}
     assert chair["colour"] < 5
 
@@ -177,7 +176,7 @@ def test_a_true_duck_has_one_front_and_faces_right(net: Judge) -> None:
 def test_a_red_ball_is_a_red_sphere_in_every_respect(net: Judge) -> None:
     device = torch.device("cpu")
     pictures = measures.field_pictures(Ball(0.8), device)
-    found, _ = measures.of_object(net, pictures, None, net.lexicon.knows("a red sphere"), None)
+    found = measures.of_object(net, pictures, None, net.lexicon.knows("a red sphere"), None)
     assert found["few"] == 1
     assert found["colour"] < 2
     centre = pictures.textured[:, :, 32, 32]

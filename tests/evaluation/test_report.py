@@ -17,7 +17,7 @@ from backend.evaluation import presets, report, statistics
 from backend.evaluation.prompts import Prompts
 from backend.evaluation.report import Found
 from backend.evaluation.rows import Row, Rows
-from backend.evaluation.runs import ABLATION_BUDGETS, Run, Suite, planned_runs
+from backend.evaluation.runs import Run, Suite, planned_runs
 from backend.evaluation.tables import brackets
 from backend.pipeline.presets import PRESETS
 
@@ -58,7 +58,7 @@ def made(
         measures = {"r_precision": right, "view_precision": value, "few": 1.0, "confidence": value}
         if suite != "2d":
             measures |= {"grey": right, "f_score": value, "janus": 0.0}
-        if suite == "presets":
+        if suite in ("presets", "parts"):
             measures |= {f"mesh_{name}": measures[name] for name in ("r_precision", "few", "grey", "f_score")}
         ours = run.schedule == "time_prior"
         angle = (spread if ours else 0.5) * (run.seed + 0.1 * draw.random())
@@ -137,16 +137,18 @@ def test_runs_that_ended_early_are_named_and_are_not_fast(tmp_path: Path) -> Non
 
 
 def test_the_whole_report(tmp_path: Path) -> None:
-    for suite in ("2d", "3d", "ablations"):
+    for suite in ("2d", "3d", "rules", "parts", "ablations"):
         made(tmp_path, suite, better_by(0.1))
     made(tmp_path, "starts", lambda run, draw: {"picture": 0.9}.get(run.variant, 0.3))
     found = made(tmp_path, "presets", lambda run, draw: 0.2 + 0.0005 * run.steps)
-    assert set(report.write(found, "a machine")) == {"Images", "Objects"}
+    assert set(report.write(found, "a machine")) == {"Images", "Objects", "Rules", "Parts"}
     text = (tmp_path / report.MARKDOWN).read_text()
     heads = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     parts = [
         "Images",
         "Objects",
+        "Rules",
+        "Parts",
         "Changes to the defaults",
         "The presets",
         "What an object begins from",
@@ -159,11 +161,10 @@ def test_the_whole_report(tmp_path: Path) -> None:
     assert "| standard | all 120 |" in text
     gain = "+0.250 (+0.250 to +0.250)"  # of 800 over 300 steps, in R-precision and F-score
     assert re.search(rf"\| high minus standard \| common .*\| {re.escape(gain)} \|", text)
-    assert text.count("| m1=700 |") == len(ABLATION_BUDGETS), "once for each number of steps"
     assert "| picture | common 10 | 1.000 (1.000 to 1.000) |" in text
     assert "| picture | all 20 | 1.000 (1.000 to 1.000) |" in text
     assert "| sketch | all 10 | 0.000 (0.000 to 0.000) |" in text
-    assert text.count("F-scores are against 1669 objects.") == 3, "in all but images and starts"
+    assert text.count("F-scores are against 1669 objects.") == 5, "in all but images and starts"
     assert "gradient weight one, cfg 7.5, learning rate falling to 0.3" in text
     kept = json.loads((tmp_path / report.JSON).read_text())
     assert {row["steps"] for row in kept["means"]["3d"]} == {30, 60}
@@ -224,7 +225,36 @@ def test_where_no_claim_was_tried_none_is_answered(tmp_path: Path) -> None:
     assert report.write(report.read(tmp_path), "a machine") == {}
     text = (tmp_path / "report.md").read_text()
     assert "## The paper's claims" not in text
-    assert "| cfg=15 | 2 | +0.100 (+0.100 to +0.100) |" in text
+    assert "| cfg=15 minus default | 2 | +0.100 (+0.100 to +0.100) |" in text
+
+
+def test_rules_are_compared_with_the_default_and_with_themselves_by_other_timesteps(tmp_path: Path) -> None:
+    scores = {("default", "time_prior"): 0.5, ("csd", "time_prior"): 0.6, ("vsd", "time_prior"): 0.5}
+    found = made(tmp_path, "rules", lambda run, draw: scores.get((run.variant, run.schedule), 0.3))
+    answers = {(one.claim, one.measure): one for one in report.write(found, "a machine")["Rules"]}
+    csd = answers["csd is better than default", "F-score"]
+    assert csd.verdict == "reproduced"
+    assert csd.difference is not None
+    assert csd.difference.mean == pytest.approx(0.1)
+    assert csd.difference.count == 24
+    assert answers["vsd is better than default", "F-score"].verdict == "undecided", "none of them differs"
+    prior = answers["vsd is better than vsd by uniform", "F-score"]
+    assert prior.difference is not None
+    assert prior.difference.mean == pytest.approx(0.2)
+    assert prior.difference.count == 12
+    assert "vsd by uniform is better" not in {claim for claim, _ in answers}
+
+
+def test_parts_are_judged_by_meshes(tmp_path: Path) -> None:
+    kept = Rows(tmp_path, "parts", FACTS, resume=False)
+    for variant, field, mesh in (("default", 0.2, 0.5), ("painted", 0.2, 0.7)):
+        for prompt in PROMPTS[:8]:
+            measures = {"confidence": field, "mesh_confidence": mesh}
+            kept.append(Row(Run("parts", variant, "time_prior", 120, prompt, 0), measures, 1.0))
+    (answer,) = report.write(report.read(tmp_path), "a machine")["Parts"]
+    assert answer.difference is not None
+    assert answer.difference.mean == pytest.approx(0.2)
+    assert "| painted | 8 | 0.700 (0.700 to 0.700) |" in (tmp_path / report.MARKDOWN).read_text()
 
 
 def test_what_a_variant_lacks_is_left_out_and_shifts_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,4 +271,4 @@ def test_what_a_variant_lacks_is_left_out_and_shifts_no_other(tmp_path: Path, mo
     monkeypatch.setattr(Axes, "errorbar", noted)
     report.write(report.read(tmp_path), "a machine")
     assert {axes.get_title(): places for axes, places in drawn} == {"R-precision": [0, 1], "F-score": [1]}
-    assert "| cfg=15 | 2 | +0.100 (+0.100 to +0.100) |  |" in (tmp_path / report.MARKDOWN).read_text()
+    assert "| cfg=15 minus default | 2 | +0.100 (+0.100 to +0.100) |  |" in (tmp_path / report.MARKDOWN).read_text()

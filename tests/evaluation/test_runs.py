@@ -1,14 +1,14 @@
 """What is compared."""
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from backend.engine.names import SCHEDULES
 from backend.evaluation.prompts import Prompts
-from backend.evaluation.runs import ABLATIONS, DEFAULT, Run, meshed, picture_of, planned_runs
+from backend.evaluation.runs import ABLATIONS, DEFAULT, PARTS, RULED, Run, meshed, picture_of, planned_runs
 from backend.evaluation.suites import job_of
 
 ASKED = Prompts(
@@ -68,6 +68,34 @@ def test_an_ablation_changes_one_thing(variant: str) -> None:
     # Fields have learning rates of their own, and distances have to be some.
     of_fields = {"hashgrid": {"field", "learning_rate"}, "sdf": {"field", "regularisation"}}
     assert differing == of_fields[variant] if variant in of_fields else len(differing) == 1
+
+
+def test_rules_are_tried_on_all_compared_prompts_and_vsd_on_half_by_two_schedules() -> None:
+    runs = planned_runs("rules", ASKED, 1, 1, (), ())
+    tried = Counter((run.variant, run.schedule) for run in runs)
+    of_all = dict.fromkeys(((rule, "time_prior") for rule in (DEFAULT, "csd", "asd", "sdi", "x0")), 48)
+    assert tried == of_all | {("vsd", "time_prior"): 24, ("vsd", "uniform"): 24}
+    assert len({picture_of(run, Path("out")) for run in runs}) == len(set(runs)) == len(runs)
+    assert "bridge" in {run.variant for run in planned_runs("rules", ASKED, 1, 1, (), (), small=False)}
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULED if rule != "bridge"])
+def test_a_rule_changes_nothing_else(rule: str) -> None:
+    default, ruled = (
+        job_of(Run("rules", name, "time_prior", 60, "a red mug", 0), "builtin", "cpu").optimisation
+        for name in (DEFAULT, rule)
+    )
+    assert ruled == replace(default, rule=rule)
+
+
+def test_parts_are_compared_as_meshes_on_half_of_the_prompts() -> None:
+    runs = planned_runs("parts", ASKED, 1, 1, (), ())
+    assert Counter(run.variant for run in runs) == dict.fromkeys((DEFAULT, *PARTS), 24)
+    assert {run.prompt for run in runs} == set(ASKED.compared[:12])
+    assert meshed(runs) == set(runs)
+    painted = job_of(Run("parts", "painted", "time_prior", 60, "a red mug", 0), "builtin", "cpu")
+    assert painted.painting is not None
+    assert painted.painting.steps == painted.optimisation.steps
 
 
 def test_ablations_leave_the_schedule_to_time_prior_and_compared_prompts_alone() -> None:

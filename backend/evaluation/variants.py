@@ -1,0 +1,119 @@
+"""Runs that differ in one thing from the defaults, compared with these: sections of the report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from backend.engine.names import ScheduleName
+from backend.evaluation import comparisons, plots, statistics
+from backend.evaluation.claims import LABELS, QUALITY, Finding, quality
+from backend.evaluation.comparisons import Pairs
+from backend.evaluation.measures import OF_MESHES
+from backend.evaluation.rows import Row
+from backend.evaluation.runs import DEFAULT, Suite, picture_of
+from backend.evaluation.tables import brackets, table
+from backend.pipeline.tuning import SMALL
+
+TITLES: Mapping[Suite, str] = {"rules": "Rules", "parts": "Parts", "ablations": "Changes to the defaults"}
+
+_TOLD: Mapping[Suite, str] = {
+    "rules": f"Fields. The rule of the default is {SMALL.rule}; timesteps are by time_prior where nothing is said.",
+    "parts": "Exported meshes, and one part of the way to them changed.",
+    "ablations": "Fields, by time_prior.",
+}
+
+_MEASURED = (*QUALITY, "few", "facing", "janus", "colour", "sharpness")
+
+_SHOWN = 10
+"""Prompts on a sheet."""
+
+Arm = tuple[str, ScheduleName]
+"""Variant and schedule."""
+
+_BASE: Arm = (DEFAULT, "time_prior")
+
+
+def section(suite: Suite, rows: Sequence[Row], settings: str, folder: Path) -> str:
+    """What the rows of `suite` say, and show. settings: what all were made with, in words."""
+    made = _arms(suite, rows)
+    parts = [
+        f"## {TITLES[suite]}",
+        f"{_TOLD[suite]} {settings}",
+        _means(made),
+        comparisons.compared(_pairs(made), folder / f"{suite}.png", _MEASURED),
+        _sheet(suite, made, folder),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def findings(suite: Suite, rows: Sequence[Row]) -> list[Finding]:
+    """What the rows say to the claim that a variant is better, for each."""
+    return [
+        answer
+        for name, (first, second) in _pairs(_arms(suite, rows)).items()
+        for answer in quality(name.replace(" minus ", " is better than "), first, second)
+    ]
+
+
+def _arms(suite: Suite, rows: Sequence[Row]) -> dict[Arm, list[Row]]:
+    found: dict[Arm, list[Row]] = {}
+    for row in _of_meshes(rows) if suite == "parts" else rows:
+        found.setdefault((row.run.variant, row.run.schedule), []).append(row)
+    return found
+
+
+def _of_meshes(rows: Sequence[Row]) -> list[Row]:
+    """The rows as if nothing but their meshes had been measured."""
+    names = {name: f"mesh_{name}" for name in OF_MESHES}
+    return [
+        replace(row, measures={name: row.measures[of] for name, of in names.items() if of in row.measures})
+        for row in rows
+    ]
+
+
+def _pairs(made: Mapping[Arm, Sequence[Row]]) -> Pairs:
+    """All by time_prior against the default, and against the same by another schedule."""
+    pairs: dict[str, tuple[Sequence[Row], Sequence[Row]]] = {}
+    for arm, rows in made.items():
+        variant, schedule = arm
+        of_prior = made.get((variant, "time_prior"), ())
+        if schedule != "time_prior":
+            pairs[f"{variant} minus {_called(arm)}"] = (of_prior, rows)
+        elif arm != _BASE:
+            pairs[f"{variant} minus {DEFAULT}"] = (rows, made.get(_BASE, ()))
+    return pairs
+
+
+def _called(arm: Arm) -> str:
+    variant, schedule = arm
+    return variant if schedule == "time_prior" else f"{variant} by {schedule}"
+
+
+def _means(made: Mapping[Arm, Sequence[Row]]) -> str:
+    every = [row for rows in made.values() for row in rows]
+    names = [name for name in _MEASURED if statistics.measured(every, name)]
+    lines = [
+        (_called(arm), str(len(rows)), *(brackets(statistics.mean(statistics.measured(rows, name))) for name in names))
+        for arm, rows in made.items()
+    ]
+    return table(("", "runs", *(LABELS[name] for name in names)), lines)
+
+
+def _sheet(suite: Suite, made: Mapping[Arm, Sequence[Row]], folder: Path) -> str:
+    """A row for each arm, and in it the first view of what it made of prompts that all have, by one seed."""
+    common = set.intersection(*({row.run.prompt for row in rows} for rows in made.values()))
+    prompts = sorted(common)[:_SHOWN]
+    runs = [
+        row.run
+        for prompt_rows in made.values()
+        for prompt in prompts
+        for row in prompt_rows
+        if row.run.prompt == prompt and row.run.seed == 0
+    ]
+    pictures = {run: path for run in runs if (path := picture_of(run, folder)).exists()}
+    name = f"{suite}-sheet.png"
+    if runs and len(pictures) == len(runs):  # a clone has the sheet, but not what it shows
+        plots.sheet(runs, pictures, len(prompts), folder / name)
+    elif not (folder / name).exists():
+        return ""
+    return f"{', '.join(prompts)}; by {', '.join(map(_called, made))}, one row each:\n\n![sheet]({name})"
