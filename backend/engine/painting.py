@@ -16,10 +16,17 @@ from backend.engine.cameras import Cameras
 from backend.engine.hashgrid import HEADS_RATE, HashEncoding, HashGridConfig, encoded, head
 from backend.engine.normals import Surface
 from backend.engine.rendering import Rendering, Samples
+from backend.engine.settings import Regularisation
 from backend.engine.shots import Shots
+from backend.engine.surface_terms import patches
 
 FINE = HashGridConfig(levels=8, log2_table=17, finest=512, hidden=32)
 """Cells of 4 mm: a texel of a 1024-texture."""
+
+_NOTHING = Regularisation()
+
+_ASKED = 4
+"""Of so many places one is compared with what is beside it: each costs two more looks at the paint."""
 
 _LEAST = 0.02
 """Colours before the run are kept so far from 0 and 1 that they can still change."""
@@ -83,16 +90,20 @@ class Paint(nn.Module):
         painted = self.head(encoded(self.encoding, points, self.shown, self.config.width))
         return torch.sigmoid(torch.logit(before, eps=_LEAST) + painted)
 
+    def over_grey(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """What is painted at points, whatever colours they had: as it looks over a middle grey."""
+        return self.over(torch.full_like(points, 0.5), points)
+
     def on(self, places: Places) -> Float[Tensor, "n 3"]:
         """Display colours of places: from before, where they are not free."""
         return torch.where(places.free[:, None], self.over(places.before, places.points), places.before)
 
 
 class Painting:
-    """The `Scene` of a mesh that is painted. What it shows is opaque."""
+    """The `Scene` of a mesh that is painted. What it shows is opaque. asked: of its terms, `patches`."""
 
-    def __init__(self, paint: Paint, canvas: Canvas) -> None:
-        self._paint, self._canvas = paint, canvas
+    def __init__(self, paint: Paint, canvas: Canvas, asked: Regularisation = _NOTHING) -> None:
+        self._paint, self._canvas, self._asked = paint, canvas, asked
 
     def parameter_groups(self) -> Iterator[tuple[list[nn.Parameter], float]]:
         return self._paint.parameter_groups()
@@ -129,8 +140,12 @@ class Painting:
     def surface_terms(
         self, rendering: Rendering, seen: Surface, progress: float, aside: Float[Tensor, "R 3"]
     ) -> dict[str, Tensor]:
-        """None: the shape stays as it is."""
-        return {}
+        """Evenness of what is painted; the shape stays as it is."""
+        weight = self._asked.patches.at(progress)
+        if not weight:
+            return {}
+        some = Surface(seen.index[::_ASKED], seen.normals[::_ASKED])
+        return {"patches": _ASKED * weight * patches(self._paint.over_grey, some, rendering, aside)}
 
     def state(self) -> dict[str, Tensor]:
         return flat({"paint": self._paint.state_dict()})

@@ -149,7 +149,7 @@ class Volume:
         if weight := asked.bending.at(progress):
             found["bending"] = weight * bending(self._field, seen, rendering, aside)
         if weight := asked.patches.at(progress):
-            found["patches"] = weight * patches(self._field, seen, rendering, aside)
+            found["patches"] = weight * patches(self._field.colour, seen, rendering, aside)
         return found
 
     def state(self) -> dict[str, Tensor]:

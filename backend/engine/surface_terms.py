@@ -3,6 +3,8 @@
 Letters: R rays, m samples at the surface.
 """
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,6 +12,9 @@ from backend.engine.fields import Field
 from backend.engine.normals import Surface, normals_at
 from backend.engine.regularisers import orientation, variation
 from backend.engine.rendering import Rendering, looked_up
+
+Colour = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n c"]]
+"""Colours of points."""
 
 BESIDE = 0.04
 """Metres, along each axis: how far beside a place it is compared with."""
@@ -27,10 +32,10 @@ def bending(field: Field, seen: Surface, rendering: Rendering, aside: Float[Tens
     return variation(seen.normals, beside, rendering.weights[seen.index], len(rendering.opacity))
 
 
-def patches(field: Field, seen: Surface, rendering: Rendering, aside: Float[Tensor, "R 3"]) -> Float[Tensor, ""]:
+def patches(colour: Colour, seen: Surface, rendering: Rendering, aside: Float[Tensor, "R 3"]) -> Float[Tensor, ""]:
     """By how much the colours differ: what spots have that nothing asked for. aside: normal draws, one for each ray."""
-    here = looked_up(field.colour, rendering.samples.points[seen.index])
-    there = looked_up(field.colour, _beside(seen, rendering, aside))
+    here = looked_up(colour, rendering.samples.points[seen.index])
+    there = looked_up(colour, _beside(seen, rendering, aside))
     return variation(here, there, rendering.weights[seen.index], len(rendering.opacity))
 
 

@@ -28,7 +28,7 @@ from backend.pipeline.picture import reference
 from backend.pipeline.presets import preset
 from backend.pipeline.request import Request, check, check_values
 from backend.pipeline.start import Start, facts, start_of
-from backend.pipeline.tuning import painting, tuned
+from backend.pipeline.tuning import Tuning, tuned
 from backend.prior import words
 
 _AGAIN = 0.5
@@ -98,7 +98,7 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     latent, takes_views = folders.is_latent(model.folder), folders.takes_views(model.folder)
     chosen = replace(preset(request.preset, small, device.type, latent, multi_view), **_overrides(request))
     tuning = tuned(chosen, small, takes_views, multi_view)
-    optimisation, colours = _optimisations(request, tuning.optimisation, chosen.paint_cfg, start)
+    optimisation, colours = _optimisations(request, tuning, start)
     job = Job(
         prompt=request.prompt,
         negative=request.negative,
@@ -123,14 +123,13 @@ def planned(request: Request) -> tuple[Job, list[str]]:
     return job, warnings
 
 
-def _optimisations(
-    request: Request, tuned: Settings, paint_cfg: float, start: Start | None
-) -> tuple[Settings, Settings]:
+def _optimisations(request: Request, tuning: Tuning, start: Start | None) -> tuple[Settings, Settings]:
     """That of the first stage, and that of colours which are made once more."""
-    optimisation = tuned if request.rule is None else replace(tuned, rule=cast(RuleName, request.rule))
+    optimisation, colours = tuning.optimisation, tuning.colours
+    if request.rule is not None:
+        optimisation, colours = (replace(each, rule=cast(RuleName, request.rule)) for each in (optimisation, colours))
     if request.latent_field:  # the channels of latents are no colours, so light means nothing to them
         optimisation = replace(optimisation, shading=Shading())
-    colours = painting(optimisation, paint_cfg)
     if start is not None and start.kind == "mesh":
         optimisation = replace(colours if request.paint_only else _shaped(optimisation), strength=start.strength)
     return optimisation, replace(colours, strength=_AGAIN)

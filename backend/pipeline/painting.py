@@ -84,7 +84,7 @@ class _Strokes:
 
     def _as_new(self) -> None:
         self.paint = Paint(generator(self._seed, 0, "paint", self._of.guidance.device))
-        self.scene = Painting(self.paint, self.canvas)
+        self.scene = Painting(self.paint, self.canvas, self._of.settings.regularisation)
 
     @property
     def _seed(self) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -16,7 +16,7 @@ from backend.engine.hashgrid import HashGridConfig
 from backend.engine.optimise import Progress, Resumption, run
 from backend.engine.painting import Paint, Painting, Places, Sight
 from backend.engine.regularisers import Ramp
-from backend.engine.settings import Detail, Settings, Shading
+from backend.engine.settings import Detail, Regularisation, Settings, Shading
 from backend.engine.shots import Prompts
 from backend.guidance.interface import Guidance
 
@@ -99,6 +99,18 @@ def test_what_is_not_free_keeps_its_colours_to_the_bit(gaussian: Callable[..., G
     colours = painted(canvas, gaussian(mean=MEAN), no_prompts).on(all_over)
     assert torch.equal(colours[~all_over.free], all_over.before[~all_over.free])
     assert (colours[all_over.free] - all_over.before[all_over.free]).abs().max() > 0.1
+
+
+def test_paint_that_is_asked_to_be_even_has_fewer_spots(gaussian: Callable[..., Guidance], no_prompts: Prompts) -> None:
+    def spots(weight: float) -> float:
+        asked = Regularisation(patches=Ramp(weight, weight))
+        paint, settings = new_paint(), replace(SETTINGS, regularisation=asked)
+        for _ in run(Painting(paint, Ball(), asked), gaussian(mean=MEAN), no_prompts, settings, seed=3):
+            pass
+        all_over = places(Ball())
+        return paint.on(all_over)[all_over.free].std(0).mean().item()
+
+    assert spots(30.0) < 0.5 * spots(0.0)
 
 
 @pytest.mark.parametrize("stop", [1, 15, 29])

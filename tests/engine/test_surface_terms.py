@@ -64,7 +64,7 @@ def test_a_wavy_ball_bends_more_and_is_smoothed(generator: torch.Generator) -> N
 def test_one_colour_has_no_patches_and_spots_go(generator: torch.Generator) -> None:
     def spotted(field: VoxelField) -> torch.Tensor:
         view = seen(field)
-        return patches(field, surface(field, view), view, aside)
+        return patches(field.colour, surface(field, view), view, aside)
 
     field, aside = ball(), torch.randn(2 * PIXELS**2, 3, generator=generator)
     view = seen(field)
