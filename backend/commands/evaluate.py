@@ -14,14 +14,13 @@ from backend.evaluation import answers, report, study
 from backend.evaluation.prompts import COMPARED
 from backend.evaluation.rows import Rows
 from backend.evaluation.runs import SUITES, Suite, planned_runs
-from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, carried_out, check, facts_of, prepared
+from backend.evaluation.suites import GRADIENT_PROMPTS, all_gradients, all_of, carried_out, check, facts_of, prepared
 from backend.pipeline.remedies import trouble
 from backend.pipeline.request import RANGES
 from backend.pipeline.results import prepare_folder
 from shared.prompts import tidied
 
 _COMPARED = tuple(name for name in SCHEDULES if name != "window")  # that one is MVDream's, not the paper's
-_OF_ALL: tuple[Suite, ...] = tuple(suite for suite in SUITES if suite != "starts")
 _COUNT = click.IntRange(1, COMPARED)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -37,7 +36,8 @@ def _prompts(given: str) -> int | tuple[str, ...]:
     type=click.Choice([*SUITES, "all"]),
     default="all",
     show_default=True,
-    help="The next four are of 2d and 3d; the others have their own. all: but for starts, which needs --objects.",
+    help="--seeds, --schedules and --budgets are of 2d and 3d; the others have their own. starts needs --objects, and "
+    "is no part of all.",
 )
 @click.option(
     "--prompts",
@@ -106,13 +106,12 @@ def evaluate(
             prepare_folder(out)
             count, own = (prompts, ()) if isinstance(prompts, int) else (len(prompts), prompts)
             bench = prepared(guidance, device, clip, objects, own)
-            suites = _OF_ALL if suite == "all" else (cast(Suite, suite),)
-            # What would be refused is refused now, not in hours.
+            suites = all_of(bench) if suite == "all" else (cast(Suite, suite),)
             for name in suites:
                 check(bench, name)
             kept = {name: Rows(out, name, facts_of(bench, name), resume) for name in suites}
             for name, rows in kept.items():
-                runs = planned_runs(name, bench.asked, count, seeds, names, steps, bench.small)
+                runs = planned_runs(name, bench.asked, count, seeds, names, steps, bench.presets)
                 _follow(name, carried_out(bench, runs, rows, out), len(runs))
                 if name == "2d":
                     _follow("gradients", all_gradients(bench, out), GRADIENT_PROMPTS)

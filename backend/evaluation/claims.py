@@ -18,9 +18,9 @@ LABELS = {
     "f_score": "F-score",
     "f_score_loose": "F-score within 0.1 m",
     "facing": "facing right",
-    "janus": "a front on both sides",
-    "colour": "CIEDE2000 from the colour asked for",
-    "sharpness": "detail finer than 8 pixels, doublings of that of true objects",
+    "janus": "a front on both sides (less is better)",
+    "colour": "CIEDE2000 from the colour asked for (less is better)",
+    "sharpness": "detail finer than 8 pixels, doublings of that of true objects (best at 0)",
     "clip": "R-precision by CLIP",
 }
 """The measures, in the order of the tables; see `measures`. All are from 0 to 1 but "colour" and "sharpness", which are
@@ -88,6 +88,19 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         *_diversity(f"After {largest} steps correct results of time_prior differ more from seed to seed", *ended),
         _cost(prior, uniform),
     ]
+
+
+def findings_of_rules(rows: Sequence[Row]) -> list[Finding]:
+    """What the rows of "rules" say to the claim that the schedule helps VSD, too."""
+    of_vsd = [row for row in rows if row.run.variant == "vsd"]
+    return (
+        quality(
+            "VSD by time_prior (TP-VSD) is better than by uniform timesteps",
+            *(of_schedule(of_vsd, name) for name in ("time_prior", "uniform")),
+        )
+        if of_vsd
+        else []
+    )
 
 
 def quality(claim: str, first: Sequence[Row], second: Sequence[Row]) -> list[Finding]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from backend.engine.cameras import framing
 from backend.errors import UserError
-from backend.evaluation.measures import of_mesh
+from backend.evaluation.measures import mesh_pictures, of_mesh
 from backend.evaluation.references import F_LOOSE, F_THRESHOLD, References
 from backend.files import write_whole
 from backend.mesh.asset import Asset
@@ -62,7 +62,8 @@ def marks_for(request: Request, judge: Judge, references: References | None, out
     job, _ = planned(request)
     report = generate(job, out, resume=False)
     asset, _ = read_glb(out / MESH)
-    found = of_mesh(asset, judge, judge.lexicon.knows(request.prompt), references)
+    asked = judge.lexicon.knows(request.prompt)
+    found = of_mesh(judge, mesh_pictures(asset), asset.mesh, asked, references)
     return Marks(
         prompt=request.prompt,
         first=found["r_precision"] == 1,

@@ -22,6 +22,7 @@ from backend.evaluation.runs import Run
 from backend.guidance.diffusion import DiffusionGuidance
 from backend.guidance.interface import Wishes
 from backend.guidance.views import Views
+from backend.pipeline.asking import told
 from backend.pipeline.job import Job
 
 LEARNING_RATE = 0.05
@@ -38,7 +39,7 @@ def optimised(job: Job, guidance: DiffusionGuidance) -> tuple[Float[Tensor, "1 3
     """
     failure = ""
     settings, device = job.optimisation, guidance.device
-    asked, views = wishes(guidance, job.prompt, 1), from_the_front(guidance, 1)
+    asked, views = wishes(guidance, told(job, job.prompt), 1), from_the_front(guidance, 1)
     schedule = schedules.make(
         settings.schedule,
         guidance.abar,

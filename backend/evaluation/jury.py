@@ -1,6 +1,6 @@
 """Who judges what comes of a run: the judge, where it knows the object asked for, CLIP and true shapes, where given.
 
-Letters: V views, H x W pixels, f the judge's features.
+Letters: V views, H x W pixels.
 """
 
 from dataclasses import dataclass
@@ -27,16 +27,17 @@ class Jury:
     references: References | None
 
     def understands(self, prompt: str) -> Understanding | None:
-        """What `prompt` asks for; None if the judge knows no such object."""
+        """What `prompt` asks for, if the judge knows every word of it; otherwise it might look for another object."""
         try:
-            return self.net.lexicon.knows(prompt)
+            asked = self.net.lexicon.knows(prompt)
         except UnknownObjectError:
             return None
+        return None if asked.unknown else asked
 
     def check(self, prompt: str) -> None:
         """Raise UserError if nobody can judge whether an object is what `prompt` asks for."""
         if self.clip is None and self.understands(prompt) is None:
-            raise UserError(f'the judge knows no object in "{prompt}": name a CLIP model that judges with --clip')
+            raise UserError(f'the judge does not know what "{prompt}" is: name a CLIP model that judges with --clip')
 
     def of_image(self, image: Float[Tensor, "1 3 H W"], prompt: str) -> dict[str, float]:
         """The measures of one picture, by name; see `measures.judged`."""
@@ -48,6 +49,12 @@ class Jury:
         """The measures of an object, by name; see `measures.of_object`."""
         asked = self.understands(prompt)
         found = measures.of_object(self.net, pictures, mesh, asked, self.references) if asked else {}
+        return {**found, **self._by_clip(pictures.textured, prompt)}
+
+    def of_mesh(self, pictures: Pictures, mesh: TriangleMesh, prompt: str) -> dict[str, float]:
+        """The measures of an exported mesh, by name; see `measures.of_mesh`."""
+        asked = self.understands(prompt)
+        found = measures.of_mesh(self.net, pictures, mesh, asked, self.references) if asked else {}
         return {**found, **self._by_clip(pictures.textured, prompt)}
 
     def features(self, textured: Float[Tensor, "V 3 H W"]) -> tuple[float, ...]:

@@ -133,7 +133,7 @@ def of_object(
     """All measures of an object, by name. mesh: None if it has no surface.
 
     Of an object without a front nothing is said of that, nor of the colour where none was asked for, nor of the shape
-    and of the detail without a true one.
+    without a true one.
     """
     found = judged(net, pictures.textured, asked)
     found["grey"] = judged(net, pictures.grey, asked)["r_precision"]
@@ -143,8 +143,6 @@ def of_object(
         found["colour"] = colour_apart(pictures, asked.colour)
     if references and (scores := references.f_scores(mesh, asked.name)):
         found |= zip(F_SCORES, scores, strict=True)
-        true = [_true_detail(file) for file in references.alike(asked.name)]
-        found["sharpness"] = sharpness(fine_detail(pictures.textured), sum(true) / len(true))
     return found
 
 
@@ -220,9 +218,13 @@ def solid(field: Field, device: torch.device) -> Solid | None:
     return Solid(mesh, (highest >= level).numpy())
 
 
-def of_mesh(asset: Asset, net: Judge, asked: Understanding, references: References | None) -> dict[str, float]:
-    """What an exported mesh scores in each of OF_MESHES that it has."""
-    found = of_object(net, mesh_pictures(asset), asset.mesh, asked, references)
+def of_mesh(
+    net: Judge, pictures: Pictures, mesh: TriangleMesh, asked: Understanding, references: References | None
+) -> dict[str, float]:
+    """What an exported mesh scores in each of OF_MESHES that it has. pictures: of the mesh, see `mesh_pictures`."""
+    found = of_object(net, pictures, mesh, asked, references)
+    if references and (true := [_true_detail(file) for file in references.alike(asked.name)]):
+        found["sharpness"] = sharpness(fine_detail(pictures.textured), sum(true) / len(true))
     return {name: found[name] for name in OF_MESHES if name in found}
 
 

@@ -18,13 +18,14 @@ def section(rows: Sequence[Row], settings: str) -> str:
     """What "presets" rows say. settings: what all of them were made with, in words."""
     made: dict[str, list[Row]] = {name: [row for row in rows if row.run.variant == name] for name in PRESETS}
     missed = sorted(row.run.prompt for row in made["standard"] if row.measures.get("mesh_r_precision") == 0)
+    unjudged = sum("mesh_r_precision" not in row.measures for row in made["standard"])
     return "\n\n".join(
         [
             "## The presets",
-            "Exported meshes, seed 0, a prompt for each of many objects, every other one in a colour. The common "
-            f"prompts are those that every preset made. {settings}",
+            f"Exported meshes, seed 0. The common prompts are those that every preset made. {settings}",
             table(("preset", "prompts", *(LABELS[name] for name in OF_MESHES)), _lines(made)),
-            f"Standard's prompts that the judge takes for something else: {', '.join(missed) or 'none'}.",
+            f"Standard's prompts that the judge takes for something else: {', '.join(missed) or 'none'}; {unjudged} "
+            "name what it does not know.",
         ]
     )
 

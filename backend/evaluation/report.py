@@ -78,9 +78,8 @@ def _answers(found: Found) -> dict[str, list[Finding]]:
     answers = {title: claims.findings(found.rows[suite]) for suite, title in _TITLES.items() if found.rows[suite]}
     if found.gradients:
         answers["The gradient"] = [claims.frequency(found.gradients)]
-    for suite in ("rules", "parts"):
-        if found.rows[suite]:
-            answers[variants.TITLES[suite]] = variants.findings(suite, found.rows[suite])
+    if tried := claims.findings_of_rules(found.rows["rules"]):
+        answers["Rules"] = tried
     return answers
 
 
@@ -98,9 +97,11 @@ def _as_json(found: Found, answers: Mapping[str, Sequence[Finding]]) -> dict[str
 
 def _head(found: Found, machine: str) -> str:
     counts = ", ".join(f"{len(group)} runs of {suite}" for suite, group in found.rows.items() if group)
+    own = sorted({prompt for facts in found.facts.values() for prompt in facts.get("prompts") or ()})
+    asked = f"\nThe prompts were given in a file: {'; '.join(own)}." if own else ""
     return f"""# Does TP-SDS win here?
 
-Made by `python -m backend evaluate`: {counts}.
+Made by `python -m backend evaluate`: {counts}.{asked}
 Report written on: {machine}."""
 
 
@@ -115,7 +116,7 @@ def _settings(found: Found, suite: Suite) -> str:
     shapes = f" F-scores are against {objects.split(',')[0]}." if objects else ""
     early = Counter(f"{row.run.variant}, {row.run.schedule}" for row in found.rows[suite] if row.failure)
     ended = ", ".join(f"{count} of {name}" for name, count in early.items()) or "none"
-    return f"{_defaults(found, suite)}{shapes} Ended early, at what is not finite: {ended}."
+    return f"{_defaults(found, suite)}{shapes} Ended early: {ended}."
 
 
 def _defaults(found: Found, suite: Suite) -> str:

@@ -3,7 +3,9 @@
 A run is named by what makes it: two of the same name are the same run.
 """
 
+import hashlib
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from backend.engine.regularisers import Ramp
 from backend.engine.schedules import TimePrior
 from backend.engine.settings import Detail, Shading
 from backend.evaluation.prompts import Prompts
-from backend.pipeline.presets import PRESETS, preset
+from backend.pipeline.presets import PRESETS, PresetName, preset
 from backend.pipeline.tuning import SMALL
 
 Suite = Literal["2d", "3d", "rules", "parts", "ablations", "presets", "starts"]
@@ -36,6 +38,9 @@ _COMMON = 40
 """Of the prompts that Standard is tried on, those that all presets are."""
 
 _MESHES = 60
+
+_LETTERS = 60
+"""Of a picture's name, the last ones."""
 
 _BLOCKED_OUT = 10
 """Of the prompts of "starts", those that are begun in every way; the others not from boxes or a sketch."""
@@ -79,14 +84,19 @@ ABLATIONS: Mapping[str, Variant] = {
 }
 """One change each to time_prior as it comes."""
 
-RULED: Mapping[str, Variant] = {name: Variant(request={"rule": name}) for name in RULES if name != SMALL.rule}
-"""Another rule for the gradient."""
+RULED: Mapping[str, Variant] = {
+    name: Variant(request={"rule": name}) for name in RULES if name not in (SMALL.rule, "bridge")
+}
+"""Another rule for the gradient; but for the bridge, whose words a small model was not taught."""
 
 PARTS: Mapping[str, Variant] = {
     **{name: ABLATIONS[name] for name in ("sdf", "views apart", "half the pixels at first")},
     "painted": Variant(request={"paint": True}),
 }
 """Parts of the way to an object that may be there or not, or be others."""
+
+CHANGES: Mapping[Suite, Mapping[str, Variant]] = {"rules": RULED, "parts": PARTS, "ablations": ABLATIONS}
+"""What each suite that has variants changes; all are changes to how a small model is tuned."""
 
 VARIANTS: Mapping[str, Variant] = {
     DEFAULT: Variant(),
@@ -112,6 +122,14 @@ class Run:
         return f"{self.prompt}, {self.variant}, {self.schedule}, {self.steps} steps, seed {self.seed}"
 
 
+Effort = tuple[ScheduleName, int]
+"""What a preset is to a run: its schedule and its steps."""
+
+_SMALL_PRESETS: Mapping[PresetName, Effort] = {
+    name: (chosen.schedule, chosen.steps) for name in PRESETS if (chosen := preset(name, small=True, device="cpu"))
+}
+
+
 def planned_runs(
     suite: Suite,
     asked: Prompts,
@@ -119,12 +137,11 @@ def planned_runs(
     seeds: int,
     schedules: Sequence[ScheduleName],
     budgets: Sequence[int],
-    small: bool = True,
+    presets: Mapping[PresetName, Effort] = _SMALL_PRESETS,
 ) -> list[Run]:
     """The runs of a suite, in an order that compares everything on few prompts before it goes to the next.
 
-    Only "2d" and "3d" heed the numbers: the others have sizes of their own, and presets are those of a `small` model
-    or a large one.
+    Only "2d" and "3d" heed the numbers: the others have sizes of their own. presets: of the model, by name.
     """
     match suite:
         case "2d" | "3d":
@@ -136,17 +153,16 @@ def planned_runs(
                 for schedule in _shuffled(schedules, f"{prompt} {steps} {seed}")
             ]
         case "rules":
-            return list(_rules(asked, small))
+            return list(_rules(asked))
         case "parts":
             return _varied(suite, asked.compared[:_FEW_PROMPTS], (DEFAULT, *PARTS), _SEEDS)
         case "ablations":
             return _varied(suite, asked.tuning, (DEFAULT, *ABLATIONS), _ABLATION_SEEDS)
         case "presets":
-            return list(_presets(asked, small))
+            return list(_presets(asked, presets))
         case "starts":
-            chosen = preset("standard", small, "cpu")
             return [
-                Run(suite, beginning, chosen.schedule, chosen.steps, prompt, 0)
+                Run(suite, beginning, *presets["standard"], prompt, 0)
                 for index, prompt in enumerate(asked.starts)
                 for beginning in BEGINNINGS
                 if index < _BLOCKED_OUT or beginning not in ("blockout", "sketch")
@@ -162,12 +178,9 @@ def _varied(suite: Suite, prompts: Sequence[str], variants: Sequence[str], seeds
     ]
 
 
-def _rules(asked: Prompts, small: bool) -> Iterator[Run]:
-    """All rules on the same prompts, but vsd on few, and there by uniform timesteps, too.
-
-    A small model was not taught the words that the bridge needs.
-    """
-    others = [rule for rule in RULED if rule != "vsd" and not (small and rule == "bridge")]
+def _rules(asked: Prompts) -> Iterator[Run]:
+    """All rules on the same prompts, but vsd on few, and there by uniform timesteps, too."""
+    others = [rule for rule in RULED if rule != "vsd"]
     for run in _varied("rules", asked.compared, (DEFAULT, *others), _SEEDS):
         yield run
         if run.variant == DEFAULT and run.prompt in asked.compared[:_FEW_PROMPTS]:
@@ -180,12 +193,11 @@ def _shuffled(schedules: Sequence[ScheduleName], key: str) -> list[ScheduleName]
     return random.Random(key).sample(schedules, len(schedules))
 
 
-def _presets(asked: Prompts, small: bool) -> Iterator[Run]:
+def _presets(asked: Prompts, presets: Mapping[PresetName, Effort]) -> Iterator[Run]:
     """All presets on the same prompts, and Standard on others, too."""
     for index, prompt in enumerate(asked.presets):
         for name in PRESETS if index < _COMMON else ("standard",):
-            chosen = preset(name, small, "cpu")  # steps and schedule are those of every device
-            yield Run("presets", name, chosen.schedule, chosen.steps, prompt, 0)
+            yield Run("presets", name, *presets[name], prompt, 0)
 
 
 def meshed(runs: Sequence[Run]) -> set[Run]:
@@ -196,6 +208,7 @@ def meshed(runs: Sequence[Run]) -> set[Run]:
 
 
 def picture_of(run: Run, folder: Path) -> Path:
-    """Where what a run made is to be seen."""
-    name = f"{run.prompt}, {run.variant}, {run.schedule}, {run.steps}, {run.seed}.png"
-    return folder / run.suite / name.replace(" * ", "").replace(" ", "_")
+    """Where what a run made is to be seen. A prompt may be too long for a file's name, or hold a slash."""
+    digest = hashlib.sha256(repr(run).encode()).hexdigest()[:8]
+    told = re.sub(r"[^\w=.-]+", "_", f"{run.prompt} {run.variant} {run.schedule} {run.steps} {run.seed}")
+    return folder / run.suite / f"{told[-_LETTERS:]}-{digest}.png"

@@ -31,6 +31,7 @@ _RESAMPLES, _BATCH = 10_000, 500
 _DIGITS = 9  # of an interval's ends: sums of ninths that should be 0 are not quite
 
 Verdict = Literal["reproduced", "not reproduced", "undecided"]
+Change = Literal["better", "worse", "no difference that matters", "undecided"]
 
 Kind = Literal["features", "cells"]
 
@@ -160,6 +161,15 @@ def as_good(found: Interval | None, relevant: float = RELEVANT) -> Verdict:
     if found.low > -relevant:
         return "reproduced"
     return "not reproduced" if found.high < 0 else "undecided"
+
+
+def change(found: Interval | None, relevant: float = RELEVANT) -> Change:
+    """What a difference shows: a gain, the whole interval above 0; a loss, all below; or none that would matter."""
+    if found is None or not found.enough:
+        return "undecided"
+    if -relevant < found.low and found.high < relevant:
+        return "no difference that matters"
+    return "better" if found.low > 0 else "worse" if found.high < 0 else "undecided"
 
 
 def costless(found: Interval | None, relevant: float) -> Verdict:

@@ -1,16 +1,16 @@
 """Runs that differ in one thing from the defaults, compared with these: sections of the report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from backend.engine.names import ScheduleName
 from backend.evaluation import comparisons, plots, statistics
-from backend.evaluation.claims import LABELS, QUALITY, Finding, quality
+from backend.evaluation.claims import LABELS, QUALITY
 from backend.evaluation.comparisons import Pairs
 from backend.evaluation.measures import OF_MESHES
 from backend.evaluation.rows import Row
-from backend.evaluation.runs import DEFAULT, Suite, picture_of
+from backend.evaluation.runs import DEFAULT, Run, Suite, picture_of
 from backend.evaluation.tables import brackets, table
 from backend.pipeline.tuning import SMALL
 
@@ -18,7 +18,7 @@ TITLES: Mapping[Suite, str] = {"rules": "Rules", "parts": "Parts", "ablations": 
 
 _TOLD: Mapping[Suite, str] = {
     "rules": f"Fields. The rule of the default is {SMALL.rule}; timesteps are by time_prior where nothing is said.",
-    "parts": "Exported meshes, and one part of the way to them changed.",
+    "parts": "Exported meshes, one part of the way to them changed. painted: as many steps once more, for the colours.",
     "ablations": "Fields, by time_prior.",
 }
 
@@ -36,39 +36,29 @@ _BASE: Arm = (DEFAULT, "time_prior")
 def section(suite: Suite, rows: Sequence[Row], settings: str, folder: Path) -> str:
     """What the rows of `suite` say, and show. settings: what all were made with, in words."""
     made = _arms(suite, rows)
+    pairs = _pairs(made)
     parts = [
         f"## {TITLES[suite]}",
         f"{_TOLD[suite]} {settings}",
+        "\n".join(_verdicts(pairs)),
         _means(made),
-        comparisons.compared(_pairs(made), folder / f"{suite}.png", _MEASURED),
+        comparisons.compared(pairs, folder / f"{suite}.png", _MEASURED),
         _sheet(suite, made, folder),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def findings(suite: Suite, rows: Sequence[Row]) -> list[Finding]:
-    """What the rows say to the claim that a variant is better, for each."""
-    return [
-        answer
-        for name, (first, second) in _pairs(_arms(suite, rows)).items()
-        for answer in quality(name.replace(" minus ", " is better than "), first, second)
-    ]
-
-
 def _arms(suite: Suite, rows: Sequence[Row]) -> dict[Arm, list[Row]]:
     found: dict[Arm, list[Row]] = {}
-    for row in _of_meshes(rows) if suite == "parts" else rows:
+    for row in map(_of_mesh, rows) if suite == "parts" else rows:
         found.setdefault((row.run.variant, row.run.schedule), []).append(row)
     return found
 
 
-def _of_meshes(rows: Sequence[Row]) -> list[Row]:
-    """The rows as if nothing but their meshes had been measured."""
+def _of_mesh(row: Row) -> Row:
+    """The row as if nothing but its mesh had been measured."""
     names = {name: f"mesh_{name}" for name in OF_MESHES}
-    return [
-        replace(row, measures={name: row.measures[of] for name, of in names.items() if of in row.measures})
-        for row in rows
-    ]
+    return replace(row, measures={name: row.measures[of] for name, of in names.items() if of in row.measures})
 
 
 def _pairs(made: Mapping[Arm, Sequence[Row]]) -> Pairs:
@@ -76,9 +66,8 @@ def _pairs(made: Mapping[Arm, Sequence[Row]]) -> Pairs:
     pairs: dict[str, tuple[Sequence[Row], Sequence[Row]]] = {}
     for arm, rows in made.items():
         variant, schedule = arm
-        of_prior = made.get((variant, "time_prior"), ())
         if schedule != "time_prior":
-            pairs[f"{variant} minus {_called(arm)}"] = (of_prior, rows)
+            pairs[f"{variant} minus {_called(arm)}"] = (made.get((variant, "time_prior"), ()), rows)
         elif arm != _BASE:
             pairs[f"{variant} minus {DEFAULT}"] = (rows, made.get(_BASE, ()))
     return pairs
@@ -87,6 +76,22 @@ def _pairs(made: Mapping[Arm, Sequence[Row]]) -> Pairs:
 def _called(arm: Arm) -> str:
     variant, schedule = arm
     return variant if schedule == "time_prior" else f"{variant} by {schedule}"
+
+
+def _verdicts(pairs: Pairs) -> Iterator[str]:
+    """A plain sentence for each pair: what of its quality changes, and what it costs."""
+    for name, (first, second) in pairs.items():
+        found = {
+            measure: statistics.change(
+                statistics.difference(*(statistics.measured(rows, measure) for rows in (first, second)))
+            )
+            for measure in QUALITY
+            if statistics.measured(first, measure)
+        }
+        told = [f"{verdict} in {LABELS[measure]}" for measure, verdict in found.items() if verdict != "undecided"]
+        cost = statistics.ratio(*(statistics.measured(rows, "seconds") for rows in (first, second)))
+        seconds = f"; {cost.mean:+.0%} seconds ({cost.low:+.0%} to {cost.high:+.0%})" if cost else ""
+        yield f"- {name}: {', '.join(told) or 'undecided in all'}{seconds}."
 
 
 def _means(made: Mapping[Arm, Sequence[Row]]) -> str:
@@ -100,16 +105,11 @@ def _means(made: Mapping[Arm, Sequence[Row]]) -> str:
 
 
 def _sheet(suite: Suite, made: Mapping[Arm, Sequence[Row]], folder: Path) -> str:
-    """A row for each arm, and in it the first view of what it made of prompts that all have, by one seed."""
-    common = set.intersection(*({row.run.prompt for row in rows} for rows in made.values()))
-    prompts = sorted(common)[:_SHOWN]
-    runs = [
-        row.run
-        for prompt_rows in made.values()
-        for prompt in prompts
-        for row in prompt_rows
-        if row.run.prompt == prompt and row.run.seed == 0
-    ]
+    """A row for each arm, and in it the first view of what it made of each of some prompts by the first seed."""
+    first = {arm: {row.run.prompt: row.run for row in rows if row.run.seed == 0} for arm, rows in made.items()}
+    common = set.intersection(*(set(runs) for runs in first.values()))
+    prompts = [prompt for prompt in first.get(_BASE, {}) if prompt in common][:_SHOWN]
+    runs: list[Run] = [of_arm[prompt] for of_arm in first.values() for prompt in prompts]
     pictures = {run: path for run in runs if (path := picture_of(run, folder)).exists()}
     name = f"{suite}-sheet.png"
     if runs and len(pictures) == len(runs):  # a clone has the sheet, but not what it shows

@@ -49,7 +49,7 @@ def test_a_true_object_is_as_sharp_as_itself_and_blurred_it_is_less(tmp_path: Pa
 
     def measured(pictures: measures.Pictures) -> float:
         asked, references = net.lexicon.knows("a cube"), References.of(tmp_path)
-        return measures.of_object(net, pictures, asset.mesh, asked, references)["sharpness"]
+        return measures.of_mesh(net, pictures, asset.mesh, asked, references)["sharpness"]
 
     assert measured(pictures) == pytest.approx(0.0, abs=0.3)
     soft = torch.nn.functional.avg_pool2d(pictures.textured, 5, stride=1, padding=2, count_include_pad=False)

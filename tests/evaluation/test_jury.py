@@ -34,6 +34,7 @@ def net() -> judge.Judge:
 def test_of_what_the_judge_does_not_know_clip_alone_says_something(net: judge.Judge) -> None:
     jury, pictures = Jury(net, CLIP, None), nothing_pictured()
     assert jury.of_object(pictures, None, "a xylophone from Mars") == {"clip": 0.5}
+    assert jury.of_object(pictures, None, "an astronaut riding a horse") == {"clip": 0.5}, "it would look for a horse"
     assert jury.of_image(pictures.textured[:1], "a xylophone from Mars") == {"clip": 0.5}
     known = jury.of_object(pictures, None, "a blue mug")
     assert {"clip", "r_precision", "grey", "colour"} <= known.keys()
@@ -41,7 +42,7 @@ def test_of_what_the_judge_does_not_know_clip_alone_says_something(net: judge.Ju
 
 
 def test_what_nobody_can_judge_is_refused(net: judge.Judge) -> None:
-    with pytest.raises(UserError, match=r'the judge knows no object in "a xylophone from Mars".*--clip'):
+    with pytest.raises(UserError, match=r'the judge does not know what "a xylophone from Mars" is.*--clip'):
         Jury(net, None, None).check("a xylophone from Mars")
     Jury(net, None, None).check("a red fox")
     Jury(net, CLIP, None).check("a xylophone from Mars")

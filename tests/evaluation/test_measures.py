@@ -149,11 +149,12 @@ def test_an_object_lacks_what_it_cannot_be_measured_by() -> None:
 
 @pytest.mark.parametrize(("name", "colour"), [("mug", "red"), ("donut", "pink"), ("cube", "blue")])
 def test_the_judge_knows_exact_shapes_by_our_renders(net: Judge, name: str, colour: str) -> None:
-    found = measures.of_mesh(coloured(exact(name), colour), net, net.lexicon.knows(f"a {colour} {name}"), None)
+    mesh, pictures = exact(name), mesh_pictures(coloured(exact(name), colour))
+    found = measures.of_mesh(net, pictures, mesh, net.lexicon.knows(f"a {colour} {name}"), None)
     assert found["r_precision"] == found["few"] == found["grey"] == 1
     assert found["confidence"] > 0.3
     assert found["colour"] < 2
-    other = measures.of_mesh(coloured(exact(name), colour), net, net.lexicon.knows("a green wardrobe"), None)
+    other = measures.of_mesh(net, pictures, mesh, net.lexicon.knows("a green wardrobe"), None)
     assert other["r_precision"] == other["few"] == 0
     assert other["colour"] > 30
 
@@ -162,7 +163,7 @@ def test_the_judge_knows_most_solids_by_our_renders(net: Judge) -> None:
     found = {}
     for shape in SHAPES:
         solid, asked = coloured(exact(shape.name), (shape.natural or ("orange",))[0]), net.lexicon.knows(shape.name)
-        found[shape.name] = measures.of_mesh(solid, net, asked, None)["few"]
+        found[shape.name] = measures.of_mesh(net, mesh_pictures(solid), solid.mesh, asked, None)["few"]
     assert sum(found.values()) >= 0.9 * len(SHAPES), found
 
 

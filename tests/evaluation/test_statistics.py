@@ -194,3 +194,19 @@ def test_equal_results_have_no_diversity() -> None:
 def test_half_the_budget_is_paired_with_the_whole() -> None:
     half = statistics.at_half({("a", 0, 30): 0.7, ("a", 0, 60): 0.9})
     assert half == {("a", 0, 60): 0.7, ("a", 0, 120): 0.9}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.001, 0.3, "better"),
+        (-0.3, -0.001, "worse"),
+        (-0.01, 0.01, "no difference that matters"),
+        (0.001, 0.01, "no difference that matters"),
+        (-0.1, 0.1, "undecided"),
+    ],
+)
+def test_what_a_change_does(low: float, high: float, verdict: str) -> None:
+    assert statistics.change(Interval((low + high) / 2, low, high, 20, 20)) == verdict
+    assert statistics.change(Interval((low + high) / 2, low, high, 20, 5)) == "undecided"
+    assert statistics.change(None) == "undecided"

@@ -34,6 +34,10 @@ def run(schedule: str, prompt: str = "a red mug", seed: int = 0, steps: int = 60
     return Run("3d", variant, schedule, steps, prompt, seed)  # type: ignore[arg-type]  # a schedule's name
 
 
+def name_of(run: Run) -> str:
+    return picture_of(run, Path()).name
+
+
 def both(prompts: Iterable[str], seeds: int = 1, budgets: Iterable[int] = (60,)) -> list[Run]:
     return [
         run(schedule, prompt, seed, steps)
@@ -63,7 +67,7 @@ def test_arms_are_paired_by_prompt_and_seed_after_the_most_steps(tmp_path: Path)
     drawn = study.drawn(evaluated(tmp_path, made), "3d", BOTH, 30)
     assert drawn.arms == ("time_prior/60", "uniform/60")
     assert [pair.prompt for pair in drawn.pairs] == ["a red mug", "a fox"] * 2, "all prompts before a second seed"
-    assert shown(drawn)[2] == ("a_red_mug,_default,_time_prior,_60,_1.png", "a_red_mug,_default,_uniform,_60,_1.png")
+    assert shown(drawn)[2] == (name_of(run("time_prior", seed=1)), name_of(run("uniform", seed=1)))
     assert [pair.prompt for pair in study.drawn(tmp_path, "3d", BOTH, 3).pairs] == ["a red mug", "a fox", "a red mug"]
 
 
@@ -71,15 +75,13 @@ def test_an_arm_may_be_of_fewer_steps(tmp_path: Path) -> None:
     evaluated(tmp_path, both(["a red mug"], budgets=(30, 60)))
     drawn = study.drawn(tmp_path, "3d", "time_prior/30, uniform", 30)
     assert drawn.arms == ("time_prior/30", "uniform/60")
-    assert shown(drawn) == [("a_red_mug,_default,_time_prior,_30,_0.png", "a_red_mug,_default,_uniform,_60,_0.png")]
+    assert shown(drawn) == [(name_of(run("time_prior", steps=30)), name_of(run("uniform")))]
 
 
 def test_an_arm_may_be_a_variant(tmp_path: Path) -> None:
     evaluated(tmp_path, [run("time_prior"), run("time_prior", variant="W_d * time_prior")])
     drawn = study.drawn(tmp_path, "3d", "default,W_d * time_prior", 30)
-    assert shown(drawn) == [
-        ("a_red_mug,_default,_time_prior,_60,_0.png", "a_red_mug,_W_dtime_prior,_time_prior,_60,_0.png")
-    ]
+    assert shown(drawn) == [(name_of(run("time_prior")), name_of(run("time_prior", variant="W_d * time_prior")))]
 
 
 @pytest.mark.parametrize(
