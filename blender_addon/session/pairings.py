@@ -19,7 +19,7 @@ _REMOTE = "remote.pairing"
 class NotRunning(LinkError):
     """No backend was ever started on this machine."""
 
-    usual_remedy = "press Start or Install Backend, or run dreamtime serve"
+    usual_remedy = "press Start Backend or Install Backend, or run dreamtime serve"
 
 
 class NoPairing(LinkError):

@@ -280,7 +280,7 @@ def test_without_a_backend_the_reason_is_told_and_stopping_waits_for_nothing(
     monkeypatch.setattr(module("session.link"), "RETRY_SECONDS", NEVER)
     desk = open_desk(nowhere)
     desk.until(lambda: desk.book.trouble is not None)
-    assert desk.book.trouble.remedy == "press Start or Install Backend, or run dreamtime serve"
+    assert desk.book.trouble.remedy == "press Start Backend or Install Backend, or run dreamtime serve"
     assert desk.link.stop()
 
 
