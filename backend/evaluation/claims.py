@@ -77,9 +77,9 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     largest = max((row.run.steps for row in rows), default=0)
     ended = [[row for row in group if row.run.steps == largest] for group in (prior, uniform)]
     return [
-        *quality("At equal budget time_prior is better than uniform", prior, uniform),
-        *quality(f"After {largest} steps time_prior is better than uniform", *ended),
-        *quality("At equal budget time_prior is better than linear, which does not increase either", prior, linear),
+        *_quality("At equal budget time_prior is better than uniform", prior, uniform),
+        *_quality(f"After {largest} steps time_prior is better than uniform", *ended),
+        *_quality("At equal budget time_prior is better than linear, which does not increase either", prior, linear),
         *_convergence("time_prior", prior, uniform),
         *_convergence("For comparison, uniform", uniform, uniform),
         *_diversity(
@@ -93,17 +93,11 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
 def findings_of_rules(rows: Sequence[Row]) -> list[Finding]:
     """What the rows of "rules" say to the claim that the schedule helps VSD, too."""
     of_vsd = [row for row in rows if row.run.variant == "vsd"]
-    return (
-        quality(
-            "VSD by time_prior (TP-VSD) is better than by uniform timesteps",
-            *(of_schedule(of_vsd, name) for name in ("time_prior", "uniform")),
-        )
-        if of_vsd
-        else []
-    )
+    prior, uniform = (of_schedule(of_vsd, name) for name in ("time_prior", "uniform"))
+    return _quality("VSD by time_prior (TP-VSD) is better than by uniform timesteps", prior, uniform)
 
 
-def quality(claim: str, first: Sequence[Row], second: Sequence[Row]) -> list[Finding]:
+def _quality(claim: str, first: Sequence[Row], second: Sequence[Row]) -> list[Finding]:
     """Whether the first rows are better than the second, in each measure of QUALITY that they have."""
     made = []
     for name in QUALITY:

@@ -37,7 +37,11 @@ class Jury:
     def check(self, prompt: str) -> None:
         """Raise UserError if nobody can judge whether an object is what `prompt` asks for."""
         if self.clip is None and self.understands(prompt) is None:
-            raise UserError(f'the judge does not know what "{prompt}" is: name a CLIP model that judges with --clip')
+            unknown = ", ".join(self.net.lexicon.unknown(prompt)) or "an object"
+            raise UserError(
+                f'the judge does not know what "{prompt}" is (unknown: {unknown}): say it otherwise, or name a CLIP '
+                "model that judges with --clip"
+            )
 
     def of_image(self, image: Float[Tensor, "1 3 H W"], prompt: str) -> dict[str, float]:
         """The measures of one picture, by name; see `measures.judged`."""

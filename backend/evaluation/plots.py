@@ -1,7 +1,7 @@
 """The report's plots and picture sheets."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +102,16 @@ def gradient_sheet(found: Sequence[Gradients], path: Path) -> None:
         scale = one.pictures.abs().amax(dim=(1, 2, 3), keepdim=True)
         tiles += [one.image, *(0.5 - 0.5 * one.pictures / scale)]
     save_sheet(torch.stack(tiles), path, columns=1 + len(SHOWN), zoom=3)
+
+
+def kept(path: Path, pictures: Collection[Path], draw: Callable[[], None]) -> bool:
+    """Whether a sheet is at `path`: drawn anew where all its pictures are there, or as it was.
+
+    A clone has the sheet, but not what it shows.
+    """
+    if pictures and all(picture.exists() for picture in pictures):
+        draw()
+    return path.exists()
 
 
 def sheet(runs: Sequence[Run], pictures: Mapping[Run, Path], columns: int, path: Path) -> None:

@@ -227,13 +227,11 @@ def _sheet(found: Found, suite: Suite, seeds: Sequence[int]) -> str:
         runs, told = plots.prompts_of(prompts[:10], steps), "one row each"
     schedules = [schedule for schedule in SCHEDULES if of_schedule(group, schedule)]
     runs = [run for run in runs if run.schedule in schedules]
-    pictures = {run: path for run in runs if (path := picture_of(run, found.folder)).exists()}
-    name, made = f"{suite}-sheet.png", {row.run for row in group}.intersection(runs)
-    if made and pictures.keys() >= made:  # a clone has the sheet, but not what it shows
-        plots.sheet(runs, pictures, len(runs) // len(schedules), found.folder / name)
-    elif not (found.folder / name).exists():
+    made = {row.run for row in group}.intersection(runs)
+    pictures, path = {run: picture_of(run, found.folder) for run in made}, found.folder / f"{suite}-sheet.png"
+    if not plots.kept(path, pictures.values(), lambda: plots.sheet(runs, pictures, len(runs) // len(schedules), path)):
         return ""
-    return f"After {steps} steps, by {', '.join(schedules)}, {told}:\n\n![sheet]({name})"
+    return f"After {steps} steps, by {', '.join(schedules)}, {told}:\n\n![sheet]({path.name})"
 
 
 def _meshes(group: Sequence[Row]) -> str:

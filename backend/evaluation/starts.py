@@ -230,9 +230,7 @@ def _sheet(common: Mapping[Beginning, Sequence[Row]], folder: Path) -> Iterator[
     prompts = dict.fromkeys(row.run.prompt for rows in common.values() for row in rows)
     runs = [row.run for prompt in prompts for rows in common.values() for row in rows if row.run.prompt == prompt]
     pictures, path = [picture_of(run, folder) for run in runs], folder / "starts-sheet.png"
-    if pictures and all(picture.exists() for picture in pictures):
-        plots.strips(pictures, len(runs) // len(prompts), path)
-    if path.exists():  # a clone has the sheet, but not what it shows
+    if plots.kept(path, pictures, lambda: plots.strips(pictures, len(runs) // len(prompts), path)):
         told = ", ".join(name for name, rows in common.items() if rows)
         yield f"Begun from {told}; each shown before what came of it:\n\n![sheet]({path.name})"
 

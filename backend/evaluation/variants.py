@@ -10,7 +10,7 @@ from backend.evaluation.claims import LABELS, QUALITY
 from backend.evaluation.comparisons import Pairs
 from backend.evaluation.measures import OF_MESHES
 from backend.evaluation.rows import Row
-from backend.evaluation.runs import DEFAULT, Run, Suite, picture_of
+from backend.evaluation.runs import DEFAULT, Suite, picture_of
 from backend.evaluation.tables import brackets, table
 from backend.pipeline.tuning import SMALL
 
@@ -35,15 +35,20 @@ _BASE: Arm = (DEFAULT, "time_prior")
 
 def section(suite: Suite, rows: Sequence[Row], settings: str, folder: Path) -> str:
     """What the rows of `suite` say, and show. settings: what all were made with, in words."""
+    budgets = sorted({row.run.steps for row in rows})
+    told = [_after(suite, steps, [row for row in rows if row.run.steps == steps], folder) for steps in budgets]
+    return "\n\n".join([f"## {TITLES[suite]}", f"{_TOLD[suite]} {settings}", *told])
+
+
+def _after(suite: Suite, steps: int, rows: Sequence[Row], folder: Path) -> str:
     made = _arms(suite, rows)
-    pairs = _pairs(made)
+    pairs, stem = _pairs(made), f"{suite}-{steps}"
     parts = [
-        f"## {TITLES[suite]}",
-        f"{_TOLD[suite]} {settings}",
+        f"After {steps} steps:",
         "\n".join(_verdicts(pairs)),
         _means(made),
-        comparisons.compared(pairs, folder / f"{suite}.png", _MEASURED),
-        _sheet(suite, made, folder),
+        comparisons.compared(pairs, folder / f"{stem}.png", _MEASURED),
+        _sheet(made, folder, f"{stem}-sheet.png"),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -104,16 +109,13 @@ def _means(made: Mapping[Arm, Sequence[Row]]) -> str:
     return table(("", "runs", *(LABELS[name] for name in names)), lines)
 
 
-def _sheet(suite: Suite, made: Mapping[Arm, Sequence[Row]], folder: Path) -> str:
+def _sheet(made: Mapping[Arm, Sequence[Row]], folder: Path, name: str) -> str:
     """A row for each arm, and in it the first view of what it made of each of some prompts by the first seed."""
     first = {arm: {row.run.prompt: row.run for row in rows if row.run.seed == 0} for arm, rows in made.items()}
     common = set.intersection(*(set(runs) for runs in first.values()))
     prompts = [prompt for prompt in first.get(_BASE, {}) if prompt in common][:_SHOWN]
-    runs: list[Run] = [of_arm[prompt] for of_arm in first.values() for prompt in prompts]
-    pictures = {run: path for run in runs if (path := picture_of(run, folder)).exists()}
-    name = f"{suite}-sheet.png"
-    if runs and len(pictures) == len(runs):  # a clone has the sheet, but not what it shows
-        plots.sheet(runs, pictures, len(prompts), folder / name)
-    elif not (folder / name).exists():
+    runs = [of_arm[prompt] for of_arm in first.values() for prompt in prompts]
+    pictures, path = {run: picture_of(run, folder) for run in runs}, folder / name
+    if not plots.kept(path, pictures.values(), lambda: plots.sheet(runs, pictures, len(prompts), path)):
         return ""
     return f"{', '.join(prompts)}; by {', '.join(map(_called, made))}, one row each:\n\n![sheet]({name})"

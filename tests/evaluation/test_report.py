@@ -161,6 +161,7 @@ def test_the_whole_report(tmp_path: Path) -> None:
     assert "| standard | all 120 |" in text
     gain = "+0.250 (+0.250 to +0.250)"  # of 800 over 300 steps, in R-precision and F-score
     assert re.search(rf"\| high minus standard \| common .*\| {re.escape(gain)} \|", text)
+    assert text.count("| m1=700 minus default |") == 1, "once for each number of steps"
     assert "| picture | common 10 | 1.000 (1.000 to 1.000) |" in text
     assert "| picture | all 20 | 1.000 (1.000 to 1.000) |" in text
     assert "| sketch | all 10 | 0.000 (0.000 to 0.000) |" in text
